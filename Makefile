@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Entry points.  The work is done by ./configure, scripts/ and ninja.
+
+BUILD_DIR ?= build
+
+# -jN goes on to ninja, which otherwise uses all processors.
+JOBS := $(filter -j%,$(MAKEFLAGS))
+ifeq ($(JOBS),-j)
+JOBS :=
+endif
+
+NEED    := @scripts/need.sh
+PREPARE := scripts/python.sh scripts/prepare.py
+CHECK   := @scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)"
+
+export V
+MAKEFLAGS += --no-print-directory
+
+.PHONY: all configured build help check check-unit check-qtest check-guest
+.PHONY: check-integration demo clean distclean need-run need-guest
+
+all: build
+
+help:
+	@echo "Targets (the build directory is $(BUILD_DIR); set BUILD_DIR to change it):"
+	@echo "  all                build $(BUILD_DIR)/qemu-system-x86_64 and the tests (default);"
+	@echo "                     runs ./configure when nothing is configured yet"
+	@echo "  check              build, then run all of the tests below"
+	@echo "  check-unit           unit tests"
+	@echo "  check-qtest          device tests through qtest, ours and QEMU's own of net"
+	@echo "  check-guest          tests that boot a guest"
+	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
+	@echo "  demo               build, then boot a guest that uses vhost-dp"
+	@echo "  clean              remove what was built"
+	@echo "  distclean          remove the build directory with QEMU's source"
+	@echo "  help               this list"
+	@echo "V=1 shows every command.  Options of the build: ./configure --help"
+
+configured:
+	@test -e "$(BUILD_DIR)/prep/configured.json" || \
+	 test -e "$(BUILD_DIR)/vhost-dp.json" || \
+	 ./configure --build-dir="$(BUILD_DIR)"
+
+build: configured
+	@$(PREPARE) build --build-dir="$(BUILD_DIR)" $(JOBS)
+
+need-run:
+	$(NEED) run
+
+need-guest:
+	$(NEED) run guest
+
+# What has to be installed comes first: it needs somebody to look at it.
+check: need-guest build
+	$(CHECK) unit qtest guest integration
+
+check-unit: build
+	$(CHECK) unit
+
+check-qtest: need-run build
+	$(CHECK) qtest
+
+check-guest: need-guest build
+	$(CHECK) guest
+
+check-integration: build
+	$(CHECK) integration
+
+demo: need-guest build
+	@tests/guest/demo --build-dir "$(BUILD_DIR)"
+
+clean:
+	@test ! -e "$(BUILD_DIR)/vhost-dp.json" || \
+	 $(PREPARE) clean --build-dir="$(BUILD_DIR)"
+
+distclean:
+	@$(PREPARE) distclean --build-dir="$(BUILD_DIR)"

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The prepared tree: QEMU's source with our files linked into it.
+
+meson refuses a source tree inside its build directory, so the tree of the
+build directory BUILD is BUILD.src, next to it; BUILD/src is a link to it.
+
+The tree is complete when it holds STATE/source.json, which is written last
+before the tree gets its name.  STATE also holds the list of our links and the
+pristine copies of edited files.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import debian
+from .common import PrepareError, run_step, write_if_changed
+
+STATE = '.vhost-dp'
+SERIES = '10.0'
+
+# Our directories that appear at the same path in the QEMU tree.
+SAME_PATH = ('include', 'net', 'hw', 'util', 'qapi', 'docs',
+             'tests/unit', 'tests/qtest')
+
+# QEMU's build enters these through our own fragment, and meson's subdir() does
+# not leave the directory of the meson.build that calls it: they appear below
+# FRAGMENT, where the fragment is.  (tests/bench exists in QEMU, too.)
+FRAGMENT = 'vhost-dp'
+OWN_TESTS = ('tests/guest', 'tests/integration', 'tests/bench', 'tests/fuzz',
+             'tests/nested')
+
+IGNORED = re.compile(r'^\.|~$|\.(orig|rej|pyc|swp)$|^__pycache__$|^#.*#$')
+
+
+# ------------------------------------------------------------ QEMU's source
+
+def qemu_version(directory):
+    """The version of the QEMU tree @directory; PrepareError if unsuitable."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise PrepareError(f'--qemu-src={directory}: no such directory')
+    try:
+        version = (directory / 'VERSION').read_text(encoding='utf-8').strip()
+        project = (directory / 'meson.build').read_text(encoding='utf-8')
+        is_qemu = re.search(r"project\('qemu'", project) is not None \
+            and (directory / 'configure').is_file()
+    except (OSError, UnicodeDecodeError):
+        is_qemu = False
+    if not is_qemu:
+        raise PrepareError(f'{directory} is no QEMU source tree (it needs '
+                           'VERSION, configure, and a meson.build of the '
+                           "project 'qemu')")
+    match = re.fullmatch(re.escape(SERIES) + r'\.(\d+)', version)
+    if not match or int(match[1]) >= 50:
+        # x.y.50 and up is what leads to the next release
+        raise PrepareError(f'{directory} is QEMU {version}; vhost-dp needs '
+                           f'QEMU {SERIES}.x')
+    return version
+
+
+def _is_build_directory(path):
+    return any((path / name).exists() for name in
+               ('build.ninja', 'config-host.mak', 'vhost-dp.json',
+                'auto-created-by-configure'))
+
+
+def copy_source(source, target, log):
+    """Copy the tree @source, without history and build directories."""
+    entries = [entry for entry in sorted(source.iterdir())
+               if entry.name not in ('.git', 'GNUmakefile')
+               and not (entry.is_dir() and not entry.is_symlink()
+                        and _is_build_directory(entry))]
+    target.mkdir(parents=True)
+    run_step(f'Copying the QEMU source from {source}',
+             ['cp', '-a', '--reflink=auto', '--', *entries, target], log)
+    # It may come from a place where nothing can be written.
+    subprocess.run(['chmod', '-R', 'u+rwX', target], check=True)
+
+
+def source_of(build):
+    """Where the tree of the build directory @build is."""
+    build = Path(build)
+    return build.with_name(build.name + '.src')
+
+
+class Tree:
+    """The prepared tree of one build directory."""
+
+    def __init__(self, build, root):
+        self.build = Path(build)
+        self.root = Path(root)
+        self.source = source_of(self.build)
+        self.state = self.source / STATE
+        self.stamp = self.state / 'source.json'
+        self.logs = self.build / 'logs'
+
+    def origin(self):
+        """What the tree was made of; None when there is none."""
+        if not self.source.exists():
+            return None
+        try:
+            return json.loads(self.stamp.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            raise PrepareError(
+                f'{self.source} is not complete (it has no '
+                f'{STATE}/source.json).  Remove it, or run make distclean, '
+                'and try again') from None
+
+    def ensure_source(self, qemu_src):
+        """Make the tree unless it is there; @qemu_src is a path or None."""
+        if qemu_src is not None:
+            qemu_src = Path(os.path.realpath(qemu_src))
+        origin = self.origin()
+        self._link_for_people()
+        if origin is not None:
+            if qemu_src is not None and origin['from'] != str(qemu_src):
+                raise PrepareError(
+                    f'{self.source} was made from {origin["from"]}, not from '
+                    f'--qemu-src={qemu_src}.  Run make distclean first, or '
+                    'use another --build-dir')
+            return origin
+        unfinished = self.source.with_name(self.source.name + '.tmp')
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        if qemu_src is not None:
+            version = self._check_given(qemu_src)
+            copy_source(qemu_src, unfinished, self.logs / 'copy-qemu.log')
+            made_from = str(qemu_src)
+        else:
+            download = self.build / 'prep' / 'qemu'
+            download.mkdir(parents=True, exist_ok=True)
+            dsc, package = debian.fetch_qemu_source(download, self.logs)
+            debian.unpack_source(dsc, unfinished, self.logs)
+            version = qemu_version(unfinished)
+            made_from = f'Debian source package qemu {package}'
+        origin = {'from': made_from, 'version': version}
+        write_if_changed(unfinished / STATE / 'source.json',
+                         json.dumps(origin, indent=2) + '\n')
+        os.rename(unfinished, self.source)
+        return origin
+
+    def _link_for_people(self):
+        link = self.build / 'src'
+        if not link.is_symlink():
+            link.symlink_to(f'../{self.source.name}')
+
+    def _check_given(self, qemu_src):
+        version = qemu_version(qemu_src)
+        if (qemu_src / STATE).exists():
+            raise PrepareError(f'--qemu-src={qemu_src} was itself prepared by '
+                               'this configure: give the original')
+        return version
+
+    # -------------------------------------------------------- our files
+
+    def _own_files(self):
+        """Map the path in the QEMU tree to our file, for all of our files."""
+        wanted = {}
+        for directory in SAME_PATH:
+            self._collect(directory, directory, wanted)
+        for directory in OWN_TESTS:
+            self._collect(directory, f'{FRAGMENT}/{directory}', wanted)
+        wanted[f'{FRAGMENT}/meson.build'] = self.root / 'meson.build'
+        return wanted
+
+    def _collect(self, directory, place, wanted):
+        top = self.root / directory
+        for where, directories, names in os.walk(top):
+            directories[:] = [d for d in directories if not IGNORED.search(d)]
+            for name in names:
+                if IGNORED.search(name):
+                    continue
+                path = Path(where) / name
+                wanted[f'{place}/{path.relative_to(top)}'] = path
+
+    def link(self):
+        """Link all of our files; return the paths that were added or removed.
+
+        Nothing of QEMU's is ever replaced, and nothing is touched that is
+        already as it should be.
+        """
+        record = self.state / 'links.json'
+        try:
+            old = set(json.loads(record.read_text(encoding='utf-8')))
+        except FileNotFoundError:
+            old = set()
+        wanted = self._own_files()
+
+        # First, because a file may have become a directory.
+        changed = []
+        for path in sorted(old - set(wanted)):
+            target = self.source / path
+            if target.is_symlink():
+                target.unlink()
+                changed.append(path)
+            self._remove_empty(target.parent)
+
+        for path in sorted(wanted):
+            target = self.source / path
+            if os.path.lexists(target) and \
+               not (path in old and target.is_symlink()):
+                raise PrepareError(f'{path} is a file of QEMU\'s own: ours of '
+                                   'that name would hide it.  Rename ours')
+
+        # Recorded before they are made: an interrupted run leaves no link
+        # behind that the next one takes for QEMU's.
+        write_if_changed(record, json.dumps(sorted(old | set(wanted)),
+                                            indent=0) + '\n')
+        source = os.path.realpath(self.source)
+        for path, ours in sorted(wanted.items()):
+            target = self.source / path
+            directory = os.path.dirname(os.path.join(source, path))
+            text = os.path.relpath(os.path.realpath(ours.parent) + '/'
+                                   + ours.name, directory)
+            if target.is_symlink():
+                if os.readlink(target) == text:
+                    continue
+                target.unlink()
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(text)
+            changed.append(path)
+        write_if_changed(record, json.dumps(sorted(wanted), indent=0) + '\n')
+
+        # meson notices a changed file, but not a new directory: the list of
+        # directories is a file.
+        lines = ['# written by scripts/prepare.py\n']
+        for directory in OWN_TESTS:
+            if f'{FRAGMENT}/{directory}/meson.build' in wanted:
+                lines.append(f"subdir('{os.path.basename(directory)}')\n")
+        write_if_changed(self.source / FRAGMENT / 'tests' / 'meson.build',
+                         ''.join(lines))
+        return changed
+
+    def _remove_empty(self, directory):
+        while directory != self.source:
+            try:
+                directory.rmdir()
+            except OSError:
+                return
+            directory = directory.parent

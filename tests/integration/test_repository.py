@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Properties of the repository itself."""
+
+import ast
+import os
+import re
+import unittest
+from pathlib import Path
+
+import tap
+from prep import edits
+
+# Put together here, so that this file does not hold what it looks for.
+ARCHIVE = re.compile(r'\b[a-z]+\.' + r'debian\.' + r'(org|net)')
+ADDRESS = re.compile(r'\b(https?|ftp):' + r'//')
+# Where the tables and scripts of preparation are: no address at all.
+PREPARATION = ('scripts/', 'integration/', '.ci/', 'configure', 'Makefile',
+               'meson.build')
+CODE = {'.c', '.h', '.py', '.sh', '.toml', '.build', '.list', '.json', '.rst'}
+
+
+def our_files():
+    """Paths of all text files, relative to the repository."""
+    for directory, directories, names in os.walk(tap.ROOT):
+        directories[:] = [name for name in directories
+                          if name not in ('.git', '__pycache__')
+                          and not (Path(directory) == tap.ROOT
+                                   and name.startswith('build'))
+                          and not os.path.exists(os.path.join(
+                              directory, name, 'vhost-dp.json'))
+                          and not name.endswith(('.src', '.src.tmp'))]
+        for name in names:
+            path = Path(directory) / name
+            if path.is_symlink() or name.endswith(('~', '.pyc')):
+                continue
+            yield str(path.relative_to(tap.ROOT))
+
+
+def text_of(path):
+    return (tap.ROOT / path).read_text(encoding='utf-8', errors='replace')
+
+
+class Repository(unittest.TestCase):
+    def test_no_archive_address(self):
+        for path in our_files():
+            text = text_of(path)
+            self.assertIsNone(ARCHIVE.search(text), path)
+            if path.startswith(PREPARATION):
+                self.assertIsNone(ADDRESS.search(text), path)
+
+    def test_licence_tags(self):
+        missing = []
+        for path in our_files():
+            if Path(path).suffix not in CODE \
+               and not os.access(tap.ROOT / path, os.X_OK):
+                continue
+            text = text_of(path)
+            if text.strip() and 'SPDX-License-' + 'Identifier:' \
+               not in text[:1000]:
+                missing.append(path)
+        self.assertEqual(missing, [])
+
+    def test_python_is_sound(self):
+        for path in our_files():
+            if path.endswith('.py'):
+                ast.parse(text_of(path), path)
+
+    def test_tables(self):
+        """The real tables are well-formed."""
+        self.assertTrue(edits.load(tap.ROOT / 'integration'))
+
+    def test_entry_points(self):
+        for name in ('configure', '.ci/run', 'scripts/need.sh',
+                     'scripts/python.sh'):
+            self.assertTrue(os.access(tap.ROOT / name, os.X_OK), name)
+
+
+if __name__ == '__main__':
+    tap.main()

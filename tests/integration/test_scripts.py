@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""configure's options, need.sh, the archive's address, the count of tests."""
+
+import os
+import shutil
+import unittest
+
+import fake
+import tap
+import check
+from prep import debian
+
+HOST = 'mirror.invalid'
+
+
+class Options(fake.FakeProject):
+    def test_configure(self):
+        said = self.run_command(
+            [self.root / 'configure', f'--qemu-src={self.qemu}',
+             '--enable-asan'])
+        self.assertIn('Configured', said)
+        self.assertIn('--enable-asan\n',
+                      (self.build / 'called').read_text())
+
+    def test_help(self):
+        said = self.run_command([self.root / 'configure', '--help'])
+        self.assertIn('--qemu-src', said)
+        self.assertFalse(self.build.exists())
+
+    def test_bad_words(self):
+        for word in ('--qemu-src', '--build-dir=', 'word',
+                     '--qemu-src=/nowhere', ):
+            with self.subTest(word=word):
+                said = self.run_command([self.root / 'configure', word],
+                                        good=False)
+                self.assertIn(word.strip('='), said)
+
+    def test_bad_python(self):
+        said = self.run_command(
+            [self.root / 'configure', '--python=/bin/false',
+             f'--qemu-src={self.qemu}'], good=False)
+        self.assertIn('/bin/false', said)
+
+
+class Need(fake.FakeProject):
+    def need(self, purpose, good=True):
+        return self.run_command([self.root / 'scripts/need.sh', purpose], good)
+
+    def without_apt(self, *programs):
+        """Leave only a few programs in PATH."""
+        tools = self.top / 'tools'
+        tools.mkdir()
+        for name in ('sh', 'sed', 'dirname', 'env', 'id', 'grep', *programs):
+            (tools / name).symlink_to(shutil.which(name))
+        self.env['PATH'] = str(tools)
+        # need.sh looks in /usr/sbin and /sbin, too; apt-get is in neither
+
+    def list(self, text):
+        self.write('repository/scripts/packages.list', text)
+
+    def test_all_there(self):
+        self.list('# nothing\nx some cmd:sh\nx other file:/none|/\n')
+        self.assertEqual(self.need('x'), '')
+
+    def test_other_purpose(self):
+        self.list('y some cmd:no-such-program\n')
+        self.assertEqual(self.need('x'), '')
+
+    def test_missing_without_apt(self):
+        self.list('x some-package cmd:no-such-program\n'
+                  'x more file:/none\n')
+        self.without_apt()
+        said = self.need('x', good=False)
+        self.assertIn('cmd:no-such-program', said)
+        self.assertIn('some-package', said)
+        self.assertIn('file:/none', said)
+
+    def test_missing_unprivileged(self):
+        """Without root and sudo: the command to run, and no attempt."""
+        self.list('x some-package cmd:no-such-program\n')
+        self.without_apt()
+        for name, text in (('apt-get', 'echo CALLED'), ('dpkg', 'true'),
+                           ('id', 'echo 1000')):
+            path = self.top / 'tools' / name
+            path.unlink(missing_ok=True)
+            path.write_text(f'#!/bin/sh\n{text}\n')
+            path.chmod(0o755)
+        said = self.need('x', good=False)
+        self.assertIn('apt-get install -y --no-install-recommends '
+                      'some-package', said)
+        self.assertNotIn('CALLED', said)
+
+    def test_installs(self):
+        """As root: apt-get is called after its line was printed."""
+        self.list('x some-package cmd:made-by-apt\n')
+        self.without_apt('touch', 'chmod', 'mktemp', 'rm', 'tail')
+        self.env['V'] = '1'
+        tools = self.top / 'tools'
+        for name, text in (
+                ('apt-get', f'echo "CALLED $*"; touch "{tools}/made-by-apt"; '
+                            f'chmod +x "{tools}/made-by-apt"'),
+                ('apt-cache', 'echo " Candidate: 1"'),
+                ('dpkg', 'true'), ('id', 'echo 0')):
+            path = tools / name
+            path.unlink(missing_ok=True)
+            path.write_text(f'#!/bin/sh\n{text}\n')
+            path.chmod(0o755)
+        said = self.need('x')
+        self.assertRegex(said, r'(?s)install -y --no-install-recommends '
+                               r'some-package\n.*CALLED .*install')
+        self.assertNotIn('update', said)
+
+    def test_installation_fails(self):
+        self.list('x some-package cmd:made-by-apt\n')
+        self.without_apt('mktemp', 'rm', 'tail')
+        self.env['TMPDIR'] = str(self.top)
+        for name, text in (
+                ('apt-get', 'echo "E: the reason"; exit 100'),
+                ('apt-cache', 'echo " Candidate: 1"'),
+                ('dpkg', 'true'), ('id', 'echo 0')):
+            path = self.top / 'tools' / name
+            path.unlink(missing_ok=True)
+            path.write_text(f'#!/bin/sh\n{text}\n')
+            path.chmod(0o755)
+        said = self.need('x', good=False)
+        self.assertIn('E: the reason', said)
+        self.assertIn('some-package', said)
+
+    def test_unknown_probe(self):
+        self.list('x some what:ever\n')
+        self.assertIn('what:ever', self.need('x', good=False))
+
+    def test_our_list(self):
+        """Every line of the real list has a purpose, a package, a probe."""
+        text = (tap.ROOT / 'scripts/packages.list').read_text()
+        for line in text.splitlines():
+            words = line.partition('#')[0].split()
+            if words:
+                self.assertEqual(len(words), 3, line)
+
+
+class Archive(unittest.TestCase):
+    def test_indextargets(self):
+        entries = debian.parse_indextargets(
+            f'http://{HOST}/debian/|Debian|Debian|trixie\n'
+            f'http://{HOST}/debian/|Debian|Debian|trixie-updates\n'
+            f'http://{HOST}/security/|Debian|Debian-Security|trixie-security\n'
+            f'http://{HOST}/other/|Other|Other|trixie\n'
+            'broken\n')
+        self.assertEqual(debian.archives(entries), [f'http://{HOST}/debian'])
+        self.assertEqual(debian.archives(entries, True),
+                         [f'http://{HOST}/security'])
+
+    def test_one_line(self):
+        entries = debian.parse_one_line(
+            f'# deb http://{HOST}/no trixie main\n'
+            f'deb-src http://{HOST}/no trixie main\n'
+            f'deb [arch=amd64 signed-by=/k] http://{HOST}/debian/ trixie main\n'
+            f'deb http://{HOST}/security trixie-security main\n')
+        self.assertEqual(debian.archives(entries), [f'http://{HOST}/debian'])
+        self.assertEqual(debian.archives(entries, True),
+                         [f'http://{HOST}/security'])
+
+    def test_stanzas(self):
+        entries = debian.parse_stanzas(
+            f'Types: deb deb-src\n# a comment\nURIs: http://{HOST}/debian\n'
+            'Suites: trixie\n trixie-updates\nComponents: main\n\n'
+            f'Types: deb-src\nURIs: http://{HOST}/no\nSuites: trixie\n\n'
+            f'Enabled: no\nTypes: deb\nURIs: http://{HOST}/no\n'
+            'Suites: trixie\n')
+        self.assertEqual(debian.archives(entries), [f'http://{HOST}/debian'])
+        self.assertEqual([entry.suite for entry in entries],
+                         ['trixie', 'trixie-updates'])
+
+    def test_cdrom(self):
+        self.assertEqual(debian.archives(debian.parse_one_line(
+            'deb cdrom:[Debian]/ trixie main\n')), [])
+
+    @unittest.skipUnless(shutil.which('dpkg'), 'no dpkg here')
+    def test_newest_version(self):
+        self.assertEqual(debian.version_key_max(
+            ['1:10.0.2+ds-2', '1:10.0.13+ds-0+deb13u1', '1:10.0.9~rc1']),
+            '1:10.0.13+ds-0+deb13u1')
+        self.assertIsNone(debian.version_key_max([]))
+
+
+class Counting(unittest.TestCase):
+    def count(self, stdout, result='OK', tap_protocol=True, code=0, **more):
+        return check.count_test({'name': 't', 'result': result,
+                                 'stdout': stdout, 'returncode': code, **more},
+                                tap_protocol)
+
+    def test_tap(self):
+        count = self.count('# random seed\nTAP version 13\n1..4\n'
+                           'ok 1 /a/b\n    ok 1 nested\nok 2 - c # SKIP no kvm\n'
+                           'not ok 3 /d\nok 4 e # TODO later\n', 'FAIL')
+        self.assertEqual(str(count), '1 passed, 1 failed, 2 skipped')
+        self.assertEqual(count.failed, [('t', '/d', '')])
+        self.assertIn(('t', 'c', 'no kvm'), count.skipped)
+
+    def test_all_skipped(self):
+        count = self.count('1..0 # SKIP nothing here\n', 'SKIP')
+        self.assertEqual(count.skipped, [('t', '', 'nothing here')])
+        self.assertEqual(count.passed, 0)
+
+    def test_crash_after_good_cases(self):
+        count = self.count('1..3\nok 1 /a\nok 2 /b\n', 'ERROR', code=-11)
+        self.assertEqual(count.passed, 2)
+        self.assertEqual(count.failed, [('t', '', 'killed by SIGSEGV')])
+
+    def test_timeout(self):
+        count = self.count('', 'TIMEOUT', code=-9)
+        self.assertEqual(count.failed, [('t', '', 'timed out')])
+
+    def test_exit_status(self):
+        self.assertEqual(self.count('', tap_protocol=False).passed, 1)
+        count = self.count('', 'FAIL', tap_protocol=False, code=1)
+        self.assertEqual(len(count.failed), 1)
+        count = self.count('x\nneeds root\n', 'SKIP', tap_protocol=False,
+                           code=77)
+        self.assertEqual(count.skipped, [('t', '', 'needs root')])
+
+    def test_select(self):
+        tests = [{'name': 'test-vhost-dp-x', 'suite': ['qemu:unit']},
+                 {'name': 'test-other', 'suite': ['qemu:unit']},
+                 {'name': 'qtest-x86_64/vhost-dp-x',
+                  'suite': ['qemu:qtest', 'qemu:qtest-x86_64']},
+                 {'name': 'boot', 'suite': ['qemu:guest']}]
+        self.assertEqual(check.SUITES['unit'].select(tests),
+                         ['test-vhost-dp-x'])
+        self.assertEqual(check.SUITES['qtest'].select(tests),
+                         ['qtest-x86_64/vhost-dp-x'])
+        self.assertEqual(check.SUITES['guest'].select(tests), ['boot'])
+
+    def test_pretty_name(self):
+        self.assertEqual(check.plain_name('qemu:qtest+qtest-x86_64 / '
+                                          'qtest-x86_64/qos-test'),
+                         'qtest-x86_64/qos-test')
+        self.assertEqual(check.plain_name('alone'), 'alone')
+
+
+if __name__ == '__main__':
+    tap.main()
