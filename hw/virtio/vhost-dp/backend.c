@@ -1,0 +1,605 @@
+/*
+ * vhost-dp: the vhost back end of one queue pair
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: hw/virtio/vhost.c drives a VhostOps table.  For
+ * vhost-net that table sends ioctls to the kernel, for vhost-user messages to
+ * another process; here it stores into a VhostDPBackend.  All of it runs under
+ * the BQL.  What a burst may look at changes under the queue pair's lock.
+ *
+ * Nothing here waits for the engine's thread, or for RCU: control operations
+ * come from vCPU threads inside memory transactions, where waiting deadlocks.
+ * A queue is stopped by marking it so under the lock; the engine's thread
+ * removes its handlers later and finds nothing to do until then.
+ *
+ * Rings are known by their guest-physical addresses and mapped at start, and
+ * again when the memory table changes, so that no pointer outlives the memory
+ * under it.
+ *
+ * Dirty memory is marked by the ring code as it writes, so the log that
+ * vhost.c offers (set_log_base) stays empty.
+ */
+
+#include "qemu/osdep.h"
+#include <sys/eventfd.h>
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qapi/error.h"
+#include "exec/address-spaces.h"
+#include "hw/virtio/vhost.h"
+#include "hw/virtio/vhost-dp-backend.h"
+#include "linux-headers/linux/vhost.h"
+#include "standard-headers/linux/vhost_types.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "standard-headers/linux/virtio_ring.h"
+#include "trace.h"
+
+/* Ring and device features that the data path implements */
+#define VHOST_DP_FEATURES \
+    ((1ULL << VIRTIO_RING_F_INDIRECT_DESC) | \
+     (1ULL << VIRTIO_RING_F_EVENT_IDX) | \
+     (1ULL << VIRTIO_F_ANY_LAYOUT) | \
+     (1ULL << VIRTIO_F_VERSION_1) | \
+     (1ULL << VIRTIO_NET_F_MRG_RXBUF) | \
+     (1ULL << VIRTIO_NET_F_MTU) | \
+     (1ULL << VHOST_F_LOG_ALL))
+
+static const char *queue_name(unsigned i)
+{
+    return i == VHOST_DP_RX ? "receive" : "transmit";
+}
+
+const char *vhost_dp_violation_text(VhostDPViolation violation)
+{
+    static const char *const text[] = {
+        [VHOST_DP_VIOLATION_AVAILABLE_INDEX] =
+            "more chains made available than the queue has entries",
+        [VHOST_DP_VIOLATION_DESCRIPTOR_INDEX] =
+            "descriptor number beyond the end of its table",
+        [VHOST_DP_VIOLATION_DESCRIPTOR_LOOP] =
+            "chain with more descriptors than its table",
+        [VHOST_DP_VIOLATION_DESCRIPTOR_ORDER] =
+            "device-readable descriptor after a device-writable one",
+        [VHOST_DP_VIOLATION_ZERO_LENGTH] =
+            "descriptor of zero bytes",
+        [VHOST_DP_VIOLATION_INDIRECT_NESTED] =
+            "indirect table inside an indirect table",
+        [VHOST_DP_VIOLATION_INDIRECT_SIZE] =
+            "indirect table of an invalid size",
+        [VHOST_DP_VIOLATION_TABLE_ADDRESS] =
+            "indirect table that is not in guest RAM",
+        [VHOST_DP_VIOLATION_BUFFER_ADDRESS] =
+            "buffer that is not in guest RAM",
+        [VHOST_DP_VIOLATION_CHAIN_LENGTH] =
+            "chain of 4 GiB or more",
+        [VHOST_DP_VIOLATION_CHAIN_SEGMENTS] =
+            "chain with too many segments",
+        [VHOST_DP_VIOLATION_NO_BUFFER] =
+            "chain without a descriptor for this direction",
+        [VHOST_DP_VIOLATION_SHORT_HEADER] =
+            "chain shorter than the virtio-net header",
+        [VHOST_DP_VIOLATION_RING_ADDRESS] =
+            "ring that is no longer in guest RAM",
+    };
+
+    QEMU_BUILD_BUG_ON(ARRAY_SIZE(text) != VHOST_DP_VIOLATION__MAX);
+    return text[violation];
+}
+
+/* ---- The lock ---- */
+
+void vhost_dp_backend_lock(VhostDPBackend *be)
+{
+    qatomic_inc(&be->want);
+    qemu_mutex_lock(&be->lock);
+}
+
+void vhost_dp_backend_unlock(VhostDPBackend *be)
+{
+    qemu_mutex_unlock(&be->lock);
+    /* A full barrier: pairs with the one in vhost_dp_backend_may_run() */
+    if (qatomic_fetch_dec(&be->want) == 1 &&
+        qatomic_xchg(&be->yielded, false)) {
+        be->client->resume(be->opaque);
+    }
+}
+
+/* ---- Calls to the guest ---- */
+
+static void backend_signal(int fd)
+{
+    ssize_t r;
+
+    /*
+     * EAGAIN means that the counter is at its limit, so the reader has been
+     * told; there is nothing else that a write to an eventfd can answer.
+     */
+    r = eventfd_write(fd, 1);
+    (void)r;
+}
+
+void vhost_dp_backend_call(VhostDPBackend *be)
+{
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        if (!be->call_pending[i]) {
+            continue;
+        }
+        be->call_pending[i] = false;
+        if (be->call_fd[i] >= 0) {
+            backend_signal(be->call_fd[i]);
+            vhost_dp_count(&be->calls[i], 1);
+        }
+    }
+}
+
+/* ---- Violations ---- */
+
+void vhost_dp_backend_report(VhostDPBackend *be)
+{
+    be->violation_generation = be->generation;
+    qemu_bh_schedule(be->violation_bh);
+}
+
+/* Main loop, BQL */
+static void backend_violation_bh(void *opaque)
+{
+    VhostDPBackend *be = opaque;
+    bool broken[VHOST_DP_QUEUES] = {};
+    VhostDPViolation why[VHOST_DP_QUEUES];
+    unsigned i;
+
+    vhost_dp_backend_lock(be);
+    if (be->started && be->violation_generation == be->generation) {
+        for (i = 0; i < VHOST_DP_QUEUES; i++) {
+            broken[i] = be->vq[i].broken;
+            why[i] = be->vq[i].violation;
+        }
+    }
+    vhost_dp_backend_unlock(be);
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        if (broken[i]) {
+            trace_vhost_dp_violation(be->name, queue_name(i),
+                                     VhostDPViolation_str(why[i]));
+            /* Under the BQL the device cannot have been stopped meanwhile */
+            virtio_error(be->vdev, "vhost-dp netdev '%s': %s queue %d "
+                         "stopped, the guest's driver is at fault: %s",
+                         be->name, queue_name(i), be->dev->vq_index + i,
+                         vhost_dp_violation_text(why[i]));
+        }
+    }
+}
+
+/* ---- Starting and stopping ---- */
+
+/* The engine removes its handler, and then closes the fd.  Lock held. */
+static void backend_drop_kick(VhostDPBackend *be, unsigned i)
+{
+    if (be->kick_fd[i] >= 0) {
+        g_array_append_val(be->stale_kick_fds, be->kick_fd[i]);
+        be->kick_fd[i] = -1;
+    }
+}
+
+static int backend_start_queue(VhostDPBackend *be, unsigned i)
+{
+    VhostDPVring *vq = &be->vq[i];
+    bool big_endian = be->legacy_big_endian[i];
+    int r;
+
+    if (be->features & (1ULL << VIRTIO_F_VERSION_1)) {
+        big_endian = false;
+    }
+    vq->swap = big_endian != HOST_BIG_ENDIAN;
+    be->call_pending[i] = false;
+    r = vhost_dp_vring_start(vq, be->mem, be->features);
+    trace_vhost_dp_start_queue(be->name, queue_name(i), vq->num, vq->last_avail,
+                               vq->desc.gpa, vq->avail.gpa, vq->used.gpa, r);
+    if (r < 0) {
+        error_report("vhost-dp netdev '%s': cannot start the %s queue: %s",
+                     be->name, queue_name(i), r == -EINVAL ?
+                     "its size is not a power of two up to 1024" :
+                     "the ring is not aligned, or not in one piece of RAM");
+    }
+    return r;
+}
+
+/* Lock held */
+static void backend_stop_queue(VhostDPBackend *be, unsigned i)
+{
+    if (be->vq[i].running) {
+        vhost_dp_backend_call(be);
+        vhost_dp_vring_stop(&be->vq[i]);
+        trace_vhost_dp_stop_queue(be->name, queue_name(i),
+                                  be->vq[i].last_avail);
+    }
+    backend_drop_kick(be, i);
+}
+
+/* Lock held.  Returns the memory table, to be freed without the lock. */
+static VhostDPMemory *backend_stop(VhostDPBackend *be)
+{
+    VhostDPMemory *mem = be->mem;
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        backend_stop_queue(be, i);
+    }
+    be->started = false;
+    be->mem = NULL;
+    return mem;
+}
+
+static VhostDPMemory *backend_new_memory(struct vhost_dev *dev)
+{
+    return vhost_dp_memory_new(&address_space_memory, dev->mem_sections,
+                               dev->n_mem_sections);
+}
+
+static int backend_do_start(VhostDPBackend *be)
+{
+    VhostDPMemory *mem = backend_new_memory(be->dev);
+    unsigned i;
+    int r = 0;
+
+    vhost_dp_backend_lock(be);
+    be->mem = mem;
+    be->started = true;
+    be->generation++;
+    for (i = 0; i < VHOST_DP_QUEUES && r == 0; i++) {
+        /* A queue without a kick fd was not set up by the guest */
+        if (be->kick_fd[i] >= 0) {
+            r = backend_start_queue(be, i);
+        }
+    }
+    mem = r < 0 ? backend_stop(be) : NULL;
+    vhost_dp_backend_unlock(be);
+
+    vhost_dp_memory_free(mem);
+    if (r == 0) {
+        be->vdev = be->dev->vdev;
+        object_ref(OBJECT(be->vdev));
+    }
+    return r;
+}
+
+static void backend_do_stop(VhostDPBackend *be)
+{
+    VhostDPMemory *mem;
+
+    vhost_dp_backend_lock(be);
+    mem = backend_stop(be);
+    vhost_dp_backend_unlock(be);
+
+    vhost_dp_memory_free(mem);
+    if (be->vdev) {
+        object_unref(OBJECT(be->vdev));
+        be->vdev = NULL;
+    }
+}
+
+static int backend_dev_start(struct vhost_dev *dev, bool start)
+{
+    VhostDPBackend *be = dev->opaque;
+    int r = 0;
+
+    if (start) {
+        r = backend_do_start(be);
+    } else {
+        backend_do_stop(be);
+    }
+    trace_vhost_dp_dev_start(be->name, dev->vq_index, start, be->features, r);
+    be->client->changed(be->opaque);
+    return r;
+}
+
+/* ---- VhostOps ---- */
+
+static int backend_init(struct vhost_dev *dev, void *opaque, Error **errp)
+{
+    VhostDPBackend *be = opaque;
+
+    dev->opaque = be;
+    be->dev = dev;
+    return 0;
+}
+
+static int backend_cleanup(struct vhost_dev *dev)
+{
+    VhostDPBackend *be = dev->opaque;
+
+    if (be) {
+        backend_do_stop(be);
+        be->dev = NULL;
+        be->client->changed(be->opaque);
+    }
+    return 0;
+}
+
+static int backend_memslots_limit(struct vhost_dev *dev)
+{
+    return INT_MAX;
+}
+
+static int backend_set_owner(struct vhost_dev *dev)
+{
+    return 0;
+}
+
+static int backend_get_features(struct vhost_dev *dev, uint64_t *features)
+{
+    *features = VHOST_DP_FEATURES;
+    return 0;
+}
+
+static int backend_set_features(struct vhost_dev *dev, uint64_t features)
+{
+    VhostDPBackend *be = dev->opaque;
+
+    /*
+     * Also called on a running device, when only VHOST_F_LOG_ALL changes;
+     * queues take the features when they start.
+     */
+    vhost_dp_backend_lock(be);
+    be->features = features & ~(1ULL << VHOST_F_LOG_ALL);
+    vhost_dp_backend_unlock(be);
+    trace_vhost_dp_set_features(be->name, dev->vq_index, features);
+    return 0;
+}
+
+static int backend_get_vq_index(struct vhost_dev *dev, int idx)
+{
+    assert(idx >= dev->vq_index && idx < dev->vq_index + VHOST_DP_QUEUES);
+    return idx - dev->vq_index;
+}
+
+static int backend_set_mem_table(struct vhost_dev *dev,
+                                 struct vhost_memory *unused)
+{
+    VhostDPBackend *be = dev->opaque;
+    VhostDPMemory *mem, *old;
+    unsigned i;
+
+    /* A stopped queue pair has no table: it must not pin memory */
+    if (!be->started) {
+        return 0;
+    }
+
+    mem = backend_new_memory(dev);
+    trace_vhost_dp_set_mem_table(be->name, dev->vq_index, mem->nregions);
+    vhost_dp_backend_lock(be);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        bool broken = be->vq[i].broken;
+
+        vhost_dp_vring_remap(&be->vq[i], mem);
+        if (be->vq[i].broken && !broken) {
+            vhost_dp_backend_report(be);
+        }
+    }
+    old = be->mem;
+    be->mem = mem;
+    vhost_dp_backend_unlock(be);
+    vhost_dp_memory_free(old);
+    return 0;
+}
+
+static int backend_set_log_base(struct vhost_dev *dev, uint64_t base,
+                                struct vhost_log *log)
+{
+    return 0;
+}
+
+static int backend_set_vring_num(struct vhost_dev *dev,
+                                 struct vhost_vring_state *ring)
+{
+    VhostDPBackend *be = dev->opaque;
+
+    vhost_dp_backend_lock(be);
+    be->vq[ring->index].num = ring->num;
+    vhost_dp_backend_unlock(be);
+    return 0;
+}
+
+static int backend_set_vring_base(struct vhost_dev *dev,
+                                  struct vhost_vring_state *ring)
+{
+    VhostDPBackend *be = dev->opaque;
+
+    vhost_dp_backend_lock(be);
+    be->vq[ring->index].last_avail = ring->num;
+    vhost_dp_backend_unlock(be);
+    return 0;
+}
+
+/* Also stops the queue, as for the other back ends */
+static int backend_get_vring_base(struct vhost_dev *dev,
+                                  struct vhost_vring_state *ring)
+{
+    VhostDPBackend *be = dev->opaque;
+
+    vhost_dp_backend_lock(be);
+    backend_stop_queue(be, ring->index);
+    ring->num = be->vq[ring->index].last_avail;
+    vhost_dp_backend_unlock(be);
+    be->client->changed(be->opaque);
+    return 0;
+}
+
+static int backend_set_vring_endian(struct vhost_dev *dev,
+                                    struct vhost_vring_state *ring)
+{
+    VhostDPBackend *be = dev->opaque;
+
+    vhost_dp_backend_lock(be);
+    be->legacy_big_endian[ring->index] = ring->num;
+    vhost_dp_backend_unlock(be);
+    return 0;
+}
+
+/* Guest-physical addresses instead of pointers, for set_vring_addr */
+static int backend_vq_get_addr(struct vhost_dev *dev,
+                               struct vhost_vring_addr *addr,
+                               struct vhost_virtqueue *vq)
+{
+    addr->desc_user_addr = vq->desc_phys;
+    addr->avail_user_addr = vq->avail_phys;
+    addr->used_user_addr = vq->used_phys;
+    return 0;
+}
+
+static int backend_set_vring_addr(struct vhost_dev *dev,
+                                  struct vhost_vring_addr *addr)
+{
+    VhostDPBackend *be = dev->opaque;
+    VhostDPVring *vq = &be->vq[addr->index];
+
+    vhost_dp_backend_lock(be);
+    /* On a running queue it is only the logging that is switched */
+    if (!vq->running) {
+        vq->desc.gpa = addr->desc_user_addr;
+        vq->avail.gpa = addr->avail_user_addr;
+        vq->used.gpa = addr->used_user_addr;
+    }
+    vhost_dp_backend_unlock(be);
+    return 0;
+}
+
+/* *@copy: a duplicate of @fd, or -1 if there is none.  Returns -errno. */
+static int backend_dup(int fd, int *copy)
+{
+    *copy = -1;
+    if (fd >= 0) {
+        *copy = qemu_dup(fd);
+        if (*copy < 0) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+/* Also restarts a queue that was reset while the device runs */
+static int backend_set_vring_kick(struct vhost_dev *dev,
+                                  struct vhost_vring_file *file)
+{
+    VhostDPBackend *be = dev->opaque;
+    int fd;
+    int r = backend_dup(file->fd, &fd);
+
+    if (r < 0) {
+        return r;
+    }
+    vhost_dp_backend_lock(be);
+    backend_drop_kick(be, file->index);
+    be->kick_fd[file->index] = fd;
+    if (be->started && fd >= 0 && !be->vq[file->index].running) {
+        r = backend_start_queue(be, file->index);
+        if (r < 0) {
+            backend_drop_kick(be, file->index);
+        }
+    }
+    vhost_dp_backend_unlock(be);
+    be->client->changed(be->opaque);
+    return r;
+}
+
+static int backend_set_vring_call(struct vhost_dev *dev,
+                                  struct vhost_vring_file *file)
+{
+    VhostDPBackend *be = dev->opaque;
+    int fd, old;
+    int r = backend_dup(file->fd, &fd);
+
+    if (r < 0) {
+        return r;
+    }
+    vhost_dp_backend_lock(be);
+    old = be->call_fd[file->index];
+    be->call_fd[file->index] = fd;
+    vhost_dp_backend_unlock(be);
+    /* Call fds are used under the lock only, so nobody uses this one now */
+    if (old >= 0) {
+        close(old);
+    }
+    return 0;
+}
+
+static int backend_set_vring_enable(struct vhost_dev *dev, int enable)
+{
+    VhostDPBackend *be = dev->opaque;
+
+    vhost_dp_backend_lock(be);
+    be->enabled = enable;
+    vhost_dp_backend_unlock(be);
+    trace_vhost_dp_set_vring_enable(be->name, dev->vq_index, enable);
+    be->client->changed(be->opaque);
+    return 0;
+}
+
+const VhostOps vhost_dp_ops = {
+    .backend_type = VHOST_BACKEND_TYPE_DP,
+    .vhost_backend_init = backend_init,
+    .vhost_backend_cleanup = backend_cleanup,
+    .vhost_backend_memslots_limit = backend_memslots_limit,
+    .vhost_set_owner = backend_set_owner,
+    .vhost_get_features = backend_get_features,
+    .vhost_set_features = backend_set_features,
+    .vhost_get_vq_index = backend_get_vq_index,
+    .vhost_set_mem_table = backend_set_mem_table,
+    .vhost_set_log_base = backend_set_log_base,
+    .vhost_set_vring_num = backend_set_vring_num,
+    .vhost_set_vring_base = backend_set_vring_base,
+    .vhost_get_vring_base = backend_get_vring_base,
+    .vhost_set_vring_endian = backend_set_vring_endian,
+    .vhost_vq_get_addr = backend_vq_get_addr,
+    .vhost_set_vring_addr = backend_set_vring_addr,
+    .vhost_set_vring_kick = backend_set_vring_kick,
+    .vhost_set_vring_call = backend_set_vring_call,
+    .vhost_set_vring_enable = backend_set_vring_enable,
+    .vhost_dev_start = backend_dev_start,
+};
+
+/* ---- Life cycle ---- */
+
+void vhost_dp_backend_init(VhostDPBackend *be, const char *name,
+                           const VhostDPBackendClient *client, void *opaque)
+{
+    unsigned i;
+
+    memset(be, 0, sizeof(*be));
+    qemu_mutex_init(&be->lock);
+    be->name = g_strdup(name);
+    be->client = client;
+    be->opaque = opaque;
+    be->enabled = true;
+    be->stale_kick_fds = g_array_new(false, false, sizeof(int));
+    be->violation_bh = qemu_bh_new(backend_violation_bh, be);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        vhost_dp_vring_init(&be->vq[i], i == VHOST_DP_RX);
+        be->kick_fd[i] = -1;
+        be->call_fd[i] = -1;
+        be->legacy_big_endian[i] = HOST_BIG_ENDIAN;
+    }
+}
+
+void vhost_dp_backend_destroy(VhostDPBackend *be)
+{
+    unsigned i;
+
+    assert(!be->dev && !be->started);
+    qemu_bh_delete(be->violation_bh);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        if (be->call_fd[i] >= 0) {
+            close(be->call_fd[i]);
+        }
+    }
+    assert(be->stale_kick_fds->len == 0);
+    g_array_free(be->stale_kick_fds, true);
+    g_free(be->name);
+    qemu_mutex_destroy(&be->lock);
+}

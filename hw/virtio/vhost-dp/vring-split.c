@@ -1,0 +1,463 @@
+/*
+ * vhost-dp: split virtqueues (virtio 1.3, section 2.7)
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: see vring.c for who may call this.  The available ring
+ * is read in bursts: one look at its index, then the entries up to it.  Used
+ * elements wait in a private shadow and reach the used ring by one flush, with
+ * one store to its index and one decision whether the driver is to be called.
+ * A descriptor is copied before it is looked at, so that the driver cannot
+ * change it between check and use.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "hw/virtio/vhost-dp-vring.h"
+#include "standard-headers/linux/virtio_ring.h"
+
+/* A value of the driver's, to or from the host's byte order */
+static inline uint16_t vq16(const VhostDPVring *vq, uint16_t v)
+{
+    return unlikely(vq->swap) ? bswap16(v) : v;
+}
+
+static inline uint32_t vq32(const VhostDPVring *vq, uint32_t v)
+{
+    return unlikely(vq->swap) ? bswap32(v) : v;
+}
+
+static inline uint64_t vq64(const VhostDPVring *vq, uint64_t v)
+{
+    return unlikely(vq->swap) ? bswap64(v) : v;
+}
+
+static inline struct vring_avail *split_avail(const VhostDPVring *vq)
+{
+    return (struct vring_avail *)vq->avail.host;
+}
+
+static inline struct vring_used *split_used(const VhostDPVring *vq)
+{
+    return (struct vring_used *)vq->used.host;
+}
+
+/* Written by the driver behind the available ring (EVENT_IDX) */
+static inline uint16_t *split_used_event(const VhostDPVring *vq)
+{
+    return &split_avail(vq)->ring[vq->num];
+}
+
+/* Written by the device behind the used ring (EVENT_IDX) */
+static inline uint16_t *split_avail_event(const VhostDPVring *vq)
+{
+    return (uint16_t *)&split_used(vq)->ring[vq->num];
+}
+
+static inline void split_dirty(const VhostDPVring *vq, const void *host,
+                               uint64_t len)
+{
+    vhost_dp_memory_dirty(vq->used.region, host, len);
+}
+
+static bool split_map_part(VhostDPMemory *mem, VhostDPRingPart *part,
+                           uint64_t size, uint64_t align)
+{
+    uint64_t len = size;
+    unsigned hit = 0;
+
+    part->host = NULL;
+    if (part->gpa % align || part->gpa + size < part->gpa) {
+        return false;
+    }
+    part->host = vhost_dp_memory_map(mem, &hit, part->gpa, &len,
+                                     &part->region);
+    if (len != size) {
+        part->host = NULL;
+    }
+    return part->host != NULL;
+}
+
+static bool split_map(VhostDPVring *vq, VhostDPMemory *mem)
+{
+    uint64_t event = vq->event_idx ? sizeof(uint16_t) : 0;
+    bool ok;
+
+    ok = split_map_part(mem, &vq->desc,
+                        vq->num * sizeof(struct vring_desc), 16);
+    ok = split_map_part(mem, &vq->avail,
+                        offsetof(struct vring_avail, ring[vq->num]) + event,
+                        2) && ok;
+    ok = split_map_part(mem, &vq->used,
+                        offsetof(struct vring_used, ring[vq->num]) + event,
+                        4) && ok;
+    if (!ok) {
+        vq->desc.host = NULL;
+        vq->avail.host = NULL;
+        vq->used.host = NULL;
+    }
+    return ok;
+}
+
+/* A used flag that says VRING_USED_F_NO_NOTIFY or not */
+static void split_set_flags(VhostDPVring *vq, uint16_t flags)
+{
+    struct vring_used *used = split_used(vq);
+
+    qatomic_set(&used->flags, vq16(vq, flags));
+    split_dirty(vq, &used->flags, sizeof(used->flags));
+}
+
+static void split_disable_notify(VhostDPVring *vq)
+{
+    vq->notify = false;
+    /*
+     * With EVENT_IDX the driver kicks only when it passes avail_event, which
+     * stays behind while the queue is busy.
+     */
+    if (!vq->event_idx && vq->used.host) {
+        split_set_flags(vq, VRING_USED_F_NO_NOTIFY);
+    }
+}
+
+static bool split_enable_notify(VhostDPVring *vq)
+{
+    if (vq->broken || !vq->used.host) {
+        return false;
+    }
+    vq->notify = true;
+    if (vq->event_idx) {
+        uint16_t *event = split_avail_event(vq);
+
+        qatomic_set(event, vq16(vq, vq->avail_idx));
+        split_dirty(vq, event, sizeof(*event));
+    } else {
+        split_set_flags(vq, 0);
+    }
+    /*
+     * The driver writes its index and then looks for our wish, we write our
+     * wish and then look for its index: with a full barrier on both sides one
+     * of the two sees the other (virtio 1.3, 2.7.10.1 and 2.7.13.4.1).
+     */
+    smp_mb();
+    return vq16(vq, qatomic_read(&split_avail(vq)->idx)) != vq->avail_idx;
+}
+
+static void split_start(VhostDPVring *vq)
+{
+    vq->used_idx = vq16(vq, qatomic_read(&split_used(vq)->idx));
+    vq->avail_idx = vq->last_avail;
+    vq->signalled_used_valid = false;
+    split_enable_notify(vq);
+}
+
+/* Copy @len bytes from guest memory that may be cut by region boundaries */
+static bool split_read(VhostDPVring *vq, VhostDPMemory *mem, uint64_t gpa,
+                       void *buf, uint64_t len)
+{
+    while (len) {
+        VhostDPRegion *region;
+        uint64_t n = len;
+        void *host = vhost_dp_memory_map(mem, &vq->hit_table, gpa, &n,
+                                         &region);
+
+        if (!host) {
+            return false;
+        }
+        memcpy(buf, host, n);
+        buf += n;
+        gpa += n;
+        len -= n;
+    }
+    return true;
+}
+
+/* What a chain's descriptors are read from: the ring's table or an indirect */
+typedef struct SplitTable {
+    uint64_t gpa;
+    uint32_t num;
+    bool indirect;
+} SplitTable;
+
+/* Copy a descriptor to host byte order.  Returns false if it is not RAM. */
+static inline bool split_read_desc(VhostDPVring *vq, VhostDPMemory *mem,
+                                   const SplitTable *table, uint32_t i,
+                                   struct vring_desc *desc)
+{
+    if (table->indirect) {
+        if (!split_read(vq, mem, table->gpa + (uint64_t)i * sizeof(*desc),
+                        desc, sizeof(*desc))) {
+            return false;
+        }
+    } else {
+        memcpy(desc, vq->desc.host + i * sizeof(*desc), sizeof(*desc));
+        /* One copy, then checks: keep the compiler from reading it again */
+        barrier();
+    }
+    desc->addr = vq64(vq, desc->addr);
+    desc->len = vq32(vq, desc->len);
+    desc->flags = vq16(vq, desc->flags);
+    desc->next = vq16(vq, desc->next);
+    return true;
+}
+
+typedef enum SplitResult {
+    SPLIT_OK,
+    SPLIT_FULL,                 /* no room in the burst: leave the chain */
+    SPLIT_BAD,                  /* the queue is broken */
+} SplitResult;
+
+static SplitResult split_bad(VhostDPVring *vq, VhostDPViolation why)
+{
+    vhost_dp_vring_violation(vq, why);
+    return SPLIT_BAD;
+}
+
+/* Add a buffer to @chain, cut at region boundaries */
+static inline SplitResult split_add_buffer(VhostDPVring *vq,
+                                           VhostDPMemory *mem,
+                                           VhostDPBurst *burst,
+                                           VhostDPChain *chain,
+                                           uint64_t gpa, uint32_t len)
+{
+    unsigned *hit = chain->nsegs ? &vq->hit_data : &vq->hit_first;
+
+    if (len > UINT32_MAX - chain->len) {
+        return split_bad(vq, VHOST_DP_VIOLATION_CHAIN_LENGTH);
+    }
+    chain->len += len;
+    while (len) {
+        VhostDPRegion *region;
+        uint64_t n = len;
+        void *host;
+
+        if (chain->nsegs == VHOST_DP_VRING_MAX_SEGS) {
+            return split_bad(vq, VHOST_DP_VIOLATION_CHAIN_SEGMENTS);
+        }
+        if (burst->nsegs == ARRAY_SIZE(burst->iov)) {
+            return SPLIT_FULL;
+        }
+        host = vhost_dp_memory_map(mem, hit, gpa, &n, &region);
+        if (!host) {
+            return split_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS);
+        }
+        burst->iov[burst->nsegs].iov_base = host;
+        burst->iov[burst->nsegs].iov_len = n;
+        burst->region[burst->nsegs] = region;
+        burst->nsegs++;
+        chain->nsegs++;
+        gpa += n;
+        len -= n;
+    }
+    return SPLIT_OK;
+}
+
+static SplitResult split_enter_indirect(VhostDPVring *vq, SplitTable *table,
+                                        const struct vring_desc *desc)
+{
+    if (table->indirect) {
+        return split_bad(vq, VHOST_DP_VIOLATION_INDIRECT_NESTED);
+    }
+    if (desc->len == 0 || desc->len % sizeof(*desc)) {
+        return split_bad(vq, VHOST_DP_VIOLATION_INDIRECT_SIZE);
+    }
+    if (desc->addr + desc->len < desc->addr) {
+        return split_bad(vq, VHOST_DP_VIOLATION_TABLE_ADDRESS);
+    }
+    table->gpa = desc->addr;
+    table->num = desc->len / sizeof(*desc);
+    table->indirect = true;
+    return SPLIT_OK;
+}
+
+/* Collect the chain that begins with descriptor @head */
+static SplitResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
+                                    VhostDPBurst *burst, VhostDPChain *chain,
+                                    uint16_t head)
+{
+    SplitTable table = { .num = vq->num };
+    bool seen_writable = false;
+    uint32_t count = 0;
+    uint32_t i = head;
+
+    chain->id = head;
+    chain->nsegs = 0;
+    chain->len = 0;
+    chain->iov = &burst->iov[burst->nsegs];
+    chain->region = &burst->region[burst->nsegs];
+
+    for (;;) {
+        struct vring_desc desc;
+        SplitResult r = SPLIT_OK;
+        bool writable;
+
+        if (i >= table.num) {
+            return split_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_INDEX);
+        }
+        /* A table cannot have more descriptors in a chain than it has */
+        if (count++ == table.num) {
+            return split_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_LOOP);
+        }
+        if (!split_read_desc(vq, mem, &table, i, &desc)) {
+            return split_bad(vq, VHOST_DP_VIOLATION_TABLE_ADDRESS);
+        }
+
+        if (desc.flags & VRING_DESC_F_INDIRECT) {
+            r = split_enter_indirect(vq, &table, &desc);
+            if (r != SPLIT_OK) {
+                return r;
+            }
+            i = 0;
+            count = 0;
+            continue;
+        }
+
+        writable = desc.flags & VRING_DESC_F_WRITE;
+        if (seen_writable && !writable) {
+            return split_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_ORDER);
+        }
+        seen_writable = writable;
+        if (desc.len == 0) {
+            return split_bad(vq, VHOST_DP_VIOLATION_ZERO_LENGTH);
+        }
+        if (desc.addr + desc.len < desc.addr) {
+            return split_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS);
+        }
+        if (writable == vq->writable) {
+            r = split_add_buffer(vq, mem, burst, chain, desc.addr, desc.len);
+            if (r != SPLIT_OK) {
+                return r;
+            }
+        }
+
+        if (!(desc.flags & VRING_DESC_F_NEXT)) {
+            break;
+        }
+        i = desc.next;
+    }
+
+    if (!chain->nsegs) {
+        return split_bad(vq, VHOST_DP_VIOLATION_NO_BUFFER);
+    }
+    return SPLIT_OK;
+}
+
+/* Look how far the driver has got.  Returns the number of available chains. */
+static unsigned split_available(VhostDPVring *vq)
+{
+    uint16_t idx = vq16(vq, qatomic_read(&split_avail(vq)->idx));
+    uint16_t n = idx - vq->last_avail;
+
+    if (n > vq->num) {
+        vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_AVAILABLE_INDEX);
+        return 0;
+    }
+    vq->avail_idx = idx;
+    /* The entries, and what they lead to, are read after the index */
+    smp_rmb();
+    return n;
+}
+
+static unsigned split_pop(VhostDPVring *vq, VhostDPMemory *mem,
+                          VhostDPBurst *burst, unsigned max,
+                          uint32_t max_bytes)
+{
+    unsigned n;
+    uint64_t bytes = 0;
+
+    burst->nchains = 0;
+    burst->nsegs = 0;
+    if (unlikely(!vq->running || vq->broken)) {
+        return 0;
+    }
+
+    n = MIN(split_available(vq), max);
+    while (burst->nchains < n && bytes < max_bytes) {
+        VhostDPChain *chain = &burst->chain[burst->nchains];
+        unsigned nsegs = burst->nsegs;
+        uint16_t slot = vq->last_avail & (vq->num - 1);
+        uint16_t head = vq16(vq, qatomic_read(&split_avail(vq)->ring[slot]));
+
+        if (split_take_chain(vq, mem, burst, chain, head) != SPLIT_OK) {
+            burst->nsegs = nsegs;
+            break;
+        }
+        bytes += chain->len;
+        burst->nchains++;
+        vq->last_avail++;
+    }
+    return burst->nchains;
+}
+
+static void split_rewind(VhostDPVring *vq, VhostDPBurst *burst, unsigned n)
+{
+    vq->last_avail -= n;
+    burst->nchains -= n;
+}
+
+static bool split_need_call(VhostDPVring *vq)
+{
+    uint16_t old = vq->signalled_used;
+    bool valid = vq->signalled_used_valid;
+
+    /* The index store, then the driver's wish: see split_enable_notify() */
+    smp_mb();
+    if (!vq->event_idx) {
+        uint16_t flags = vq16(vq, qatomic_read(&split_avail(vq)->flags));
+
+        return !(flags & VRING_AVAIL_F_NO_INTERRUPT);
+    }
+    vq->signalled_used = vq->used_idx;
+    vq->signalled_used_valid = true;
+    return !valid ||
+           vring_need_event(vq16(vq, qatomic_read(split_used_event(vq))),
+                            vq->used_idx, old);
+}
+
+static bool split_flush(VhostDPVring *vq)
+{
+    struct vring_used *used = split_used(vq);
+    uint16_t first = vq->used_idx & (vq->num - 1);
+    unsigned n = vq->nshadow;
+    unsigned before_wrap = MIN(n, vq->num - first);
+    unsigned i;
+
+    vq->nshadow = 0;
+    if (!used) {
+        /* The ring lost its memory (vhost_dp_vring_remap) */
+        return false;
+    }
+
+    for (i = 0; i < n; i++) {
+        unsigned slot = (first + i) & (vq->num - 1);
+
+        used->ring[slot].id = vq32(vq, vq->shadow[i].id);
+        used->ring[slot].len = vq32(vq, vq->shadow[i].len);
+    }
+    split_dirty(vq, &used->ring[first], before_wrap * sizeof(used->ring[0]));
+    if (before_wrap < n) {
+        split_dirty(vq, &used->ring[0],
+                    (n - before_wrap) * sizeof(used->ring[0]));
+    }
+
+    /* The elements, and the buffers, before the index */
+    smp_wmb();
+    vq->used_idx += n;
+    qatomic_set(&used->idx, vq16(vq, vq->used_idx));
+    split_dirty(vq, &used->idx, sizeof(used->idx));
+
+    return split_need_call(vq);
+}
+
+const VhostDPVringOps vhost_dp_vring_split_ops = {
+    .map = split_map,
+    .start = split_start,
+    .pop = split_pop,
+    .rewind = split_rewind,
+    .flush = split_flush,
+    .disable_notify = split_disable_notify,
+    .enable_notify = split_enable_notify,
+};

@@ -1,0 +1,157 @@
+/*
+ * vhost-dp: the vhost back end of one queue pair
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A VhostDPBackend is the device end of the vhost protocol (VhostOps) for one
+ * vhost_dev, that is, for one queue pair: it holds what the protocol has set
+ * up.  Its client, the engine, moves the frames.  Two parties use it:
+ *
+ * - control: VhostOps, called by whoever holds the BQL (main loop, vCPUs, the
+ *   migration thread).  They change what a burst uses, under @lock, after
+ *   they raised @want.
+ * - the engine: one IOThread, which holds @lock for a burst at a time, and
+ *   never takes the BQL.  Before each burst it calls
+ *   vhost_dp_backend_may_run().
+ */
+
+#ifndef HW_VIRTIO_VHOST_DP_BACKEND_H
+#define HW_VIRTIO_VHOST_DP_BACKEND_H
+
+#include "qemu/thread.h"
+#include "hw/virtio/vhost-dp-vring.h"
+
+struct vhost_dev;
+
+/* Queues of a pair, in the order of their numbers (virtio 1.3, 5.1.2) */
+enum {
+    VHOST_DP_RX = 0,            /* receiveq: frames to the guest */
+    VHOST_DP_TX = 1,            /* transmitq: frames from the guest */
+    VHOST_DP_QUEUES = 2,
+};
+
+/* What the engine is told */
+typedef struct VhostDPBackendClient {
+    /*
+     * The protocol state changed: look at it.  Called by control, with the
+     * BQL and without the lock.
+     */
+    void (*changed)(void *opaque);
+
+    /*
+     * The engine was told not to run, and may go on.  Called by control,
+     * with the BQL and without the lock.
+     */
+    void (*resume)(void *opaque);
+} VhostDPBackendClient;
+
+typedef struct VhostDPBackend {
+    QemuMutex lock;
+    unsigned want;              /* atomic: control operations that wait */
+    bool yielded;               /* atomic: the engine waits for resume() */
+
+    /* Guarded by lock; changed by control */
+    VhostDPMemory *mem;         /* while started, otherwise NULL */
+    bool started;
+    bool enabled;               /* by the guest: multiqueue */
+    uint32_t generation;        /* number of starts */
+    uint64_t features;          /* negotiated */
+    bool legacy_big_endian[VHOST_DP_QUEUES];
+    int kick_fd[VHOST_DP_QUEUES];   /* own duplicates, or -1 */
+    int call_fd[VHOST_DP_QUEUES];   /* own duplicates, or -1: no interrupt */
+    GArray *stale_kick_fds;     /* int: to be closed by the engine */
+
+    /* Guarded by lock; changed by both */
+    VhostDPVring vq[VHOST_DP_QUEUES];
+    bool call_pending[VHOST_DP_QUEUES]; /* used buffers wait for a call */
+
+    /* Counters, written under lock: see vhost_dp_count() */
+    uint64_t calls[VHOST_DP_QUEUES];
+
+    /* BQL */
+    struct vhost_dev *dev;      /* from init to cleanup */
+    VirtIODevice *vdev;         /* while started; holds a reference */
+    QEMUBH *violation_bh;       /* main loop */
+    uint32_t violation_generation;  /* guarded by lock */
+
+    /* Set once */
+    char *name;                 /* for messages: netdev id */
+    const VhostDPBackendClient *client;
+    void *opaque;
+} VhostDPBackend;
+
+/**
+ * vhost_dp_backend_init: prepare a back end
+ * @name: of the netdev, for messages
+ * @client, @opaque: whom to tell
+ *
+ * Give @be to vhost_dev_init() as the opaque afterwards.  Lock: BQL.
+ */
+void vhost_dp_backend_init(VhostDPBackend *be, const char *name,
+                           const VhostDPBackendClient *client, void *opaque);
+
+/**
+ * vhost_dp_backend_destroy: free what the back end holds
+ *
+ * vhost_dev_cleanup() was called, and the engine has stopped for good.
+ * Lock: BQL.
+ */
+void vhost_dp_backend_destroy(VhostDPBackend *be);
+
+/**
+ * vhost_dp_backend_lock: take the lock, for a control operation
+ *
+ * Makes the engine leave its loop, so that the wait is for the burst in
+ * progress and not longer.  Thread: any but the engine's.
+ */
+void vhost_dp_backend_lock(VhostDPBackend *be);
+
+/**
+ * vhost_dp_backend_unlock: release the lock, and let the engine go on
+ *
+ * Lock: BQL (for the client's resume()).
+ */
+void vhost_dp_backend_unlock(VhostDPBackend *be);
+
+/**
+ * vhost_dp_backend_may_run: may the engine start a burst?
+ *
+ * Returns false if a control operation waits: the engine has to return to its
+ * event loop, and resume() will be called.
+ *
+ * Thread: the engine's.  Lock: none.
+ */
+static inline bool vhost_dp_backend_may_run(VhostDPBackend *be)
+{
+    if (likely(qatomic_read(&be->want) == 0)) {
+        return true;
+    }
+    qatomic_set(&be->yielded, true);
+    /* Pairs with the barrier in vhost_dp_backend_unlock() */
+    smp_mb();
+    return qatomic_read(&be->want) == 0;
+}
+
+/**
+ * vhost_dp_backend_call: call the guest for the queues that have it pending
+ *
+ * Lock: the queue pair's.
+ */
+void vhost_dp_backend_call(VhostDPBackend *be);
+
+/**
+ * vhost_dp_backend_report: report queues that a violation broke
+ *
+ * Sets DEVICE_NEEDS_RESET as virtio_error() does, from the main loop.
+ * Thread: any.  Lock: the queue pair's.
+ */
+void vhost_dp_backend_report(VhostDPBackend *be);
+
+/**
+ * vhost_dp_violation_text: what the guest did, for messages
+ */
+const char *vhost_dp_violation_text(VhostDPViolation violation);
+
+#endif /* HW_VIRTIO_VHOST_DP_BACKEND_H */

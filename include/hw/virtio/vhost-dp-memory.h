@@ -1,0 +1,119 @@
+/*
+ * vhost-dp: guest memory as a queue pair sees it
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A VhostDPMemory is one queue pair's private copy of the guest's memory
+ * table: which guest-physical ranges are RAM, and where they are in QEMU.  It
+ * never changes; a new table replaces it as a whole, under the queue pair's
+ * lock.  A host pointer that came from it is valid only while that lock is
+ * held.
+ */
+
+#ifndef HW_VIRTIO_VHOST_DP_MEMORY_H
+#define HW_VIRTIO_VHOST_DP_MEMORY_H
+
+#include "exec/memory.h"
+
+typedef struct VhostDPRegion {
+    uint64_t gpa;               /* first guest-physical address */
+    uint64_t size;              /* bytes, not zero */
+    uint8_t *host;              /* where gpa is in QEMU's address space */
+    MemoryRegionCache cache;    /* keeps the RAM alive; marks it dirty */
+} VhostDPRegion;
+
+typedef struct VhostDPMemory {
+    unsigned nregions;
+    VhostDPRegion regions[];    /* by ascending gpa, without overlap */
+} VhostDPMemory;
+
+/**
+ * vhost_dp_memory_new: copy a memory table
+ * @as: the address space that @sections are part of
+ * @sections: RAM sections by ascending address, without overlap
+ * @nsections: their number
+ *
+ * Holds references to the RAM until vhost_dp_memory_free().  Lock: BQL.
+ */
+VhostDPMemory *vhost_dp_memory_new(AddressSpace *as,
+                                   const MemoryRegionSection *sections,
+                                   unsigned nsections);
+
+/**
+ * vhost_dp_memory_free: drop a table and its references; @mem may be NULL
+ *
+ * Lock: BQL.  No burst may use the table any more.
+ */
+void vhost_dp_memory_free(VhostDPMemory *mem);
+
+/**
+ * vhost_dp_memory_search: find the region of @gpa by binary search
+ *
+ * Lock: the queue pair's.  Returns an index, or nregions if there is none.
+ */
+unsigned vhost_dp_memory_search(const VhostDPMemory *mem, uint64_t gpa);
+
+/**
+ * vhost_dp_memory_find: find the region of @gpa, trying the last hit first
+ * @hit: index of the caller's last hit, for one kind of access; updated
+ *
+ * Lock: the queue pair's.  Returns NULL if @gpa is not RAM.
+ */
+static inline VhostDPRegion *vhost_dp_memory_find(VhostDPMemory *mem,
+                                                  unsigned *hit, uint64_t gpa)
+{
+    unsigned i = *hit;
+
+    if (unlikely(i >= mem->nregions ||
+                 gpa - mem->regions[i].gpa >= mem->regions[i].size)) {
+        i = vhost_dp_memory_search(mem, gpa);
+        if (i >= mem->nregions) {
+            return NULL;
+        }
+        *hit = i;
+    }
+    return &mem->regions[i];
+}
+
+/**
+ * vhost_dp_memory_map: find @gpa in QEMU's address space
+ * @len: in: bytes wanted, not zero; out: bytes that are contiguous, fewer
+ *       where the region ends
+ * @region: set to the region, for vhost_dp_memory_dirty()
+ *
+ * Lock: the queue pair's.  Returns NULL if @gpa is not RAM.
+ */
+static inline void *vhost_dp_memory_map(VhostDPMemory *mem, unsigned *hit,
+                                        uint64_t gpa, uint64_t *len,
+                                        VhostDPRegion **region)
+{
+    VhostDPRegion *r = vhost_dp_memory_find(mem, hit, gpa);
+    uint64_t offset;
+
+    if (unlikely(!r)) {
+        return NULL;
+    }
+    offset = gpa - r->gpa;
+    *len = MIN(*len, r->size - offset);
+    *region = r;
+    return r->host + offset;
+}
+
+/**
+ * vhost_dp_memory_dirty: say that @len bytes at @host were written
+ * @region: the region that vhost_dp_memory_map() named for @host
+ *
+ * Has to follow every write that the guest can see: it marks the pages dirty
+ * for migration and the display, and drops code that TCG translated from
+ * them.  Lock: the queue pair's.
+ */
+static inline void vhost_dp_memory_dirty(VhostDPRegion *region,
+                                         const void *host, uint64_t len)
+{
+    address_space_cache_invalidate(&region->cache,
+                                   (const uint8_t *)host - region->host, len);
+}
+
+#endif /* HW_VIRTIO_VHOST_DP_MEMORY_H */

@@ -1,0 +1,264 @@
+/*
+ * vhost-dp: the device side of a virtqueue
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One interface to a virtqueue, whatever its ring format.  Buffers are taken
+ * in bursts into a VhostDPBurst, given back in order, and made visible to the
+ * driver by one flush:
+ *
+ *     n = vhost_dp_vring_pop(vq, mem, burst, 64, 256 * KiB);
+ *     ... for the chains that were used, in order:
+ *             vhost_dp_vring_push(vq, &burst->chain[i], bytes_written);
+ *     ... for those that were not: vhost_dp_vring_rewind(vq, burst, k);
+ *     call = vhost_dp_vring_flush(vq);
+ *
+ * Between pop and flush every chain has to be either pushed or rewound.  The
+ * queue is then in a state that can be handed to QEMU's own virtio.c: nothing
+ * is in flight.
+ *
+ * Everything here needs the queue pair's lock, unless it says otherwise, and
+ * may be called by any thread that holds it.
+ *
+ * What the driver writes is not trusted.  A descriptor is copied once into
+ * private memory and checked there.  A driver that breaks a rule of the
+ * specification ("virtio 1.3") stops the queue: @broken is set, its counter
+ * is raised, and pop returns nothing until the next start.
+ */
+
+#ifndef HW_VIRTIO_VHOST_DP_VRING_H
+#define HW_VIRTIO_VHOST_DP_VRING_H
+
+#include "qemu/atomic.h"
+#include "hw/virtio/vhost-dp-memory.h"
+#include "qapi/qapi-types-vhost-dp.h"
+
+/*
+ * Most chains in a burst.  As a mergeable receive buffer may take several
+ * chains for a frame, and all of them have to become visible at once, this
+ * also limits how small receive buffers can be for a frame of 64 KB.
+ */
+#define VHOST_DP_VRING_BURST    256
+
+/* Largest queue (QEMU's VIRTQUEUE_MAX_SIZE; virtio 1.3, 2.7 allows more) */
+#define VHOST_DP_VRING_MAX_NUM  1024
+
+/*
+ * Segments of one chain, after it was cut at region boundaries.  A chain with
+ * more is a violation (virtio 1.3, 2.7.5.3.1 limits it to the queue size).
+ */
+#define VHOST_DP_VRING_MAX_SEGS 1024
+
+/* A chain of descriptors that was made available by the driver */
+typedef struct VhostDPChain {
+    uint16_t id;                /* of its head: goes into the used element */
+    uint16_t nsegs;
+    uint32_t len;               /* bytes in all segments */
+    struct iovec *iov;          /* nsegs, in the burst */
+    VhostDPRegion **region;     /* nsegs: the memory region of each */
+} VhostDPChain;
+
+/* Chains that were popped together.  Large: part of the queue, not on stack */
+typedef struct VhostDPBurst {
+    unsigned nchains;
+    unsigned nsegs;
+    VhostDPChain chain[VHOST_DP_VRING_BURST];
+    struct iovec iov[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST];
+    VhostDPRegion *region[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST];
+} VhostDPBurst;
+
+typedef struct VhostDPVring VhostDPVring;
+
+/* What a ring format implements; see the functions of the same name below */
+typedef struct VhostDPVringOps {
+    bool (*map)(VhostDPVring *vq, VhostDPMemory *mem);
+    void (*start)(VhostDPVring *vq);
+    unsigned (*pop)(VhostDPVring *vq, VhostDPMemory *mem, VhostDPBurst *burst,
+                    unsigned max, uint32_t max_bytes);
+    void (*rewind)(VhostDPVring *vq, VhostDPBurst *burst, unsigned n);
+    bool (*flush)(VhostDPVring *vq);
+    void (*disable_notify)(VhostDPVring *vq);
+    bool (*enable_notify)(VhostDPVring *vq);
+} VhostDPVringOps;
+
+/* A part of a ring in QEMU's address space */
+typedef struct VhostDPRingPart {
+    uint64_t gpa;
+    uint8_t *host;              /* NULL while not mapped */
+    VhostDPRegion *region;
+} VhostDPRingPart;
+
+typedef struct VhostDPUsed {
+    uint16_t id;
+    uint32_t len;
+} VhostDPUsed;
+
+struct VhostDPVring {
+    /* Set once */
+    bool writable;              /* RX: takes device-writable descriptors */
+
+    /* Configuration; changes only while the queue is stopped */
+    unsigned num;               /* entries, a power of two, or 0: not set up */
+    bool event_idx;             /* VIRTIO_F_EVENT_IDX was negotiated */
+    bool swap;                  /* the driver's byte order is not the host's */
+    VhostDPRingPart desc, avail, used;
+    const VhostDPVringOps *ops;
+
+    /* State */
+    bool running;
+    bool broken;
+    VhostDPViolation violation; /* why, when broken */
+    uint16_t last_avail;        /* next entry to take */
+    uint16_t avail_idx;         /* entries known to be available */
+    uint16_t used_idx;          /* next used entry to write */
+    uint16_t signalled_used;    /* used_idx at the last decision to call */
+    bool signalled_used_valid;
+    bool notify;                /* notifications are wanted */
+    unsigned nshadow;           /* used entries that wait for the flush */
+    VhostDPUsed shadow[VHOST_DP_VRING_BURST];
+
+    /* The memory region last hit, one for each kind of access */
+    unsigned hit_table;         /* indirect tables */
+    unsigned hit_first;         /* first buffer of a chain: the header */
+    unsigned hit_data;          /* other buffers */
+
+    /* Counters: see vhost_dp_count() */
+    uint64_t violations[VHOST_DP_VIOLATION__MAX];
+};
+
+/**
+ * vhost_dp_count: raise a counter that one thread at a time writes
+ *
+ * Readers use qatomic_read_u64() and need no lock.
+ */
+static inline void vhost_dp_count(uint64_t *counter, uint64_t n)
+{
+    qatomic_set_u64(counter, *counter + n);
+}
+
+/**
+ * vhost_dp_vring_init: make a queue that is not set up
+ * @writable: the direction: true for a queue of device-writable buffers
+ *
+ * Lock: none; before anybody else knows of @vq.
+ */
+void vhost_dp_vring_init(VhostDPVring *vq, bool writable);
+
+/**
+ * vhost_dp_vring_start: start a queue
+ * @features: negotiated features, they choose the format
+ *
+ * @num, the addresses and @last_avail are set.  The used index is read from
+ * the ring, as virtio.c and the kernel's vhost do.
+ *
+ * Returns 0, -EINVAL if @num is not valid, or -EFAULT if a part of the ring
+ * is not RAM, not contiguous there, or not aligned (virtio 1.3, 2.7).
+ */
+int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
+                         uint64_t features);
+
+/**
+ * vhost_dp_vring_remap: follow a new memory table
+ *
+ * Called with the new table, also on queues that do not run.  A running queue
+ * whose ring has lost its memory breaks (VHOST_DP_VIOLATION_RING_ADDRESS).
+ */
+void vhost_dp_vring_remap(VhostDPVring *vq, VhostDPMemory *mem);
+
+/**
+ * vhost_dp_vring_stop: stop a queue
+ *
+ * Idempotent.  @last_avail stays, to be handed over.
+ */
+void vhost_dp_vring_stop(VhostDPVring *vq);
+
+/**
+ * vhost_dp_vring_violation: the driver broke a rule; the queue is broken now
+ */
+void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why);
+
+/**
+ * vhost_dp_vring_pop: take chains that the driver made available
+ * @burst: overwritten; its pointers are valid while the lock is held
+ * @max: most chains to take, at most VHOST_DP_VRING_BURST
+ * @max_bytes: take no more once that many bytes are gathered
+ *
+ * A chain holds the segments of the queue's direction only; there is at least
+ * one.  Segments are guest memory: the driver can change them at any time.
+ *
+ * Returns the number of chains; fewer than possible when one broke a rule.
+ */
+static inline unsigned vhost_dp_vring_pop(VhostDPVring *vq, VhostDPMemory *mem,
+                                          VhostDPBurst *burst, unsigned max,
+                                          uint32_t max_bytes)
+{
+    return vq->ops->pop(vq, mem, burst, max, max_bytes);
+}
+
+/**
+ * vhost_dp_vring_rewind: leave the last @n chains of @burst in the queue
+ *
+ * The next pop takes them again.  They must not have been pushed.
+ */
+static inline void vhost_dp_vring_rewind(VhostDPVring *vq, VhostDPBurst *burst,
+                                         unsigned n)
+{
+    if (n) {
+        vq->ops->rewind(vq, burst, n);
+    }
+}
+
+/**
+ * vhost_dp_vring_push: the next used element
+ * @len: bytes written to the chain, from its start
+ *
+ * Becomes visible by vhost_dp_vring_flush().  At most VHOST_DP_VRING_BURST
+ * elements may wait for a flush.
+ */
+static inline void vhost_dp_vring_push(VhostDPVring *vq,
+                                       const VhostDPChain *chain, uint32_t len)
+{
+    vq->shadow[vq->nshadow].id = chain->id;
+    vq->shadow[vq->nshadow].len = len;
+    vq->nshadow++;
+}
+
+/**
+ * vhost_dp_vring_flush: make pushed elements visible
+ *
+ * Returns true if the driver wants to be called for them (virtio 1.3, 2.7.7).
+ */
+static inline bool vhost_dp_vring_flush(VhostDPVring *vq)
+{
+    return vq->nshadow ? vq->ops->flush(vq) : false;
+}
+
+/**
+ * vhost_dp_vring_disable_notify: ask the driver not to kick
+ *
+ * Only a hint to the driver (virtio 1.3, 2.7.10).
+ */
+static inline void vhost_dp_vring_disable_notify(VhostDPVring *vq)
+{
+    if (vq->notify) {
+        vq->ops->disable_notify(vq);
+    }
+}
+
+/**
+ * vhost_dp_vring_enable_notify: ask the driver to kick, and look once more
+ *
+ * Returns true if the driver made chains available since pop last looked:
+ * there may be no kick for them, so the caller has to pop again.
+ */
+static inline bool vhost_dp_vring_enable_notify(VhostDPVring *vq)
+{
+    return vq->ops->enable_notify(vq);
+}
+
+/* The split format (virtio 1.3, 2.7); vring-split.c */
+extern const VhostDPVringOps vhost_dp_vring_split_ops;
+
+#endif /* HW_VIRTIO_VHOST_DP_VRING_H */
