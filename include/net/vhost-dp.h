@@ -1,0 +1,351 @@
+/*
+ * vhost-dp dataplane API: what a packet driver implements
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A vhost-dp network backend is split in two: the engine speaks virtio with
+ * the guest, a driver moves frames to and from one kind of host interface.
+ * This header is the border between them.  A driver knows frames and offload
+ * metadata; it never sees a virtqueue, a guest address or a vhost device.
+ *
+ * A driver is a user-creatable QOM object, a child of TYPE_VHOST_DP_DRIVER:
+ *
+ *     -object vhost-dp-tap,id=tap0
+ *     -netdev vhost-dp,id=vd0,driver=tap0
+ *
+ * Life of a driver (thread; lock):
+ *
+ *     complete      check the options' syntax        (main thread; BQL)
+ *     open          claimed by a netdev: open fds    (any; BQL)
+ *       attach        register fd handlers           (IOThread; none)
+ *       tx_burst, rx_burst, rx_release, rx_enable    (IOThread; see each)
+ *       set_offload   may come at any time           (any; BQL)
+ *       detach        remove fd handlers             (IOThread; none)
+ *     close         closed by the netdev             (any; BQL)
+ *     finalize      the object goes away             (any; BQL)
+ *
+ * attach to detach is repeated for each queue pair; the pairs may live on
+ * different IOThreads.  open to close can be repeated: a driver that was
+ * given back by one netdev can be claimed by the next.  All data-side
+ * functions of one queue pair run in one thread, so a driver that keeps its
+ * state per queue pair needs no locks of its own.
+ */
+
+#ifndef NET_VHOST_DP_H
+#define NET_VHOST_DP_H
+
+#include "qom/object.h"
+#include "block/aio.h"
+#include "qapi/qapi-types-vhost-dp.h"
+
+/* ---- Limits ---- */
+
+/* The most frames that one call of tx_burst or rx_burst handles */
+#define VHOST_DP_BURST_FRAMES   64
+
+/*
+ * Once a burst has gathered this many bytes it ends, so that the queue pair's
+ * lock is held for a bounded time.  The frame that crosses the mark is still
+ * part of the burst.
+ */
+#define VHOST_DP_BURST_BYTES    (256 * KiB)
+
+/*
+ * Room for the longest frame: 64 KB of IP datagram, an Ethernet header and
+ * two VLAN tags, rounded up.
+ */
+#define VHOST_DP_MAX_FRAME      (65535 + 14 + 2 * 4 + 7)
+
+/*
+ * Bytes at the start of a frame that the engine copies out of the guest's
+ * reach when it has to validate offload metadata.
+ */
+#define VHOST_DP_HEAD_BYTES     256
+
+/* ---- Frames ---- */
+
+/*
+ * VhostDPFrame: one Ethernet frame without FCS
+ *
+ * @iov and @iovcnt say where the frame's bytes are: @iov points at @inl or,
+ * for more than two pieces, at an array of the engine's.
+ *
+ * The offload metadata has the meaning of virtio 1.3, section 5.1.6.2 and
+ * 5.1.6.4 (struct virtio_net_hdr), in host byte order.  A frame that needs
+ * nothing has @flags == 0 and @gso_type == 0, and the other fields are then
+ * to be ignored.
+ *
+ * On TX the engine has checked that the metadata fits the headers in the
+ * frame: a driver can rely on @csum_start + @csum_offset + 2 <= @len, on
+ * @hdr_len being the exact length of all headers and inside iov[0] when
+ * @gso_type is not zero, and on @gso_size > 0 then.
+ * On RX the driver promises the same, except for @hdr_len, which is a hint.
+ *
+ * The struct fills one cache line.
+ */
+typedef struct VhostDPFrame {
+    struct iovec *iov;          /* iovcnt pieces, none of them empty */
+    struct iovec inl[2];
+    uint32_t len;               /* bytes in all pieces */
+    uint16_t iovcnt;
+    uint8_t flags;              /* VIRTIO_NET_HDR_F_* */
+    uint8_t gso_type;           /* VIRTIO_NET_HDR_GSO_* */
+    uint16_t hdr_len;
+    uint16_t gso_size;
+    uint16_t csum_start;
+    uint16_t csum_offset;
+    uint64_t reserved;
+} VhostDPFrame;
+
+QEMU_BUILD_BUG_ON(sizeof(void *) == 8 && sizeof(VhostDPFrame) != 64);
+
+/* ---- Capabilities ---- */
+
+/* Offloads, for tx_offloads, rx_offloads and set_offload */
+#define VHOST_DP_OFFLOAD_CSUM   (1u << 0)   /* partial checksums */
+#define VHOST_DP_OFFLOAD_TSO4   (1u << 1)   /* TCP over IPv4 segmentation */
+#define VHOST_DP_OFFLOAD_TSO6   (1u << 2)   /* TCP over IPv6 segmentation */
+#define VHOST_DP_OFFLOAD_ECN    (1u << 3)   /* TSO with the CWR bit set */
+#define VHOST_DP_OFFLOAD_UFO    (1u << 4)   /* UDP fragmentation */
+#define VHOST_DP_OFFLOAD_USO4   (1u << 5)   /* UDP over IPv4 segmentation */
+#define VHOST_DP_OFFLOAD_USO6   (1u << 6)   /* UDP over IPv6 segmentation */
+
+typedef struct VhostDPCaps {
+    uint32_t max_queue_pairs;   /* at least 1 */
+    uint32_t max_frame;         /* bytes, the Ethernet header included */
+    uint32_t max_segments;      /* pieces that tx_burst takes per frame, >= 2 */
+    uint32_t tx_offloads;       /* what tx_burst accepts in metadata */
+    uint32_t rx_offloads;       /* what rx_burst can be told to produce */
+} VhostDPCaps;
+
+/* ---- The engine's side, called by drivers ---- */
+
+/* One queue pair of a netdev, as its driver sees it */
+typedef struct VhostDPPort VhostDPPort;
+
+/* For vhost_dp_port_ready() */
+#define VHOST_DP_READY_RX   (1u << 0)
+#define VHOST_DP_READY_TX   (1u << 1)
+
+/**
+ * vhost_dp_port_ready: tell the engine that there is work or room
+ * @port: the port that attach() was given
+ * @what: VHOST_DP_READY_RX: rx_burst has frames.  VHOST_DP_READY_TX: tx_burst,
+ *        which took less than it was offered, has room again.
+ *
+ * Called from the driver's fd handlers and timers, and from rx_enable.  The
+ * engine may call rx_burst, rx_release, rx_enable and tx_burst before this
+ * function returns, unless the driver is inside one of them already.
+ *
+ * Thread: the port's IOThread.  Lock: none.
+ */
+void vhost_dp_port_ready(VhostDPPort *port, unsigned what);
+
+/**
+ * vhost_dp_port_set_link: report that the host interface failed or came back
+ * @port: the port that attach() was given
+ * @up: false: frames cannot be moved at present
+ * @reason: why, for the user, when @up is false; otherwise NULL.  Copied.
+ *
+ * The guest's link is up when the driver's links of all ports and the user's
+ * set_link say so.  Reported to the user once for each change.
+ *
+ * Thread: the port's IOThread.  Lock: none.
+ */
+void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason);
+
+/**
+ * vhost_dp_port_drop: count frames that the driver lost
+ * @port: the port that attach() was given
+ * @tx: true: taken by tx_burst and not sent; false: received and not lent
+ * @reason: why
+ * @n: number of frames
+ *
+ * Thread: the port's IOThread.  Lock: none.
+ */
+void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
+                        uint64_t n);
+
+/* ---- The driver's side, called by the engine ---- */
+
+#define TYPE_VHOST_DP_DRIVER "vhost-dp-driver"
+OBJECT_DECLARE_TYPE(VhostDPDriver, VhostDPDriverClass, VHOST_DP_DRIVER)
+
+struct VhostDPDriver {
+    Object parent_obj;
+
+    /* BQL: the netdev that claimed the driver, or NULL */
+    char *claimed_by;
+};
+
+struct VhostDPDriverClass {
+    ObjectClass parent_class;
+
+    /**
+     * check_options: check what the user wrote, without touching the host
+     *
+     * Called when the object is complete, under -M none too.  Optional.
+     *
+     * Returns false with @errp set when an option is wrong.
+     */
+    bool (*check_options)(VhostDPDriver *drv, Error **errp);
+
+    /**
+     * open: open everything that @queue_pairs pairs need
+     *
+     * Called when a netdev claims the driver.  @queue_pairs is between 1 and
+     * get_caps()->max_queue_pairs as it was before open.  What open did is
+     * undone by close, which is not called after a failure.
+     *
+     * Lock: BQL.  Returns false with @errp set on failure.
+     */
+    bool (*open)(VhostDPDriver *drv, unsigned queue_pairs, Error **errp);
+
+    /**
+     * close: close what open opened
+     *
+     * All ports are detached.  Must not fail.  Lock: BQL.
+     */
+    void (*close)(VhostDPDriver *drv);
+
+    /**
+     * get_caps: what the driver can do
+     *
+     * Before open the answer counts for max_queue_pairs only; after open it
+     * is final until close.  Lock: BQL.
+     */
+    void (*get_caps)(VhostDPDriver *drv, VhostDPCaps *caps);
+
+    /**
+     * describe: a short text for "info network", such as "ifname=tap0"
+     *
+     * Called while open.  Lock: BQL.  Returns: newly allocated, never NULL.
+     */
+    char *(*describe)(VhostDPDriver *drv);
+
+    /**
+     * set_offload: which offload metadata rx_burst may produce from now on
+     * @offloads: VHOST_DP_OFFLOAD_*, a subset of rx_offloads
+     *
+     * Called while open, for all queue pairs at once, with data-side
+     * functions possibly running.  Frames received before may still come
+     * with metadata that is no longer asked for; the engine copes.
+     *
+     * Lock: BQL.  A failure is reported by the driver's log, and the engine
+     * drops what the guest cannot take.
+     */
+    void (*set_offload)(VhostDPDriver *drv, uint32_t offloads);
+
+    /**
+     * attach: start to serve queue pair @pair on @ctx
+     * @port: to be given to vhost_dp_port_*() until detach
+     * @ctx: the AioContext of the calling thread
+     *
+     * The driver registers its fd handlers on @ctx.  Reception starts
+     * disabled (see rx_enable).
+     *
+     * Thread: the port's IOThread.  Lock: none.  Returns false with @errp
+     * set on failure: the engine takes the link down, and detach is not
+     * called.
+     */
+    bool (*attach)(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
+                   AioContext *ctx, Error **errp);
+
+    /**
+     * detach: stop to serve queue pair @pair
+     *
+     * The driver removes its fd handlers; lent frames have been released.
+     * @port must not be used afterwards.
+     *
+     * Thread: the port's IOThread.  Lock: none.
+     */
+    void (*detach)(VhostDPDriver *drv, unsigned pair);
+
+    /**
+     * tx_burst: send frames
+     * @frames: @n frames, 1 <= n <= VHOST_DP_BURST_FRAMES.  The driver may
+     *          change the structs, not the bytes they point to.
+     *
+     * The bytes may be guest memory, which the guest can change at any time,
+     * except for iov[0] of a frame with metadata, which is private.  They
+     * are the driver's until it returns, not longer.
+     *
+     * Thread: the port's IOThread.  Lock: the queue pair's; so it must not
+     * block.
+     *
+     * Returns how many frames it has finished with, in order: sent, or
+     * dropped and counted by vhost_dp_port_drop().  When that is less than
+     * @n, the engine keeps the rest and offers it again after
+     * vhost_dp_port_ready(VHOST_DP_READY_TX).
+     *
+     * (Reserved for later: an asynchronous driver that keeps frames beyond
+     * the return and gives them back by a tx_complete() of the port.)
+     */
+    unsigned (*tx_burst)(VhostDPDriver *drv, unsigned pair,
+                         VhostDPFrame *frames, unsigned n);
+
+    /**
+     * rx_burst: receive frames
+     * @frames: room for @n frames, 1 <= n <= VHOST_DP_BURST_FRAMES
+     *
+     * Lends received frames: the bytes stay in the driver's buffers,
+     * unchanged, until rx_release.  A burst ends early when its frames have
+     * VHOST_DP_BURST_BYTES in all.  The engine releases all frames of a burst
+     * before it asks for the next.
+     *
+     * Thread: the port's IOThread.  Lock: none.
+     *
+     * Returns the number of frames.  0 means that there are none at present:
+     * the driver calls vhost_dp_port_ready(VHOST_DP_READY_RX) when there are,
+     * if reception is enabled.
+     */
+    unsigned (*rx_burst)(VhostDPDriver *drv, unsigned pair,
+                         VhostDPFrame *frames, unsigned n);
+
+    /**
+     * rx_release: give back the oldest @n frames that are lent
+     *
+     * Thread: the port's IOThread.  Lock: none.
+     */
+    void (*rx_release)(VhostDPDriver *drv, unsigned pair, unsigned n);
+
+    /**
+     * rx_enable: start or stop to call vhost_dp_port_ready(VHOST_DP_READY_RX)
+     *
+     * The engine stops reception while the guest has no buffers or does not
+     * run, so that a level-triggered fd does not spin.  When it is enabled
+     * and frames are there already, the driver has to call
+     * vhost_dp_port_ready(), from its fd handler or at once.
+     *
+     * Thread: the port's IOThread.  Lock: none.
+     */
+    void (*rx_enable)(VhostDPDriver *drv, unsigned pair, bool enable);
+};
+
+/* ---- Claiming (used by the netdev) ---- */
+
+/**
+ * vhost_dp_driver_claim: take a driver for a netdev, and open it
+ * @id: the id of the driver object, from the driver= option
+ * @netdev: the id of the netdev
+ * @queue_pairs: number of queue pairs to open
+ *
+ * Lock: BQL.
+ *
+ * Returns the driver with a reference held, or NULL with @errp set: there is
+ * no such object, it is of another type, claimed already, cannot serve so
+ * many queue pairs, or open failed.
+ */
+VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
+                                     unsigned queue_pairs, Error **errp);
+
+/**
+ * vhost_dp_driver_release: close a driver and give it back
+ *
+ * All ports are detached.  Drops the reference.  Lock: BQL.
+ */
+void vhost_dp_driver_release(VhostDPDriver *drv);
+
+#endif /* NET_VHOST_DP_H */

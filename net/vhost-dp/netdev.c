@@ -1,0 +1,457 @@
+/*
+ * vhost-dp: -netdev vhost-dp
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: a net client for each queue pair, each with a vhost_net
+ * whose back end is a port (queue.c).  Everything here runs under the BQL, and
+ * nothing is on the packet path, which starts and ends in the port.
+ *
+ * The NIC's link is up when the driver's interface works, vhost could start,
+ * and set_link does not say otherwise.  Drivers report from their IOThreads;
+ * one bottom half in the main loop brings the NIC in line.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qapi/error.h"
+#include "qapi/qapi-types-net.h"
+#include "net/clients.h"
+#include "net/vhost_net.h"
+#include "net/vhost-dp-net.h"
+#include "hw/virtio/vhost.h"
+#include "hw/virtio/virtio-net.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "netdev.h"
+#include "trace.h"
+
+VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);
+
+static NetVhostDPState *netdev_state(NetClientState *nc)
+{
+    assert(nc->info->type == NET_CLIENT_DRIVER_VHOST_DP);
+    return DO_UPCAST(NetVhostDPState, nc, nc);
+}
+
+struct vhost_net *vhost_dp_get_vhost_net(NetClientState *nc)
+{
+    return netdev_state(nc)->vhost_net;
+}
+
+/* ---- The link ---- */
+
+/* Returns whether the driver's link is up, and if not, @reason */
+static bool netdev_driver_link(VhostDPNetdev *netdev, char **reason)
+{
+    unsigned i;
+
+    for (i = 0; i < netdev->nqueues; i++) {
+        if (netdev->queue[i] &&
+            !vhost_dp_port_get_link(netdev->queue[i]->port, reason)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void netdev_report_link(VhostDPNetdev *netdev)
+{
+    g_autofree char *reason = NULL;
+    bool down = !netdev_driver_link(netdev, &reason);
+
+    if (down == netdev->driver_down) {
+        return;
+    }
+    netdev->driver_down = down;
+    trace_vhost_dp_netdev_link(netdev->id, !down);
+    if (down) {
+        warn_report("vhost-dp netdev '%s': the link is down: %s", netdev->id,
+                    reason);
+    } else {
+        info_report("vhost-dp netdev '%s': the link is up again", netdev->id);
+    }
+}
+
+/* Main loop */
+static void netdev_link_bh(void *opaque)
+{
+    VhostDPNetdev *netdev = opaque;
+    NetClientState *nic;
+    bool down;
+    unsigned i;
+
+    if (netdev->nlive < netdev->nqueues) {
+        return;
+    }
+    netdev_report_link(netdev);
+
+    nic = netdev->queue[0]->nc.peer;
+    if (!nic || nic->info->type != NET_CLIENT_DRIVER_NIC ||
+        qemu_get_nic(nic)->peer_deleted) {
+        /* After netdev_del the link is down for good */
+        return;
+    }
+    if (netdev->user_changed) {
+        /* Whichever of the two ends set_link named, it set the NIC's bit */
+        netdev->user_changed = false;
+        netdev->user_down = nic->link_down;
+    }
+    down = netdev->user_down || netdev->driver_down || netdev->start_failed;
+    for (i = 0; i < netdev->nqueues; i++) {
+        vhost_dp_port_set_nic_link(netdev->queue[i]->port, !down);
+    }
+    if (nic->link_down != down) {
+        for (i = 0; i < netdev->nqueues; i++) {
+            netdev->queue[i]->nc.peer->link_down = down;
+        }
+        nic->info->link_status_changed(nic);
+    }
+}
+
+/* Any thread, no lock: called by ports */
+static void netdev_link_changed(void *opaque)
+{
+    VhostDPNetdev *netdev = opaque;
+
+    qemu_bh_schedule(netdev->link_bh);
+}
+
+/* By set_link on the netdev or on the NIC */
+static void netdev_link_status_changed(NetClientState *nc)
+{
+    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+
+    netdev->user_changed = true;
+    qemu_bh_schedule(netdev->link_bh);
+}
+
+/* vhost is about to start: the NIC may be one that has not seen the link */
+static int netdev_start(NetClientState *nc)
+{
+    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+
+    netdev->start_failed = false;
+    qemu_bh_schedule(netdev->link_bh);
+    return 0;
+}
+
+/* ---- Packets that do not come through vhost ---- */
+
+/* Has the guest's driver started the NIC, so that vhost should run it? */
+static bool netdev_nic_runs(NetClientState *nc)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(qemu_get_nic_opaque(nc->peer));
+
+    return vdev->vm_running && !vdev->broken &&
+           (vdev->status & VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+/*
+ * While vhost runs, these are announcements of the NIC's address.  virtio-net
+ * falls back to sending guest packets here when vhost could not start; there
+ * is no second data path for them, so the link goes down instead.
+ */
+static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
+                              size_t size)
+{
+    NetVhostDPState *s = netdev_state(nc);
+    VhostDPNetdev *netdev = s->netdev;
+
+    if (!vhost_dp_port_is_started(s->port) && nc->peer &&
+        netdev_nic_runs(nc)) {
+        if (!netdev->start_failed) {
+            netdev->start_failed = true;
+            error_report("vhost-dp netdev '%s': the data path could not "
+                         "start, the link stays down", netdev->id);
+            qemu_bh_schedule(netdev->link_bh);
+        }
+        return size;
+    }
+    if (size > nc->vnet_hdr_len) {
+        vhost_dp_port_inject(s->port, buf + nc->vnet_hdr_len,
+                             size - nc->vnet_hdr_len);
+    }
+    return size;
+}
+
+/* ---- What virtio-net asks and tells ---- */
+
+static bool netdev_has_vnet_hdr(NetClientState *nc)
+{
+    return true;
+}
+
+static bool netdev_has_vnet_hdr_len(NetClientState *nc, int len)
+{
+    return len == sizeof(struct virtio_net_hdr) ||
+           len == sizeof(struct virtio_net_hdr_mrg_rxbuf) ||
+           len == sizeof(struct virtio_net_hdr_v1_hash);
+}
+
+static void netdev_set_vnet_hdr_len(NetClientState *nc, int len)
+{
+    assert(netdev_has_vnet_hdr_len(nc, len));
+    vhost_dp_port_set_hdr_len(netdev_state(nc)->port, len);
+}
+
+static int netdev_set_vnet_le(NetClientState *nc, bool enable)
+{
+    vhost_dp_port_set_hdr_endian(netdev_state(nc)->port,
+                                 enable ? false : HOST_BIG_ENDIAN);
+    return 0;
+}
+
+static int netdev_set_vnet_be(NetClientState *nc, bool enable)
+{
+    vhost_dp_port_set_hdr_endian(netdev_state(nc)->port,
+                                 enable ? true : HOST_BIG_ENDIAN);
+    return 0;
+}
+
+static bool netdev_has_offload(NetClientState *nc, uint32_t offload)
+{
+    const VhostDPCaps *caps = &netdev_state(nc)->netdev->caps;
+
+    return (caps->tx_offloads & caps->rx_offloads & offload) == offload;
+}
+
+static bool netdev_has_ufo(NetClientState *nc)
+{
+    return netdev_has_offload(nc, VHOST_DP_OFFLOAD_UFO);
+}
+
+static bool netdev_has_uso(NetClientState *nc)
+{
+    return netdev_has_offload(nc,
+                              VHOST_DP_OFFLOAD_USO4 | VHOST_DP_OFFLOAD_USO6);
+}
+
+/* Called for the first queue pair, on behalf of all */
+static void netdev_set_offload(NetClientState *nc, int csum, int tso4,
+                               int tso6, int ecn, int ufo, int uso4, int uso6)
+{
+    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+    uint32_t offloads = (csum ? VHOST_DP_OFFLOAD_CSUM : 0) |
+                        (tso4 ? VHOST_DP_OFFLOAD_TSO4 : 0) |
+                        (tso6 ? VHOST_DP_OFFLOAD_TSO6 : 0) |
+                        (ecn ? VHOST_DP_OFFLOAD_ECN : 0) |
+                        (ufo ? VHOST_DP_OFFLOAD_UFO : 0) |
+                        (uso4 ? VHOST_DP_OFFLOAD_USO4 : 0) |
+                        (uso6 ? VHOST_DP_OFFLOAD_USO6 : 0);
+    unsigned i;
+
+    netdev->offloads = offloads;
+    trace_vhost_dp_netdev_set_offload(netdev->id, offloads);
+    for (i = 0; i < netdev->nqueues; i++) {
+        vhost_dp_port_set_offloads(netdev->queue[i]->port, offloads);
+    }
+    VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->set_offload(
+        netdev->drv, offloads & netdev->caps.rx_offloads);
+}
+
+static bool netdev_check_peer_type(NetClientState *nc, ObjectClass *oc,
+                                   Error **errp)
+{
+    const char *type = object_class_get_name(oc);
+
+    if (!g_str_has_prefix(type, "virtio-net-")) {
+        error_setg(errp, "vhost-dp netdev '%s' needs a virtio-net device, and "
+                   "cannot serve '%s'", nc->name, type);
+        error_append_hint(errp, "Use, for example: "
+                          "-device virtio-net-pci,netdev=%s\n", nc->name);
+        return false;
+    }
+    return true;
+}
+
+/* ---- Life cycle ---- */
+
+static void netdev_free(VhostDPNetdev *netdev)
+{
+    QTAILQ_REMOVE(&vhost_dp_netdevs, netdev, next);
+    qemu_bh_delete(netdev->link_bh);
+    vhost_dp_driver_release(netdev->drv);
+    g_free(netdev->queue);
+    g_free(netdev->id);
+    g_free(netdev);
+}
+
+static void netdev_cleanup(NetClientState *nc)
+{
+    NetVhostDPState *s = netdev_state(nc);
+    VhostDPNetdev *netdev = s->netdev;
+
+    trace_vhost_dp_netdev_cleanup(netdev->id, nc->queue_index);
+    if (s->vhost_net) {
+        vhost_net_cleanup(s->vhost_net);
+        g_free(s->vhost_net);
+        s->vhost_net = NULL;
+    }
+    qemu_purge_queued_packets(nc);
+    vhost_dp_port_delete(s->port);
+    s->port = NULL;
+    netdev->queue[nc->queue_index] = NULL;
+    if (--netdev->nlive == 0) {
+        netdev_free(netdev);
+    }
+    s->netdev = NULL;
+}
+
+static NetClientInfo net_vhost_dp_info = {
+    .type = NET_CLIENT_DRIVER_VHOST_DP,
+    .size = sizeof(NetVhostDPState),
+    .receive = netdev_receive,
+    .start = netdev_start,
+    .cleanup = netdev_cleanup,
+    .link_status_changed = netdev_link_status_changed,
+    .has_ufo = netdev_has_ufo,
+    .has_uso = netdev_has_uso,
+    .has_vnet_hdr = netdev_has_vnet_hdr,
+    .has_vnet_hdr_len = netdev_has_vnet_hdr_len,
+    .set_offload = netdev_set_offload,
+    .set_vnet_hdr_len = netdev_set_vnet_hdr_len,
+    .set_vnet_le = netdev_set_vnet_le,
+    .set_vnet_be = netdev_set_vnet_be,
+    .check_peer_type = netdev_check_peer_type,
+};
+
+/*
+ * A net client with its port.  Its vhost_net comes later, when all clients
+ * are there.
+ */
+static bool netdev_add_queue(VhostDPNetdev *netdev, unsigned index,
+                             IOThread *iothread, Error **errp)
+{
+    NetClientState *nc;
+    NetVhostDPState *s;
+    VhostDPPort *port;
+
+    port = vhost_dp_port_new(netdev->id, index, netdev->drv, &netdev->caps,
+                             iothread, netdev_link_changed, netdev, errp);
+    if (!port) {
+        return false;
+    }
+    nc = qemu_new_net_client(&net_vhost_dp_info, NULL, "vhost-dp", netdev->id);
+    nc->queue_index = index;
+    s = netdev_state(nc);
+    s->netdev = netdev;
+    s->port = port;
+    netdev->queue[index] = s;
+    netdev->nlive++;
+    return true;
+}
+
+static bool netdev_init_vhost(VhostDPNetdev *netdev, NetVhostDPState *s,
+                              Error **errp)
+{
+    VhostNetOptions options = {
+        .backend_type = VHOST_BACKEND_TYPE_DP,
+        .net_backend = &s->nc,
+        .nvqs = VHOST_DP_QUEUES,
+        .opaque = vhost_dp_port_backend(s->port),
+    };
+
+    s->vhost_net = vhost_net_init(&options);
+    if (!s->vhost_net) {
+        error_setg(errp, "vhost-dp netdev '%s': cannot set up queue pair %u",
+                   netdev->id, s->nc.queue_index);
+        return false;
+    }
+    return true;
+}
+
+static void netdev_set_info(VhostDPNetdev *netdev)
+{
+    VhostDPDriver *drv = netdev->drv;
+    g_autofree char *text = VHOST_DP_DRIVER_GET_CLASS(drv)->describe(drv);
+    unsigned i;
+
+    for (i = 0; i < netdev->nqueues; i++) {
+        qemu_set_info_str(&netdev->queue[i]->nc, "driver=%s (%s),%s",
+                          object_get_canonical_path_component(OBJECT(drv)),
+                          object_get_typename(OBJECT(drv)), text);
+    }
+}
+
+static bool netdev_find_iothread(const NetdevVhostDPOptions *opts,
+                                 const char *name, IOThread **iothread,
+                                 Error **errp)
+{
+    *iothread = NULL;
+    if (!opts->iothread) {
+        return true;
+    }
+    *iothread = iothread_by_id(opts->iothread);
+    if (!*iothread) {
+        error_setg(errp, "vhost-dp netdev '%s': iothread=%s: there is no "
+                   "IOThread object with this id", name, opts->iothread);
+        error_append_hint(errp, "Create it first: -object iothread,id=%s\n",
+                          opts->iothread);
+        return false;
+    }
+    return true;
+}
+
+int net_init_vhost_dp(const Netdev *opts, const char *name,
+                      NetClientState *peer, Error **errp)
+{
+    const NetdevVhostDPOptions *dp = &opts->u.vhost_dp;
+    unsigned queues = dp->has_queues ? dp->queues : 1;
+    VhostDPNetdev *netdev;
+    VhostDPDriver *drv;
+    IOThread *iothread;
+    unsigned i;
+
+    if (peer) {
+        error_setg(errp, "vhost-dp cannot be connected to a hub");
+        error_append_hint(errp, "Use -netdev vhost-dp and -device "
+                          "virtio-net-pci instead of -net.\n");
+        return -1;
+    }
+    if (queues < 1 || queues > MAX_QUEUE_NUM) {
+        error_setg(errp, "vhost-dp netdev '%s': queues=%u is out of range: "
+                   "1 to what the driver supports", name, queues);
+        return -1;
+    }
+    if (!netdev_find_iothread(dp, name, &iothread, errp)) {
+        return -1;
+    }
+    drv = vhost_dp_driver_claim(dp->driver, name, queues, errp);
+    if (!drv) {
+        return -1;
+    }
+
+    netdev = g_new0(VhostDPNetdev, 1);
+    netdev->id = g_strdup(name);
+    netdev->drv = drv;
+    VHOST_DP_DRIVER_GET_CLASS(drv)->get_caps(drv, &netdev->caps);
+    netdev->nqueues = queues;
+    netdev->queue = g_new0(NetVhostDPState *, queues);
+    netdev->link_bh = qemu_bh_new(netdev_link_bh, netdev);
+    QTAILQ_INSERT_TAIL(&vhost_dp_netdevs, netdev, next);
+
+    for (i = 0; i < queues; i++) {
+        if (!netdev_add_queue(netdev, i, iothread, errp)) {
+            goto fail;
+        }
+    }
+    for (i = 0; i < queues; i++) {
+        if (!netdev_init_vhost(netdev, netdev->queue[i], errp)) {
+            goto fail;
+        }
+    }
+    netdev_set_info(netdev);
+    return 0;
+
+fail:
+    if (netdev->nlive) {
+        /* Cleans all of them up, and then the netdev */
+        qemu_del_net_client(&netdev->queue[0]->nc);
+    } else {
+        netdev_free(netdev);
+    }
+    return -1;
+}

@@ -1,0 +1,53 @@
+/*
+ * vhost-dp: the netdev, for the rest of QEMU
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef NET_VHOST_DP_NETDEV_H
+#define NET_VHOST_DP_NETDEV_H
+
+#include "net/net.h"
+#include "queue.h"
+
+typedef struct NetVhostDPState NetVhostDPState;
+
+/*
+ * VhostDPNetdev: what the queue pairs of one -netdev vhost-dp share
+ *
+ * Everything is guarded by the BQL, unless it says otherwise.
+ */
+typedef struct VhostDPNetdev {
+    char *id;
+    VhostDPDriver *drv;
+    VhostDPCaps caps;
+    uint32_t offloads;          /* that the guest takes */
+    unsigned nqueues;
+    NetVhostDPState **queue;    /* nqueues; NULL once cleaned up */
+    unsigned nlive;             /* queues that are not cleaned up */
+
+    /* The link: see netdev_link_bh() */
+    QEMUBH *link_bh;
+    bool user_changed;          /* set_link was used since the BH ran */
+    bool user_down;             /* what set_link said */
+    bool driver_down;           /* what was reported last */
+    bool start_failed;          /* the guest runs the NIC, vhost does not */
+
+    QTAILQ_ENTRY(VhostDPNetdev) next;
+} VhostDPNetdev;
+
+struct NetVhostDPState {
+    NetClientState nc;
+    struct vhost_net *vhost_net;
+    VhostDPNetdev *netdev;
+    VhostDPPort *port;
+};
+
+typedef QTAILQ_HEAD(, VhostDPNetdev) VhostDPNetdevList;
+
+/* All vhost-dp netdevs, for the query.  BQL. */
+extern VhostDPNetdevList vhost_dp_netdevs;
+
+#endif /* NET_VHOST_DP_NETDEV_H */

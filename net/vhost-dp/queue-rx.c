@@ -1,0 +1,303 @@
+/*
+ * vhost-dp: the engine's bursts from the driver to the guest
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: runs in the port's IOThread; see queue.c.  The driver
+ * lends a burst of frames, which are copied into the guest's buffers, each
+ * with a virtio-net header in front.  With mergeable receive buffers
+ * (virtio 1.3, 5.1.6.4) a frame may take several chains; they become visible
+ * together.  Frames for which there are no buffers stay lent: reception is
+ * disabled, the guest is asked to kick when it has posted some, and then the
+ * burst goes on.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "offload.h"
+#include "queue-int.h"
+
+/* What is left of a frame to copy */
+typedef struct RxSource {
+    struct iovec cur;
+    const struct iovec *next;
+    unsigned left;              /* pieces in next */
+} RxSource;
+
+static inline void rx_source_read(RxSource *src, uint8_t *buf, size_t len)
+{
+    while (len) {
+        size_t n = MIN(len, src->cur.iov_len);
+
+        memcpy(buf, src->cur.iov_base, n);
+        buf += n;
+        len -= n;
+        src->cur.iov_base += n;
+        src->cur.iov_len -= n;
+        if (!src->cur.iov_len && src->left) {
+            src->cur = *src->next++;
+            src->left--;
+        }
+    }
+}
+
+/* Write @len bytes to the start of a chain, which has room for them */
+static inline void rx_fill_chain(const VhostDPChain *chain, size_t len,
+                                 RxSource *src)
+{
+    unsigned i;
+
+    for (i = 0; len; i++) {
+        size_t n = MIN(len, chain->iov[i].iov_len);
+
+        rx_source_read(src, chain->iov[i].iov_base, n);
+        vhost_dp_memory_dirty(chain->region[i], chain->iov[i].iov_base, n);
+        len -= n;
+    }
+}
+
+/* Virtio 1.3, 5.1.6.4: what the guest learns about a frame */
+static void rx_make_hdr(VhostDPPort *port, const VhostDPFrame *frame,
+                        unsigned nchains, struct virtio_net_hdr_v1_hash *hdr)
+{
+    struct virtio_net_hdr_v1 *v1 = &hdr->hdr;
+
+    memset(hdr, 0, sizeof(*hdr));
+    v1->flags = frame->flags;
+    if (!(port->offloads & VHOST_DP_OFFLOAD_CSUM)) {
+        v1->flags &= ~VIRTIO_NET_HDR_F_DATA_VALID;
+    }
+    v1->gso_type = frame->gso_type;
+    v1->num_buffers = nchains;
+    if (frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+        v1->csum_start = frame->csum_start;
+        v1->csum_offset = frame->csum_offset;
+    }
+    if (frame->gso_type) {
+        v1->gso_size = frame->gso_size;
+        v1->hdr_len = frame->hdr_len;
+    }
+    if (port->hdr_swap) {
+        bswap16s(&v1->num_buffers);
+        bswap16s(&v1->csum_start);
+        bswap16s(&v1->csum_offset);
+        bswap16s(&v1->gso_size);
+        bswap16s(&v1->hdr_len);
+    }
+}
+
+/*
+ * How many of the @n chains from @first on does a frame of @len bytes, header
+ * included, take?  Returns 0 if they are too few.
+ */
+static unsigned rx_count_chains(const VhostDPPort *port, unsigned first,
+                                unsigned n, size_t len)
+{
+    uint64_t room = 0;
+    unsigned i;
+
+    for (i = first; i < n; i++) {
+        room += port->burst.chain[i].len;
+        if (room >= len) {
+            return i - first + 1;
+        }
+    }
+    return 0;
+}
+
+/* Copy a frame into @nchains chains from @first on */
+static void rx_copy_frame(VhostDPPort *port, VhostDPVring *vq,
+                          const VhostDPFrame *frame, unsigned first,
+                          unsigned nchains)
+{
+    struct virtio_net_hdr_v1_hash hdr;
+    size_t len = port->hdr_len + frame->len;
+    RxSource src = {
+        .cur = { .iov_base = &hdr, .iov_len = port->hdr_len },
+        .next = frame->iov,
+        .left = frame->iovcnt,
+    };
+    unsigned i;
+
+    rx_make_hdr(port, frame, nchains, &hdr);
+    for (i = first; i < first + nchains; i++) {
+        const VhostDPChain *chain = &port->burst.chain[i];
+        size_t n = MIN(len, chain->len);
+
+        rx_fill_chain(chain, n, &src);
+        vhost_dp_vring_push(vq, chain, n);
+        len -= n;
+    }
+}
+
+/*
+ * Put lent frames into the @n chains of the burst, until there are no more
+ * frames or too few chains.  Returns the number of chains used; *@progress is
+ * set if a frame was dealt with.
+ */
+static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
+                              bool *progress)
+{
+    bool mergeable = port->backend.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
+    PortStats *stats = &port->stats[VHOST_DP_RX];
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+    unsigned used = 0;
+
+    *progress = false;
+    while (port->rx_next < port->rx_lent) {
+        const VhostDPFrame *frame = &port->rx_frames[port->rx_next];
+        size_t len = port->hdr_len + frame->len;
+        unsigned nchains;
+
+        if (unlikely((frame->flags || frame->gso_type) &&
+                     !vhost_dp_offload_allowed(frame, port->offloads))) {
+            port_drop(port, VHOST_DP_RX,
+                      VHOST_DP_DROP_REASON_UNSUPPORTED_OFFLOAD, 1);
+        } else {
+            if (used == n) {
+                break;
+            }
+            nchains = rx_count_chains(port, used, mergeable ? n : used + 1,
+                                      len);
+            if (nchains) {
+                rx_copy_frame(port, vq, frame, used, nchains);
+                used += nchains;
+                packets++;
+                bytes += frame->len;
+            } else if (mergeable) {
+                break;
+            } else {
+                port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE,
+                          1);
+            }
+        }
+        port->rx_next++;
+        *progress = true;
+    }
+    if (packets) {
+        vhost_dp_count(&stats->packets, packets);
+        vhost_dp_count(&stats->bytes, bytes);
+        vhost_dp_count(&stats->bursts, 1);
+    }
+    return used;
+}
+
+/*
+ * Deliver the lent frames.  Lock held.  Returns false if frames are left, for
+ * which there are no buffers, or because the queue broke.
+ */
+static bool rx_deliver(VhostDPPort *port, VhostDPVring *vq)
+{
+    unsigned want = 0;
+
+    vhost_dp_vring_disable_notify(vq);
+    while (port->rx_next < port->rx_lent) {
+        unsigned max = MAX(want, port->rx_lent - port->rx_next);
+        unsigned n, used;
+        bool progress;
+
+        n = vhost_dp_vring_pop(vq, port->backend.mem, &port->burst, max,
+                               UINT32_MAX);
+        used = rx_fill_burst(port, vq, n, &progress);
+        vhost_dp_vring_rewind(vq, &port->burst, n - used);
+        vhost_dp_port_flush(port, VHOST_DP_RX);
+
+        if (progress) {
+            want = 0;
+        } else if (vq->broken) {
+            return false;
+        } else if (n == MIN(vq->num, VHOST_DP_VRING_BURST)) {
+            /* More buffers than that will never be there at once */
+            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+            port->rx_next++;
+        } else if (n == max) {
+            /* There may be more chains; the frame needs them */
+            want = VHOST_DP_VRING_BURST;
+        } else if (!vhost_dp_vring_enable_notify(vq)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
+{
+    if (port->rx_lent) {
+        port_drop(port, VHOST_DP_RX, reason, port->rx_lent - port->rx_next);
+        port->dc->rx_release(port->drv, port->index, port->rx_lent);
+        port->rx_lent = 0;
+        port->rx_next = 0;
+    }
+}
+
+void vhost_dp_port_rx_update(VhostDPPort *port)
+{
+    bool enable = port->attached && port->rx_active && !port->rx_starved;
+
+    if (enable != port->rx_enabled) {
+        port->rx_enabled = enable;
+        port->dc->rx_enable(port->drv, port->index, enable);
+    }
+}
+
+/* Ask the driver for frames.  Returns false if there are none. */
+static bool rx_fetch(VhostDPPort *port)
+{
+    if (!port->rx_ready) {
+        return false;
+    }
+    port->rx_next = 0;
+    port->rx_lent = port->dc->rx_burst(port->drv, port->index,
+                                       port->rx_frames,
+                                       VHOST_DP_BURST_FRAMES);
+    port->rx_ready = port->rx_lent > 0;
+    return port->rx_ready;
+}
+
+bool vhost_dp_port_rx(VhostDPPort *port)
+{
+    VhostDPBackend *be = &port->backend;
+    VhostDPVring *vq = &be->vq[VHOST_DP_RX];
+    bool delivered = false;
+
+    if (!port->attached || !port->rx_active || port->rx_starved) {
+        return false;
+    }
+    if (!port->rx_lent && !rx_fetch(port)) {
+        return false;
+    }
+    if (unlikely(!qatomic_read(&port->nic_link))) {
+        vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_LINK_DOWN);
+        return true;
+    }
+
+    WITH_QEMU_LOCK_GUARD(&be->lock) {
+        if (unlikely(!vq->running || !be->enabled)) {
+            /* The reconcile BH is on its way */
+            return false;
+        }
+        delivered = rx_deliver(port, vq);
+        if (unlikely(vq->broken)) {
+            vhost_dp_backend_report(be);
+            port->rx_active = false;
+        }
+    }
+
+    if (delivered) {
+        port->dc->rx_release(port->drv, port->index, port->rx_lent);
+        port->rx_lent = 0;
+        port->rx_next = 0;
+        return true;
+    }
+    if (port->rx_active) {
+        port->rx_starved = true;
+    } else {
+        vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+    }
+    vhost_dp_port_rx_update(port);
+    return false;
+}

@@ -1,0 +1,516 @@
+/*
+ * vhost-dp: the engine, which moves frames between a queue pair and a driver
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: a port is the engine of one queue pair.  It lives in
+ * one AioContext, that of an IOThread, where all ring work and all driver I/O
+ * of the pair happen.
+ *
+ * Work comes as a kick from the guest, as vhost_dp_port_ready() from the
+ * driver, or as the port's bottom half.  Each starts a turn: bursts from and
+ * to the guest, alternating, until neither has anything left or 100 us are
+ * over; then the bottom half gives the other users of the thread their chance.
+ * While a queue is busy the guest is asked not to kick; before it goes to
+ * sleep the guest is asked to kick, and the ring is looked at once more.
+ *
+ * Everything that control operations change (started or not, kick fds, dead
+ * or alive) is only noted by them, under the backend's lock.  The same bottom
+ * half brings the actual state (fd handlers, driver attached) in line with
+ * what is wanted, whatever order the changes came in.
+ *
+ * Who may touch what is said in queue-int.h.  The port's memory belongs to
+ * the IOThread once it is dead: the bottom half detaches the driver, tells
+ * vhost_dp_port_delete(), and hands the rest to a bottom half in the main
+ * loop, the only place where an IOThread can be joined.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "qapi/error.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "queue-int.h"
+#include "trace.h"
+
+/* How long a turn may take before the other users of the thread get theirs */
+#define PORT_TURN_NS (100 * SCALE_US)
+
+/* ---- A turn ---- */
+
+void vhost_dp_port_flush(VhostDPPort *port, unsigned queue)
+{
+    VhostDPVring *vq = &port->backend.vq[queue];
+
+    if (!vq->nshadow) {
+        return;
+    }
+    if (vhost_dp_vring_flush(vq)) {
+        port->backend.call_pending[queue] = true;
+        port->call = true;
+    } else {
+        vhost_dp_count(&port->stats[queue].calls_suppressed, 1);
+    }
+}
+
+/* At the end of a turn: one call for all that was used in it */
+static void port_call(VhostDPPort *port)
+{
+    if (port->call) {
+        port->call = false;
+        qemu_mutex_lock(&port->backend.lock);
+        vhost_dp_backend_call(&port->backend);
+        qemu_mutex_unlock(&port->backend.lock);
+    }
+}
+
+static void port_turn(VhostDPPort *port)
+{
+    int64_t end = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + PORT_TURN_NS;
+    bool more;
+
+    if (port->in_turn) {
+        /* From inside a driver function; the turn will see the news */
+        return;
+    }
+    port->in_turn = true;
+    do {
+        if (!vhost_dp_backend_may_run(&port->backend)) {
+            /* A control operation waits: port_resume() will be called */
+            more = false;
+            break;
+        }
+        more = vhost_dp_port_tx(port);
+        if (!vhost_dp_backend_may_run(&port->backend)) {
+            more = false;
+            break;
+        }
+        more = vhost_dp_port_rx(port) || more;
+    } while (more && qemu_clock_get_ns(QEMU_CLOCK_REALTIME) < end);
+
+    port_call(port);
+    port->in_turn = false;
+    if (more) {
+        qemu_bh_schedule(port->bh);
+    }
+}
+
+static void port_kick(EventNotifier *notifier)
+{
+    PortKick *kick = container_of(notifier, PortKick, notifier);
+    VhostDPPort *port = kick->port;
+    bool running;
+
+    WITH_QEMU_LOCK_GUARD(&port->backend.lock) {
+        running = port->backend.vq[kick->queue].running;
+    }
+    if (!running) {
+        /* Not for us: the handler is about to be removed */
+        return;
+    }
+    event_notifier_test_and_clear(notifier);
+    vhost_dp_count(&port->stats[kick->queue].kicks, 1);
+    if (kick->queue == VHOST_DP_RX) {
+        port->rx_starved = false;
+        vhost_dp_port_rx_update(port);
+    }
+    port_turn(port);
+}
+
+/* ---- For drivers ---- */
+
+void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
+{
+    if (what & VHOST_DP_READY_RX) {
+        port->rx_ready = true;
+    }
+    if (what & VHOST_DP_READY_TX) {
+        port->tx_blocked = false;
+    }
+    port_turn(port);
+}
+
+void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
+                        uint64_t n)
+{
+    port_drop(port, tx ? VHOST_DP_TX : VHOST_DP_RX, reason, n);
+}
+
+void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
+{
+    WITH_QEMU_LOCK_GUARD(&port->side_lock) {
+        if (port->link_up == up) {
+            return;
+        }
+        port->link_up = up;
+        g_free(port->link_reason);
+        port->link_reason = up ? NULL : g_strdup(reason);
+    }
+    trace_vhost_dp_port_link(port->netdev, port->index, up,
+                             up ? "" : reason);
+    port->link_changed(port->opaque);
+}
+
+/* ---- Reconciling wanted and actual state ---- */
+
+static void port_attach(VhostDPPort *port)
+{
+    Error *err = NULL;
+
+    if (port->attached) {
+        return;
+    }
+    port->attached = port->dc->attach(port->drv, port->index, port, port->ctx,
+                                      &err);
+    trace_vhost_dp_port_attach(port->netdev, port->index, port->attached);
+    if (!port->attached) {
+        vhost_dp_port_set_link(port, false, error_get_pretty(err));
+        error_free(err);
+    }
+}
+
+static void port_detach(VhostDPPort *port)
+{
+    port->rx_active = false;
+    vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+    vhost_dp_port_rx_update(port);
+    if (port->attached) {
+        port->dc->detach(port->drv, port->index);
+        port->attached = false;
+        trace_vhost_dp_port_detach(port->netdev, port->index);
+    }
+}
+
+/* Let @kick listen to @fd, or to nothing if it is -1 */
+static void port_set_kick_fd(PortKick *kick, int fd)
+{
+    AioContext *ctx = kick->port->ctx;
+
+    if (kick->fd == fd) {
+        return;
+    }
+    if (kick->fd >= 0) {
+        aio_set_event_notifier(ctx, &kick->notifier, NULL, NULL, NULL);
+    }
+    kick->fd = fd;
+    if (fd >= 0) {
+        event_notifier_init_fd(&kick->notifier, fd);
+        aio_set_event_notifier(ctx, &kick->notifier, port_kick, NULL, NULL);
+    }
+}
+
+static void port_reconcile(VhostDPPort *port)
+{
+    VhostDPBackend *be = &port->backend;
+    bool dead = qatomic_read(&port->dead);
+    g_autoptr(GArray) stale = NULL;
+    int fd[VHOST_DP_QUEUES];
+    uint32_t generation;
+    bool rx_active;
+    unsigned i;
+
+    WITH_QEMU_LOCK_GUARD(&be->lock) {
+        for (i = 0; i < VHOST_DP_QUEUES; i++) {
+            bool listen = be->vq[i].running && !dead;
+
+            fd[i] = listen ? be->kick_fd[i] : -1;
+        }
+        rx_active = be->vq[VHOST_DP_RX].running && be->enabled &&
+                    !be->vq[VHOST_DP_RX].broken;
+        generation = be->generation;
+        stale = be->stale_kick_fds;
+        be->stale_kick_fds = g_array_new(false, false, sizeof(int));
+    }
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        port_set_kick_fd(&port->kick[i], fd[i]);
+    }
+    for (i = 0; i < stale->len; i++) {
+        close(g_array_index(stale, int, i));
+    }
+
+    if (dead) {
+        port_detach(port);
+        return;
+    }
+    port_attach(port);
+
+    if (!rx_active || generation != port->generation) {
+        vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+    }
+    port->generation = generation;
+    port->rx_active = rx_active;
+    port->rx_starved = false;
+    port->rx_ready = true;
+    port->tx_blocked = false;
+    vhost_dp_port_rx_update(port);
+}
+
+/* Main loop: the IOThread has nothing to do with the port any more */
+static void port_free_bh(void *opaque)
+{
+    VhostDPPort *port = opaque;
+    PortInject *packet, *next;
+
+    if (port->own_iothread) {
+        iothread_destroy(port->iothread);
+    } else {
+        object_unref(OBJECT(port->iothread));
+    }
+    QSIMPLEQ_FOREACH_SAFE(packet, &port->inject, next, next) {
+        g_free(packet);
+    }
+    vhost_dp_backend_destroy(&port->backend);
+    qemu_event_destroy(&port->detached);
+    qemu_mutex_destroy(&port->side_lock);
+    g_free(port->link_reason);
+    g_free(port->tx_bounce);
+    g_free(port->netdev);
+    g_free(port);
+}
+
+static void port_bh(void *opaque)
+{
+    VhostDPPort *port = opaque;
+
+    if (qatomic_xchg(&port->changed, false)) {
+        port_reconcile(port);
+        if (qatomic_read(&port->dead)) {
+            qemu_bh_delete(port->bh);
+            qemu_event_set(&port->detached);
+            /* From here on vhost_dp_port_delete() may have returned */
+            aio_bh_schedule_oneshot(qemu_get_aio_context(), port_free_bh,
+                                    port);
+            return;
+        }
+    }
+    vhost_dp_port_tx_injected(port);
+    port_turn(port);
+}
+
+/* ---- What the backend tells ---- */
+
+static void port_changed(void *opaque)
+{
+    VhostDPPort *port = opaque;
+
+    qatomic_set(&port->changed, true);
+    qemu_bh_schedule(port->bh);
+}
+
+static void port_resume(void *opaque)
+{
+    VhostDPPort *port = opaque;
+
+    qemu_bh_schedule(port->bh);
+}
+
+static const VhostDPBackendClient port_backend_client = {
+    .changed = port_changed,
+    .resume = port_resume,
+};
+
+/* ---- For the netdev ---- */
+
+static bool port_set_iothread(VhostDPPort *port, IOThread *iothread,
+                              Error **errp)
+{
+    g_autofree char *name = NULL;
+
+    if (iothread) {
+        port->iothread = iothread;
+        object_ref(OBJECT(iothread));
+    } else {
+        /* Short: Linux cuts thread names at 15 characters */
+        name = port->index ?
+               g_strdup_printf("dp-%s.%u", port->netdev, port->index) :
+               g_strdup_printf("dp-%s", port->netdev);
+        port->iothread = iothread_create(name, errp);
+        if (!port->iothread) {
+            return false;
+        }
+        port->own_iothread = true;
+    }
+    port->ctx = iothread_get_aio_context(port->iothread);
+    return true;
+}
+
+VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
+                               VhostDPDriver *drv, const VhostDPCaps *caps,
+                               IOThread *iothread,
+                               void (*link_changed)(void *opaque),
+                               void *opaque, Error **errp)
+{
+    VhostDPPort *port = g_new0(VhostDPPort, 1);
+    unsigned i;
+
+    port->netdev = g_strdup(netdev);
+    port->index = index;
+    if (!port_set_iothread(port, iothread, errp)) {
+        g_free(port->netdev);
+        g_free(port);
+        return NULL;
+    }
+    port->drv = drv;
+    port->dc = VHOST_DP_DRIVER_GET_CLASS(drv);
+    port->caps = *caps;
+    port->link_changed = link_changed;
+    port->opaque = opaque;
+    port->nic_link = true;
+    port->link_up = true;
+    port->hdr_len = sizeof(struct virtio_net_hdr);
+    port->hdr_swap = HOST_BIG_ENDIAN;
+    QSIMPLEQ_INIT(&port->inject);
+    qemu_mutex_init(&port->side_lock);
+    qemu_event_init(&port->detached, false);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        port->kick[i].fd = -1;
+        port->kick[i].queue = i;
+        port->kick[i].port = port;
+    }
+    vhost_dp_backend_init(&port->backend, netdev, &port_backend_client, port);
+    port->bh = aio_bh_new(port->ctx, port_bh, port);
+    port_changed(port);
+    return port;
+}
+
+void vhost_dp_port_delete(VhostDPPort *port)
+{
+    qatomic_set(&port->dead, true);
+    port_changed(port);
+    qemu_event_wait(&port->detached);
+}
+
+VhostDPBackend *vhost_dp_port_backend(VhostDPPort *port)
+{
+    return &port->backend;
+}
+
+void vhost_dp_port_set_hdr_len(VhostDPPort *port, unsigned len)
+{
+    vhost_dp_backend_lock(&port->backend);
+    port->hdr_len = len;
+    vhost_dp_backend_unlock(&port->backend);
+}
+
+void vhost_dp_port_set_hdr_endian(VhostDPPort *port, bool big_endian)
+{
+    vhost_dp_backend_lock(&port->backend);
+    port->hdr_swap = big_endian != HOST_BIG_ENDIAN;
+    vhost_dp_backend_unlock(&port->backend);
+}
+
+void vhost_dp_port_set_offloads(VhostDPPort *port, uint32_t offloads)
+{
+    vhost_dp_backend_lock(&port->backend);
+    port->offloads = offloads;
+    vhost_dp_backend_unlock(&port->backend);
+}
+
+void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up)
+{
+    qatomic_set(&port->nic_link, up);
+}
+
+bool vhost_dp_port_get_link(VhostDPPort *port, char **reason)
+{
+    QEMU_LOCK_GUARD(&port->side_lock);
+
+    if (reason) {
+        *reason = g_strdup(port->link_reason);
+    }
+    return port->link_up;
+}
+
+bool vhost_dp_port_is_started(VhostDPPort *port)
+{
+    return port->backend.started;
+}
+
+void vhost_dp_port_inject(VhostDPPort *port, const void *buf, size_t len)
+{
+    PortInject *packet;
+
+    WITH_QEMU_LOCK_GUARD(&port->side_lock) {
+        if (port->ninject == PORT_INJECT_MAX || len > VHOST_DP_MAX_FRAME) {
+            port->inject_lost++;
+        } else {
+            packet = g_malloc(sizeof(*packet) + len);
+            packet->len = len;
+            memcpy(packet->data, buf, len);
+            QSIMPLEQ_INSERT_TAIL(&port->inject, packet, next);
+            port->ninject++;
+        }
+    }
+    qemu_bh_schedule(port->bh);
+}
+
+/* ---- Query ---- */
+
+static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
+{
+    const PortStats *stats = &port->stats[queue];
+    VhostDPBackend *be = &port->backend;
+    VhostDPQueueInfo *info = g_new0(VhostDPQueueInfo, 1);
+    VhostDPDropInfoList **drops = &info->drops;
+    VhostDPViolationInfoList **violations = &info->violations;
+    VhostDPVring *vq = &be->vq[queue];
+    unsigned i;
+
+    vhost_dp_backend_lock(be);
+    info->state = !vq->running ? VHOST_DP_QUEUE_STATE_STOPPED :
+                  vq->broken ? VHOST_DP_QUEUE_STATE_BROKEN :
+                  VHOST_DP_QUEUE_STATE_RUNNING;
+    info->size = vq->num;
+    vhost_dp_backend_unlock(be);
+
+    info->packets = qatomic_read_u64(&stats->packets);
+    info->bytes = qatomic_read_u64(&stats->bytes);
+    info->bursts = qatomic_read_u64(&stats->bursts);
+    info->kicks = qatomic_read_u64(&stats->kicks);
+    info->calls = qatomic_read_u64(&be->calls[queue]);
+    info->calls_suppressed = qatomic_read_u64(&stats->calls_suppressed);
+
+    for (i = 0; i < VHOST_DP_DROP_REASON__MAX; i++) {
+        uint64_t n = qatomic_read_u64(&stats->drops[i]);
+
+        if (n) {
+            VhostDPDropInfo *drop = g_new0(VhostDPDropInfo, 1);
+
+            drop->reason = i;
+            drop->frames = n;
+            QAPI_LIST_APPEND(drops, drop);
+        }
+    }
+    for (i = 0; i < VHOST_DP_VIOLATION__MAX; i++) {
+        uint64_t n = qatomic_read_u64(&vq->violations[i]);
+
+        if (n) {
+            VhostDPViolationInfo *violation = g_new0(VhostDPViolationInfo, 1);
+
+            violation->violation = i;
+            violation->count = n;
+            QAPI_LIST_APPEND(violations, violation);
+        }
+    }
+    return info;
+}
+
+VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPPort *port)
+{
+    VhostDPQueuePairInfo *info = g_new0(VhostDPQueuePairInfo, 1);
+
+    info->index = port->index;
+    info->iothread = iothread_get_id(port->iothread);
+    info->thread_id = port->iothread->thread_id;
+    /* Both are written under the BQL, which we hold */
+    info->enabled = port->backend.enabled;
+    info->has_ring_format = port->backend.started;
+    info->ring_format = VHOST_DP_RING_FORMAT_SPLIT;
+    info->rx = port_query_queue(port, VHOST_DP_RX);
+    info->tx = port_query_queue(port, VHOST_DP_TX);
+    return info;
+}
