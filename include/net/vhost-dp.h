@@ -36,6 +36,7 @@
 #ifndef NET_VHOST_DP_H
 #define NET_VHOST_DP_H
 
+#include "qemu/units.h"
 #include "qom/object.h"
 #include "block/aio.h"
 #include "qapi/qapi-types-vhost-dp.h"
@@ -111,6 +112,7 @@ QEMU_BUILD_BUG_ON(sizeof(void *) == 8 && sizeof(VhostDPFrame) != 64);
 #define VHOST_DP_OFFLOAD_UFO    (1u << 4)   /* UDP fragmentation */
 #define VHOST_DP_OFFLOAD_USO4   (1u << 5)   /* UDP over IPv4 segmentation */
 #define VHOST_DP_OFFLOAD_USO6   (1u << 6)   /* UDP over IPv6 segmentation */
+#define VHOST_DP_OFFLOAD_ALL    ((1u << 7) - 1)
 
 typedef struct VhostDPCaps {
     uint32_t max_queue_pairs;   /* at least 1 */
