@@ -237,8 +237,11 @@ def _each_suite(apt, kind, suites):
             yield suite
             break
     if not reached:
-        raise PrepareError(f'no package list could be fetched:\n{problems[-1]}'
-                           if problems else 'no suite to look in')
+        raise PrepareError(
+            (problems or ['the archive has none of the suites'])[0]
+            + '\nNo package list could be fetched.  Is there a network?  A '
+            f'QEMU {QEMU_SERIES} tree that is already on this machine can be '
+            'given with --qemu-src=DIR')
 
 
 def fetch_qemu_source(directory, logs):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """configure's options, need.sh, the archive's address, the count of tests."""
 
-import os
 import shutil
 import unittest
 

@@ -280,7 +280,8 @@ static SplitResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
 {
     SplitTable table = { .num = vq->num };
     bool seen_writable = false;
-    uint32_t count = 0;
+    unsigned ndescs = 0;        /* in the chain */
+    uint32_t count = 0;         /* of them in the table */
     uint32_t i = head;
 
     chain->id = head;
@@ -300,6 +301,10 @@ static SplitResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
         /* A table cannot have more descriptors in a chain than it has */
         if (count++ == table.num) {
             return split_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_LOOP);
+        }
+        /* An indirect table can be huge, and not all descriptors are segments */
+        if (ndescs++ > VHOST_DP_VRING_MAX_SEGS) {
+            return split_bad(vq, VHOST_DP_VIOLATION_CHAIN_SEGMENTS);
         }
         if (!split_read_desc(vq, mem, &table, i, &desc)) {
             return split_bad(vq, VHOST_DP_VIOLATION_TABLE_ADDRESS);
@@ -350,8 +355,10 @@ static unsigned split_available(VhostDPVring *vq)
 {
     uint16_t idx = vq16(vq, qatomic_read(&split_avail(vq)->idx));
     uint16_t n = idx - vq->last_avail;
+    uint16_t unused = idx - vq->used_idx;
 
-    if (n > vq->num) {
+    /* Chains that were taken and are not used yet count as well */
+    if (n > vq->num || unused > vq->num) {
         vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_AVAILABLE_INDEX);
         return 0;
     }

@@ -48,7 +48,7 @@ void vhost_dp_vring_remap(VhostDPVring *vq, VhostDPMemory *mem)
     vq->hit_table = 0;
     vq->hit_first = 0;
     vq->hit_data = 0;
-    if (vq->running && !vq->ops->map(vq, mem)) {
+    if (vq->running && !vq->ops->map(vq, mem) && !vq->broken) {
         vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_RING_ADDRESS);
     }
 }
@@ -59,9 +59,7 @@ void vhost_dp_vring_stop(VhostDPVring *vq)
         return;
     }
     /* Who runs the queue next expects kicks */
-    if (!vq->notify && vq->used.host) {
-        vq->ops->enable_notify(vq);
-    }
+    vq->ops->enable_notify(vq);
     vq->running = false;
     vq->desc.host = NULL;
     vq->avail.host = NULL;

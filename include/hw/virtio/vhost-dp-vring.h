@@ -46,8 +46,9 @@
 #define VHOST_DP_VRING_MAX_NUM  1024
 
 /*
- * Segments of one chain, after it was cut at region boundaries.  A chain with
- * more is a violation (virtio 1.3, 2.7.5.3.1 limits it to the queue size).
+ * Descriptors of one chain, and segments after it was cut at region
+ * boundaries.  A chain with more is a violation (virtio 1.3, 2.7.5.3.1 limits
+ * it to the queue size).
  */
 #define VHOST_DP_VRING_MAX_SEGS 1024
 
