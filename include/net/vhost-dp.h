@@ -116,7 +116,7 @@ QEMU_BUILD_BUG_ON(sizeof(void *) == 8 && sizeof(VhostDPFrame) != 64);
 
 typedef struct VhostDPCaps {
     uint32_t max_queue_pairs;   /* at least 1 */
-    uint32_t max_frame;         /* bytes, the Ethernet header included */
+    uint32_t max_frame;         /* bytes, at most VHOST_DP_MAX_FRAME */
     uint32_t max_segments;      /* pieces that tx_burst takes per frame, >= 2 */
     uint32_t tx_offloads;       /* what tx_burst accepts in metadata */
     uint32_t rx_offloads;       /* what rx_burst can be told to produce */
@@ -137,11 +137,13 @@ typedef struct VhostDPPort VhostDPPort;
  * @what: VHOST_DP_READY_RX: rx_burst has frames.  VHOST_DP_READY_TX: tx_burst,
  *        which took less than it was offered, has room again.
  *
- * Called from the driver's fd handlers and timers, and from rx_enable.  The
- * engine may call rx_burst, rx_release, rx_enable and tx_burst before this
- * function returns, unless the driver is inside one of them already.
+ * Called from the driver's fd handlers and timers, from rx_enable, and from
+ * inside rx_burst and tx_burst if need be.  The engine may call rx_burst,
+ * rx_release, rx_enable and tx_burst before this function returns, unless the
+ * driver is inside one of them already.
  *
- * Thread: the port's IOThread.  Lock: none.
+ * Thread: the port's IOThread.  Lock: none, or the queue pair's inside
+ * tx_burst.
  */
 void vhost_dp_port_ready(VhostDPPort *port, unsigned what);
 
@@ -154,7 +156,7 @@ void vhost_dp_port_ready(VhostDPPort *port, unsigned what);
  * The guest's link is up when the driver's links of all ports and the user's
  * set_link say so.  Reported to the user once for each change.
  *
- * Thread: the port's IOThread.  Lock: none.
+ * Thread: the port's IOThread.  Lock: any; so also from inside tx_burst.
  */
 void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason);
 
@@ -165,7 +167,7 @@ void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason);
  * @reason: why
  * @n: number of frames
  *
- * Thread: the port's IOThread.  Lock: none.
+ * Thread: the port's IOThread.  Lock: any; so also from inside tx_burst.
  */
 void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
                         uint64_t n);
@@ -259,7 +261,8 @@ struct VhostDPDriverClass {
      * detach: stop to serve queue pair @pair
      *
      * The driver removes its fd handlers; lent frames have been released.
-     * @port must not be used afterwards.
+     * @port must not be used afterwards.  It must not wait for the main loop
+     * or the BQL, whose holder waits for it.
      *
      * Thread: the port's IOThread.  Lock: none.
      */

@@ -10,7 +10,8 @@
  * nothing is on the packet path, which starts and ends in the port.
  *
  * The NIC's link is up when the driver's interface works, vhost could start,
- * and set_link does not say otherwise.  Drivers report from their IOThreads;
+ * and set_link does not say otherwise; while it is down, virtio-net stops
+ * vhost.  Drivers report from their IOThreads;
  * one bottom half in the main loop brings the NIC in line.
  */
 
@@ -94,15 +95,19 @@ static void netdev_link_bh(void *opaque)
         /* After netdev_del the link is down for good */
         return;
     }
-    if (netdev->user_changed) {
-        /* Whichever of the two ends set_link named, it set the NIC's bit */
+    if (nic != netdev->nic || nic->link_down != netdev->nic_down ||
+        netdev->user_changed) {
+        /*
+         * set_link sets the NIC's bit, whichever of the two ends it names.
+         * A link that was down at the source of a migration counts as the
+         * user's wish, too: why it was down is not in the stream.
+         */
+        netdev->nic = nic;
         netdev->user_changed = false;
         netdev->user_down = nic->link_down;
     }
     down = netdev->user_down || netdev->driver_down || netdev->start_failed;
-    for (i = 0; i < netdev->nqueues; i++) {
-        vhost_dp_port_set_nic_link(netdev->queue[i]->port, !down);
-    }
+    netdev->nic_down = down;
     if (nic->link_down != down) {
         for (i = 0; i < netdev->nqueues; i++) {
             netdev->queue[i]->nc.peer->link_down = down;
@@ -128,25 +133,26 @@ static void netdev_link_status_changed(NetClientState *nc)
     qemu_bh_schedule(netdev->link_bh);
 }
 
-/* vhost is about to start: the NIC may be one that has not seen the link */
-static int netdev_start(NetClientState *nc)
-{
-    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
-
-    netdev->start_failed = false;
-    qemu_bh_schedule(netdev->link_bh);
-    return 0;
-}
-
 /* ---- Packets that do not come through vhost ---- */
 
 /* Has the guest's driver started the NIC, so that vhost should run it? */
-static bool netdev_nic_runs(NetClientState *nc)
+static bool netdev_nic_runs(NetClientState *nic)
 {
-    VirtIODevice *vdev = VIRTIO_DEVICE(qemu_get_nic_opaque(nc->peer));
+    VirtIODevice *vdev = VIRTIO_DEVICE(qemu_get_nic_opaque(nic));
 
     return vdev->vm_running && !vdev->broken &&
            (vdev->status & VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+/* Say once why packets that come here go nowhere */
+static void netdev_start_failed(VhostDPNetdev *netdev, const char *why)
+{
+    if (!netdev->start_failed) {
+        netdev->start_failed = true;
+        error_report("vhost-dp netdev '%s': %s, the link stays down",
+                     netdev->id, why);
+        qemu_bh_schedule(netdev->link_bh);
+    }
 }
 
 /*
@@ -160,14 +166,15 @@ static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
     NetVhostDPState *s = netdev_state(nc);
     VhostDPNetdev *netdev = s->netdev;
 
-    if (!vhost_dp_port_is_started(s->port) && nc->peer &&
-        netdev_nic_runs(nc)) {
-        if (!netdev->start_failed) {
-            netdev->start_failed = true;
-            error_report("vhost-dp netdev '%s': the data path could not "
-                         "start, the link stays down", netdev->id);
-            qemu_bh_schedule(netdev->link_bh);
-        }
+    if (nc->peer && nc->peer->info->type != NET_CLIENT_DRIVER_NIC) {
+        /* check_peer_type() is not asked when a hub is connected */
+        netdev_start_failed(netdev, "it needs a virtio-net device as its "
+                            "peer, and not a hub");
+        return size;
+    }
+    if (nc->peer && !vhost_dp_port_is_started(s->port) &&
+        netdev_nic_runs(nc->peer)) {
+        netdev_start_failed(netdev, "the data path could not start");
         return size;
     }
     if (size > nc->vnet_hdr_len) {
@@ -243,6 +250,11 @@ static void netdev_set_offload(NetClientState *nc, int csum, int tso4,
                         (uso6 ? VHOST_DP_OFFLOAD_USO6 : 0);
     unsigned i;
 
+    if (netdev->start_failed) {
+        /* A driver negotiates anew: virtio-net starts vhost with the link up */
+        netdev->start_failed = false;
+        qemu_bh_schedule(netdev->link_bh);
+    }
     netdev->offloads = offloads;
     trace_vhost_dp_netdev_set_offload(netdev->id, offloads);
     for (i = 0; i < netdev->nqueues; i++) {
@@ -304,7 +316,6 @@ static NetClientInfo net_vhost_dp_info = {
     .type = NET_CLIENT_DRIVER_VHOST_DP,
     .size = sizeof(NetVhostDPState),
     .receive = netdev_receive,
-    .start = netdev_start,
     .cleanup = netdev_cleanup,
     .link_status_changed = netdev_link_status_changed,
     .has_ufo = netdev_has_ufo,
@@ -428,6 +439,8 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     netdev->id = g_strdup(name);
     netdev->drv = drv;
     VHOST_DP_DRIVER_GET_CLASS(drv)->get_caps(drv, &netdev->caps);
+    assert(netdev->caps.max_frame <= VHOST_DP_MAX_FRAME &&
+           netdev->caps.max_segments >= 2);
     netdev->nqueues = queues;
     netdev->queue = g_new0(NetVhostDPState *, queues);
     netdev->link_bh = qemu_bh_new(netdev_link_bh, netdev);

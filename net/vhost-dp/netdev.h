@@ -30,6 +30,8 @@ typedef struct VhostDPNetdev {
 
     /* The link: see netdev_link_bh() */
     QEMUBH *link_bh;
+    NetClientState *nic;        /* that the BH saw last; may be gone */
+    bool nic_down;              /* what the BH left there */
     bool user_changed;          /* set_link was used since the BH ran */
     bool user_down;             /* what set_link said */
     bool driver_down;           /* what was reported last */

@@ -51,8 +51,9 @@ struct VhostDPPort {
     VhostDPDriver *drv;
     VhostDPDriverClass *dc;
     VhostDPCaps caps;
-    IOThread *iothread;         /* a reference, or own_iothread */
-    bool own_iothread;
+    IOThread *iothread;         /* holds a reference */
+    char *iothread_name;
+    bool own_iothread;          /* made by the port */
     AioContext *ctx;
     QEMUBH *bh;                 /* in ctx: reconcile, then a turn */
     void (*link_changed)(void *opaque);
@@ -60,12 +61,11 @@ struct VhostDPPort {
 
     /* Atomic */
     bool changed;               /* the wanted state: reconcile */
-    bool dead;                  /* to be detached for good */
-    bool nic_link;              /* the NIC's link is up */
 
     QemuEvent detached;
 
     /* Guarded by backend.lock; written under the BQL */
+    bool dead;                  /* to be detached for good */
     unsigned hdr_len;           /* of the virtio-net header */
     bool hdr_swap;              /* its byte order is not the host's */
     uint32_t offloads;          /* what the guest takes: VHOST_DP_OFFLOAD_* */
@@ -80,12 +80,15 @@ struct VhostDPPort {
 
     /* The IOThread's own */
     bool attached;
+    bool attach_failed;         /* the link is down for that */
     bool in_turn;
+    bool news;                  /* vhost_dp_port_ready() inside a turn */
     bool call;                  /* backend.call_pending may be set */
     uint32_t generation;        /* backend.generation, at the last look */
     PortKick kick[VHOST_DP_QUEUES];
 
     bool tx_blocked;            /* until the driver has room */
+    bool tx_room;               /* it has, said during tx_burst */
 
     bool rx_active;             /* the guest wants frames */
     bool rx_starved;            /* but has no buffers, until it kicks */

@@ -186,11 +186,15 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
     return used;
 }
 
-/*
- * Deliver the lent frames.  Lock held.  Returns false if frames are left, for
- * which there are no buffers, or because the queue broke.
- */
-static bool rx_deliver(VhostDPPort *port, VhostDPVring *vq)
+typedef enum RxResult {
+    RX_DONE,                    /* all frames were delivered or dropped */
+    RX_AGAIN,                   /* there are new buffers: come again */
+    RX_STARVED,                 /* no buffers; the guest will kick */
+    RX_BROKEN,                  /* the guest's driver broke a rule */
+} RxResult;
+
+/* Deliver the lent frames.  Lock held. */
+static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
 {
     unsigned want = 0;
 
@@ -209,19 +213,20 @@ static bool rx_deliver(VhostDPPort *port, VhostDPVring *vq)
         if (progress) {
             want = 0;
         } else if (vq->broken) {
-            return false;
-        } else if (n == MIN(vq->num, VHOST_DP_VRING_BURST)) {
+            return RX_BROKEN;
+        } else if (port->burst.full ||
+                   n == MIN(vq->num, VHOST_DP_VRING_BURST)) {
             /* More buffers than that will never be there at once */
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
             port->rx_next++;
         } else if (n == max) {
             /* There may be more chains; the frame needs them */
             want = VHOST_DP_VRING_BURST;
-        } else if (!vhost_dp_vring_enable_notify(vq)) {
-            return false;
+        } else {
+            return vhost_dp_vring_enable_notify(vq) ? RX_AGAIN : RX_STARVED;
         }
     }
-    return true;
+    return RX_DONE;
 }
 
 void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
@@ -250,19 +255,23 @@ static bool rx_fetch(VhostDPPort *port)
     if (!port->rx_ready) {
         return false;
     }
+    /* The driver may say in rx_burst that there are more */
+    port->rx_ready = false;
     port->rx_next = 0;
     port->rx_lent = port->dc->rx_burst(port->drv, port->index,
                                        port->rx_frames,
                                        VHOST_DP_BURST_FRAMES);
-    port->rx_ready = port->rx_lent > 0;
-    return port->rx_ready;
+    if (port->rx_lent) {
+        port->rx_ready = true;
+    }
+    return port->rx_lent > 0;
 }
 
 bool vhost_dp_port_rx(VhostDPPort *port)
 {
     VhostDPBackend *be = &port->backend;
     VhostDPVring *vq = &be->vq[VHOST_DP_RX];
-    bool delivered = false;
+    RxResult result = RX_DONE;
 
     if (!port->attached || !port->rx_active || port->rx_starved) {
         return false;
@@ -270,33 +279,34 @@ bool vhost_dp_port_rx(VhostDPPort *port)
     if (!port->rx_lent && !rx_fetch(port)) {
         return false;
     }
-    if (unlikely(!qatomic_read(&port->nic_link))) {
-        vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_LINK_DOWN);
-        return true;
-    }
 
     WITH_QEMU_LOCK_GUARD(&be->lock) {
         if (unlikely(!vq->running || !be->enabled)) {
             /* The reconcile BH is on its way */
             return false;
         }
-        delivered = rx_deliver(port, vq);
+        result = vq->broken ? RX_BROKEN : rx_deliver(port, vq);
         if (unlikely(vq->broken)) {
             vhost_dp_backend_report(be);
-            port->rx_active = false;
+            result = RX_BROKEN;
         }
     }
 
-    if (delivered) {
+    switch (result) {
+    case RX_DONE:
         port->dc->rx_release(port->drv, port->index, port->rx_lent);
         port->rx_lent = 0;
         port->rx_next = 0;
         return true;
-    }
-    if (port->rx_active) {
+    case RX_AGAIN:
+        return true;
+    case RX_STARVED:
         port->rx_starved = true;
-    } else {
+        break;
+    case RX_BROKEN:
+        port->rx_active = false;
         vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+        break;
     }
     vhost_dp_port_rx_update(port);
     return false;

@@ -33,11 +33,11 @@ static void tx_read_hdr(VhostDPPort *port, const VhostDPChain *chain,
 
     if (likely(chain->iov[0].iov_len >= sizeof(hdr))) {
         memcpy(&hdr, chain->iov[0].iov_base, sizeof(hdr));
-        /* One copy, then checks */
-        barrier();
     } else {
         iov_to_buf(chain->iov, chain->nsegs, 0, &hdr, sizeof(hdr));
     }
+    /* One copy, then checks: keep the compiler from reading it again */
+    barrier();
 
     /* The device must ignore the other flags (virtio 1.3, 5.1.6.2.2) */
     frame->flags = hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -140,7 +140,6 @@ static int tx_make_frame(VhostDPPort *port, VhostDPChain *chain,
 static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
                                unsigned *n)
 {
-    bool link = qatomic_read(&port->nic_link) && port->attached;
     unsigned nframes = 0;
     unsigned i;
 
@@ -154,7 +153,7 @@ static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
             *n = i;
             break;
         }
-        if (unlikely(!link)) {
+        if (unlikely(!port->attached)) {
             port->tx_drop[i] = VHOST_DP_DROP_REASON_LINK_DOWN;
             continue;
         }
@@ -199,6 +198,7 @@ static bool tx_burst(VhostDPPort *port, VhostDPVring *vq)
 {
     unsigned popped, looked_at, done, nframes;
     unsigned taken = 0;
+    bool all = true;
 
     vhost_dp_vring_disable_notify(vq);
     popped = vhost_dp_vring_pop(vq, port->backend.mem, &port->burst,
@@ -210,11 +210,13 @@ static bool tx_burst(VhostDPPort *port, VhostDPVring *vq)
     looked_at = popped;
     nframes = tx_make_frames(port, vq, &looked_at);
     if (nframes) {
+        port->tx_room = false;
         taken = port->dc->tx_burst(port->drv, port->index, port->tx_frames,
                                    nframes);
-        port->tx_blocked = taken < nframes;
+        all = taken == nframes;
+        port->tx_blocked = !all && !port->tx_room;
     }
-    done = port->tx_blocked ? port->tx_chain[taken] : looked_at;
+    done = all ? looked_at : port->tx_chain[taken];
 
     tx_complete(port, vq, done);
     vhost_dp_vring_rewind(vq, &port->burst, popped - done);

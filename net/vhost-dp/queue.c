@@ -73,11 +73,13 @@ static void port_turn(VhostDPPort *port)
     bool more;
 
     if (port->in_turn) {
-        /* From inside a driver function; the turn will see the news */
+        /* From inside a driver function: the turn below us goes on */
+        port->news = true;
         return;
     }
     port->in_turn = true;
     do {
+        port->news = false;
         if (!vhost_dp_backend_may_run(&port->backend)) {
             /* A control operation waits: port_resume() will be called */
             more = false;
@@ -88,7 +90,7 @@ static void port_turn(VhostDPPort *port)
             more = false;
             break;
         }
-        more = vhost_dp_port_rx(port) || more;
+        more = vhost_dp_port_rx(port) || more || port->news;
     } while (more && qemu_clock_get_ns(QEMU_CLOCK_REALTIME) < end);
 
     port_call(port);
@@ -129,6 +131,7 @@ void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
     }
     if (what & VHOST_DP_READY_TX) {
         port->tx_blocked = false;
+        port->tx_room = true;
     }
     port_turn(port);
 }
@@ -147,10 +150,9 @@ void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
         }
         port->link_up = up;
         g_free(port->link_reason);
-        port->link_reason = up ? NULL : g_strdup(reason);
+        port->link_reason = up ? NULL : g_strdup(reason ?: "unknown reason");
     }
-    trace_vhost_dp_port_link(port->netdev, port->index, up,
-                             up ? "" : reason);
+    trace_vhost_dp_port_link(port->netdev, port->index, up, reason ?: "");
     port->link_changed(port->opaque);
 }
 
@@ -167,8 +169,13 @@ static void port_attach(VhostDPPort *port)
                                       &err);
     trace_vhost_dp_port_attach(port->netdev, port->index, port->attached);
     if (!port->attached) {
-        vhost_dp_port_set_link(port, false, error_get_pretty(err));
+        port->attach_failed = true;
+        vhost_dp_port_set_link(port, false,
+                               err ? error_get_pretty(err) : NULL);
         error_free(err);
+    } else if (port->attach_failed) {
+        port->attach_failed = false;
+        vhost_dp_port_set_link(port, true, NULL);
     }
 }
 
@@ -202,17 +209,18 @@ static void port_set_kick_fd(PortKick *kick, int fd)
     }
 }
 
-static void port_reconcile(VhostDPPort *port)
+/* Returns false if the port is dead: then the driver is detached for good */
+static bool port_reconcile(VhostDPPort *port)
 {
     VhostDPBackend *be = &port->backend;
-    bool dead = qatomic_read(&port->dead);
     g_autoptr(GArray) stale = NULL;
     int fd[VHOST_DP_QUEUES];
     uint32_t generation;
-    bool rx_active;
+    bool dead, rx_active;
     unsigned i;
 
     WITH_QEMU_LOCK_GUARD(&be->lock) {
+        dead = port->dead;
         for (i = 0; i < VHOST_DP_QUEUES; i++) {
             bool listen = be->vq[i].running && !dead;
 
@@ -234,7 +242,7 @@ static void port_reconcile(VhostDPPort *port)
 
     if (dead) {
         port_detach(port);
-        return;
+        return false;
     }
     port_attach(port);
 
@@ -247,6 +255,9 @@ static void port_reconcile(VhostDPPort *port)
     port->rx_ready = true;
     port->tx_blocked = false;
     vhost_dp_port_rx_update(port);
+    /* The NIC may be a new one, or have come by migration */
+    port->link_changed(port->opaque);
+    return true;
 }
 
 /* Main loop: the IOThread has nothing to do with the port any more */
@@ -255,11 +266,9 @@ static void port_free_bh(void *opaque)
     VhostDPPort *port = opaque;
     PortInject *packet, *next;
 
-    if (port->own_iothread) {
-        iothread_destroy(port->iothread);
-    } else {
-        object_unref(OBJECT(port->iothread));
-    }
+    /* Joins the thread if it was the port's own */
+    object_unref(OBJECT(port->iothread));
+    g_free(port->iothread_name);
     QSIMPLEQ_FOREACH_SAFE(packet, &port->inject, next, next) {
         g_free(packet);
     }
@@ -276,16 +285,12 @@ static void port_bh(void *opaque)
 {
     VhostDPPort *port = opaque;
 
-    if (qatomic_xchg(&port->changed, false)) {
-        port_reconcile(port);
-        if (qatomic_read(&port->dead)) {
-            qemu_bh_delete(port->bh);
-            qemu_event_set(&port->detached);
-            /* From here on vhost_dp_port_delete() may have returned */
-            aio_bh_schedule_oneshot(qemu_get_aio_context(), port_free_bh,
-                                    port);
-            return;
-        }
+    if (qatomic_xchg(&port->changed, false) && !port_reconcile(port)) {
+        qemu_bh_delete(port->bh);
+        qemu_event_set(&port->detached);
+        /* From here on vhost_dp_port_delete() may have returned */
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), port_free_bh, port);
+        return;
     }
     vhost_dp_port_tx_injected(port);
     port_turn(port);
@@ -315,26 +320,43 @@ static const VhostDPBackendClient port_backend_client = {
 
 /* ---- For the netdev ---- */
 
+/*
+ * A name for an IOThread of @port's own: short, as Linux cuts thread names at
+ * 15 characters, and free.  A netdev of the same id that was deleted lives
+ * until its NIC goes, so a second choice may be needed.  Ids have no ':'.
+ */
+static char *port_choose_thread_name(VhostDPPort *port)
+{
+    g_autofree char *base = port->index ?
+        g_strdup_printf("dp-%s:%u", port->netdev, port->index) :
+        g_strdup_printf("dp-%s", port->netdev);
+    char *name = g_strdup(base);
+    unsigned i;
+
+    for (i = 1; object_resolve_path_component(object_get_internal_root(),
+                                              name); i++) {
+        g_free(name);
+        name = g_strdup_printf("%s::%u", base, i);
+    }
+    return name;
+}
+
 static bool port_set_iothread(VhostDPPort *port, IOThread *iothread,
                               Error **errp)
 {
-    g_autofree char *name = NULL;
-
     if (iothread) {
-        port->iothread = iothread;
-        object_ref(OBJECT(iothread));
+        port->iothread_name = iothread_get_id(iothread);
     } else {
-        /* Short: Linux cuts thread names at 15 characters */
-        name = port->index ?
-               g_strdup_printf("dp-%s.%u", port->netdev, port->index) :
-               g_strdup_printf("dp-%s", port->netdev);
-        port->iothread = iothread_create(name, errp);
-        if (!port->iothread) {
+        port->iothread_name = port_choose_thread_name(port);
+        iothread = iothread_create(port->iothread_name, errp);
+        if (!iothread) {
             return false;
         }
         port->own_iothread = true;
     }
-    port->ctx = iothread_get_aio_context(port->iothread);
+    port->iothread = iothread;
+    object_ref(OBJECT(iothread));
+    port->ctx = iothread_get_aio_context(iothread);
     return true;
 }
 
@@ -350,6 +372,7 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
     port->netdev = g_strdup(netdev);
     port->index = index;
     if (!port_set_iothread(port, iothread, errp)) {
+        g_free(port->iothread_name);
         g_free(port->netdev);
         g_free(port);
         return NULL;
@@ -359,7 +382,6 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
     port->caps = *caps;
     port->link_changed = link_changed;
     port->opaque = opaque;
-    port->nic_link = true;
     port->link_up = true;
     port->hdr_len = sizeof(struct virtio_net_hdr);
     port->hdr_swap = HOST_BIG_ENDIAN;
@@ -379,9 +401,24 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
 
 void vhost_dp_port_delete(VhostDPPort *port)
 {
-    qatomic_set(&port->dead, true);
-    port_changed(port);
+    VhostDPBackend *be = &port->backend;
+
+    /*
+     * All of it under the lock: as soon as the bottom half can see @dead, it
+     * may delete itself.  So no vhost_dp_backend_unlock(), which schedules it.
+     */
+    qatomic_inc(&be->want);
+    WITH_QEMU_LOCK_GUARD(&be->lock) {
+        port->dead = true;
+        port_changed(port);
+    }
+    qatomic_dec(&be->want);
     qemu_event_wait(&port->detached);
+
+    if (port->own_iothread) {
+        /* Frees its name; the reference that we hold keeps the thread */
+        iothread_destroy(port->iothread);
+    }
 }
 
 VhostDPBackend *vhost_dp_port_backend(VhostDPPort *port)
@@ -408,11 +445,6 @@ void vhost_dp_port_set_offloads(VhostDPPort *port, uint32_t offloads)
     vhost_dp_backend_lock(&port->backend);
     port->offloads = offloads;
     vhost_dp_backend_unlock(&port->backend);
-}
-
-void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up)
-{
-    qatomic_set(&port->nic_link, up);
 }
 
 bool vhost_dp_port_get_link(VhostDPPort *port, char **reason)
@@ -504,7 +536,7 @@ VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPPort *port)
     VhostDPQueuePairInfo *info = g_new0(VhostDPQueuePairInfo, 1);
 
     info->index = port->index;
-    info->iothread = iothread_get_id(port->iothread);
+    info->iothread = g_strdup(port->iothread_name);
     info->thread_id = port->iothread->thread_id;
     /* Both are written under the BQL, which we hold */
     info->enabled = port->backend.enabled;

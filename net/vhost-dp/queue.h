@@ -41,7 +41,9 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
  *
  * vhost_dev_cleanup() was called.  Waits until the driver is detached, so
  * that the caller can close it: this is not one of the vhost operations,
- * which must not wait, and the IOThread never needs the BQL to get there.
+ * which must not wait.  Nothing of vhost-dp needs the BQL, or the main loop,
+ * to get there.  (Another device's handler on a shared IOThread may; QEMU's
+ * own devices wait for their IOThreads in the same way.)
  *
  * Lock: BQL.
  */
@@ -73,13 +75,6 @@ void vhost_dp_port_set_hdr_endian(VhostDPPort *port, bool big_endian);
  * Lock: BQL.
  */
 void vhost_dp_port_set_offloads(VhostDPPort *port, uint32_t offloads);
-
-/**
- * vhost_dp_port_set_nic_link: whether the NIC's link is up
- *
- * While it is down, frames are dropped in both directions.  Lock: BQL.
- */
-void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up);
 
 /**
  * vhost_dp_port_get_link: the driver's link of this port

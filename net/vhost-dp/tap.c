@@ -169,6 +169,10 @@ static void tap_set_fd_option(Object *obj, const char *value, Error **errp)
     VhostDPTap *tap = VHOST_DP_TAP(obj);
 
     if (tap_may_change(tap, "fd", errp)) {
+        if (tap->passed_fd >= 0) {
+            close(tap->passed_fd);
+            tap->passed_fd = -1;
+        }
         g_free(tap->fd);
         tap->fd = g_strdup(value);
     }
@@ -257,6 +261,13 @@ static bool tap_check_fd(VhostDPTap *tap, int fd, Error **errp)
         error_setg(errp, "vhost-dp-tap '%s': interface '%s' was opened with "
                    "packet information", tap_id(tap), ifr.ifr_name);
         error_append_hint(errp, "Use IFF_NO_PI with TUNSETIFF.\n");
+        return false;
+    }
+    if (ifr.ifr_flags & IFF_DETACH_QUEUE) {
+        error_setg(errp, "vhost-dp-tap '%s': fd=%s is a detached queue of "
+                   "interface '%s'", tap_id(tap), tap->fd ?: "none",
+                   ifr.ifr_name);
+        error_append_hint(errp, "Use TUNSETQUEUE with IFF_ATTACH_QUEUE.\n");
         return false;
     }
     pstrcpy(tap->real_ifname, sizeof(tap->real_ifname), ifr.ifr_name);
@@ -608,6 +619,9 @@ static int tap_read(TapQueue *q, VhostDPFrame *frame)
     } else {
         if (errno == EBADFD) {
             tap_gone(q);
+        } else if (errno != EAGAIN) {
+            vhost_dp_port_drop(q->port, false,
+                               VHOST_DP_DROP_REASON_DRIVER_ERROR, 1);
         }
         return -1;
     }

@@ -299,6 +299,45 @@ static int backend_dev_start(struct vhost_dev *dev, bool start)
     return r;
 }
 
+/* ---- Memory ---- */
+
+static void backend_replace_memory(VhostDPBackend *be)
+{
+    VhostDPMemory *mem = backend_new_memory(be->dev);
+    VhostDPMemory *old;
+    unsigned i;
+
+    trace_vhost_dp_set_mem_table(be->name, be->dev->vq_index, mem->nregions);
+    vhost_dp_backend_lock(be);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        bool broken = be->vq[i].broken;
+
+        vhost_dp_vring_remap(&be->vq[i], mem);
+        if (be->vq[i].broken && !broken) {
+            vhost_dp_backend_report(be);
+        }
+    }
+    old = be->mem;
+    be->mem = mem;
+    vhost_dp_backend_unlock(be);
+    vhost_dp_memory_free(old);
+}
+
+/*
+ * vhost.c calls set_mem_table only when RAM changed.  But a table holds the
+ * address space's view as it was, and with it every device that has a region
+ * there: to let an unplugged device go, the table has to follow each change.
+ */
+static void backend_memory_commit(MemoryListener *listener)
+{
+    VhostDPBackend *be = container_of(listener, VhostDPBackend, listener);
+
+    if (be->started && !vhost_dp_memory_is_current(be->mem,
+                                                   &address_space_memory)) {
+        backend_replace_memory(be);
+    }
+}
+
 /* ---- VhostOps ---- */
 
 static int backend_init(struct vhost_dev *dev, void *opaque, Error **errp)
@@ -307,6 +346,13 @@ static int backend_init(struct vhost_dev *dev, void *opaque, Error **errp)
 
     dev->opaque = be;
     be->dev = dev;
+    be->listener = (MemoryListener) {
+        .name = "vhost-dp",
+        .commit = backend_memory_commit,
+        /* After vhost.c, whose list of sections is used */
+        .priority = MEMORY_LISTENER_PRIORITY_DEV_BACKEND + 1,
+    };
+    memory_listener_register(&be->listener, &address_space_memory);
     return 0;
 }
 
@@ -315,6 +361,7 @@ static int backend_cleanup(struct vhost_dev *dev)
     VhostDPBackend *be = dev->opaque;
 
     if (be) {
+        memory_listener_unregister(&be->listener);
         backend_do_stop(be);
         be->dev = NULL;
         be->client->changed(be->opaque);
@@ -363,29 +410,11 @@ static int backend_set_mem_table(struct vhost_dev *dev,
                                  struct vhost_memory *unused)
 {
     VhostDPBackend *be = dev->opaque;
-    VhostDPMemory *mem, *old;
-    unsigned i;
 
     /* A stopped queue pair has no table: it must not pin memory */
-    if (!be->started) {
-        return 0;
+    if (be->started) {
+        backend_replace_memory(be);
     }
-
-    mem = backend_new_memory(dev);
-    trace_vhost_dp_set_mem_table(be->name, dev->vq_index, mem->nregions);
-    vhost_dp_backend_lock(be);
-    for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        bool broken = be->vq[i].broken;
-
-        vhost_dp_vring_remap(&be->vq[i], mem);
-        if (be->vq[i].broken && !broken) {
-            vhost_dp_backend_report(be);
-        }
-    }
-    old = be->mem;
-    be->mem = mem;
-    vhost_dp_backend_unlock(be);
-    vhost_dp_memory_free(old);
     return 0;
 }
 

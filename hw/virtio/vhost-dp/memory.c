@@ -8,8 +8,9 @@
  * Theory of operation: a table is made and freed by control operations, under
  * the BQL, and read by the queue pair's thread, under the queue pair's lock.
  * It never changes in between.  Each region holds a MemoryRegionCache, and
- * through it a reference to the RAM, so a DIMM stays until the last table
- * that knows it is freed.  The cache is also what makes writes from outside
+ * through it references to the RAM and to the address space's view, so
+ * nothing that was unplugged goes until the last table that knows it is
+ * freed: tables must not outlive a change.  The cache is also what makes writes from outside
  * the BQL complete: address_space_cache_invalidate() sets the dirty bits and
  * drops translated code.
  */

@@ -194,9 +194,9 @@ static inline bool split_read_desc(VhostDPVring *vq, VhostDPMemory *mem,
         }
     } else {
         memcpy(desc, vq->desc.host + i * sizeof(*desc), sizeof(*desc));
-        /* One copy, then checks: keep the compiler from reading it again */
-        barrier();
     }
+    /* One copy, then checks: keep the compiler from reading it again */
+    barrier();
     desc->addr = vq64(vq, desc->addr);
     desc->len = vq32(vq, desc->len);
     desc->flags = vq16(vq, desc->flags);
@@ -302,7 +302,7 @@ static SplitResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
         if (count++ == table.num) {
             return split_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_LOOP);
         }
-        /* An indirect table can be huge, and not all descriptors are segments */
+        /* An indirect table can be huge, and not all of it segments */
         if (ndescs++ > VHOST_DP_VRING_MAX_SEGS) {
             return split_bad(vq, VHOST_DP_VIOLATION_CHAIN_SEGMENTS);
         }
@@ -377,6 +377,7 @@ static unsigned split_pop(VhostDPVring *vq, VhostDPMemory *mem,
 
     burst->nchains = 0;
     burst->nsegs = 0;
+    burst->full = false;
     if (unlikely(!vq->running || vq->broken)) {
         return 0;
     }
@@ -388,8 +389,11 @@ static unsigned split_pop(VhostDPVring *vq, VhostDPMemory *mem,
         uint16_t slot = vq->last_avail & (vq->num - 1);
         uint16_t head = vq16(vq, qatomic_read(&split_avail(vq)->ring[slot]));
 
-        if (split_take_chain(vq, mem, burst, chain, head) != SPLIT_OK) {
+        SplitResult r = split_take_chain(vq, mem, burst, chain, head);
+
+        if (r != SPLIT_OK) {
             burst->nsegs = nsegs;
+            burst->full = r == SPLIT_FULL;
             break;
         }
         bytes += chain->len;

@@ -73,6 +73,7 @@ typedef struct VhostDPBackend {
     /* BQL */
     struct vhost_dev *dev;      /* from init to cleanup */
     VirtIODevice *vdev;         /* while started; holds a reference */
+    MemoryListener listener;    /* from init to cleanup */
     QEMUBH *violation_bh;       /* main loop */
     uint32_t violation_generation;  /* guarded by lock */
 

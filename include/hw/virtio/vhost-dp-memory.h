@@ -21,7 +21,7 @@ typedef struct VhostDPRegion {
     uint64_t gpa;               /* first guest-physical address */
     uint64_t size;              /* bytes, not zero */
     uint8_t *host;              /* where gpa is in QEMU's address space */
-    MemoryRegionCache cache;    /* keeps the RAM alive; marks it dirty */
+    MemoryRegionCache cache;    /* keeps the RAM; marks it dirty */
 } VhostDPRegion;
 
 typedef struct VhostDPMemory {
@@ -35,7 +35,9 @@ typedef struct VhostDPMemory {
  * @sections: RAM sections by ascending address, without overlap
  * @nsections: their number
  *
- * Holds references to the RAM until vhost_dp_memory_free().  Lock: BQL.
+ * Until vhost_dp_memory_free() it holds references to the RAM, and to the
+ * whole view of @as as it is now: to be replaced when that changes (see
+ * vhost_dp_memory_is_current()).  Lock: BQL.
  */
 VhostDPMemory *vhost_dp_memory_new(AddressSpace *as,
                                    const MemoryRegionSection *sections,
@@ -47,6 +49,18 @@ VhostDPMemory *vhost_dp_memory_new(AddressSpace *as,
  * Lock: BQL.  No burst may use the table any more.
  */
 void vhost_dp_memory_free(VhostDPMemory *mem);
+
+/**
+ * vhost_dp_memory_is_current: was the table made from the present view of @as?
+ *
+ * Lock: BQL.
+ */
+static inline bool vhost_dp_memory_is_current(const VhostDPMemory *mem,
+                                              AddressSpace *as)
+{
+    return mem->nregions &&
+           mem->regions[0].cache.fv == address_space_to_flatview(as);
+}
 
 /**
  * vhost_dp_memory_search: find the region of @gpa by binary search

@@ -65,6 +65,7 @@ typedef struct VhostDPChain {
 typedef struct VhostDPBurst {
     unsigned nchains;
     unsigned nsegs;
+    bool full;                  /* the next chain has too many segments for it */
     VhostDPChain chain[VHOST_DP_VRING_BURST];
     struct iovec iov[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST];
     VhostDPRegion *region[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST];
