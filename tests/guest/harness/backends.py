@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The back ends that the tests run on, as a table: how a NIC on each is put together.
+
+A new vhost-dp driver is one more class here, entered in BACKENDS. Every NIC has a number: 0 is tap0,
+vd0, nic0, on the network 192.0.2.0/24 and 2001:db8::/64; 1 is tap1 and so on.
+"""
+
+import shlex
+
+from . import netns
+
+_NETS4 = ["192.0.2", "198.51.100", "203.0.113"]    # the networks meant for documentation
+
+
+def _option(value):
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _join(kind, properties):
+    return ",".join([kind] + [f"{key}={_option(value)}" for key, value in properties.items()])
+
+
+class Nic:
+    """One NIC: what QEMU is told, on the command line or over QMP, and its addresses."""
+
+    def __init__(self, number, netdev, objects):
+        self.number = number
+        self.netdev = netdev        # netdev_add's arguments
+        self.objects = objects      # object-add's arguments, one after the other
+        self.interface = None       # its name on the host, where it has one
+        self.id = f"nic{number}"
+        self.mac = f"52:54:00:12:34:{0x56 + number:02x}"
+        self.host4, self.guest4 = (f"{_NETS4[number]}.{host}" for host in (1, 2))
+        prefix = f"2001:db8:{number}::" if number else "2001:db8::"
+        self.host6, self.guest6 = (f"{prefix}{host}" for host in (1, 2))
+
+    def arguments(self, named=False, **device):
+        """The part of the command line, in the order of the documentation's example."""
+        netdev, objects = dict(self.netdev), [dict(each) for each in self.objects]
+        args = ["-netdev", _join(netdev.pop("type"), netdev)]
+        for each in objects:
+            args += ["-object", _join(each.pop("qom-type"), each)]
+        return args + ["-device", _join("virtio-net-pci", self._device(device, named))]
+
+    def device_arguments(self, **device):
+        """device_add's arguments."""
+        return {"driver": "virtio-net-pci", **self._device(device, True)}
+
+    def _device(self, device, named):
+        own = {"netdev": self.netdev["id"]}
+        if named:
+            own |= {"id": self.id, "mac": self.mac}
+        return own | {key.replace("__", "-"): value for key, value in device.items()}
+
+    @property
+    def net_up(self):
+        """The command that brings the NIC up in the guest."""
+        return f"net-up {self.mac} {self.guest4}/24 {self.guest6}/64"
+
+
+class VhostDpTap:
+    """-netdev vhost-dp on vhost-dp-tap."""
+
+    counters = True         # query-vhost-dp knows it
+    max_queues = 1          # queue pairs that the driver supports
+    host_is_peer = True     # what the guest reaches is the namespace's own network stack
+
+    def missing(self):
+        """Raise netns.Missing where this machine cannot run it."""
+        netns.need_tun()
+
+    def nic(self, number=0, **netdev):
+        """A NIC; `netdev` are options of -netdev vhost-dp, such as iothread or queues."""
+        tap = f"tap{number}"
+        nic = Nic(number, {"type": "vhost-dp", "id": f"vd{number}", "driver": tap, **netdev},
+                  [{"qom-type": "vhost-dp-tap", "id": tap}])
+        nic.interface = tap
+        return nic
+
+    def before_qemu(self, nic, queues=1):
+        """Make what must outlive QEMU's back end. A tap that exists is attached to, and stays."""
+        netns.ip("tuntap", "add", "dev", nic.interface, "mode", "tap",
+                 *(["multi_queue"] if queues > 1 else []))
+
+    def after_qemu(self, nic):
+        """Undo before_qemu()."""
+        netns.ip("link", "del", nic.interface)
+
+    def host_up(self, nic, mtu=None):
+        """Bring the host's side up, once QEMU has made it."""
+        netns.interface_up(nic.interface, f"{nic.host4}/24", f"{nic.host6}/64", mtu)
+
+
+class StockTap(VhostDpTap):
+    """QEMU's own -netdev tap, without vhost: what the same tests give without vhost-dp."""
+
+    counters = False
+    max_queues = 8
+
+    def nic(self, number=0, **netdev):
+        netdev.pop("iothread", None)
+        nic = super().nic(number)
+        nic.netdev = {"type": "tap", "id": f"vd{number}", "ifname": nic.interface, "script": "no",
+                      "downscript": "no", **netdev}
+        nic.objects = []
+        return nic
+
+
+BACKENDS = {"tap": VhostDpTap(), "stock-tap": StockTap()}
+
+
+def quoted(arguments):
+    """A command line as a shell would take it."""
+    return " ".join(shlex.quote(a) for a in arguments)

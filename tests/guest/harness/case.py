@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The base of the guest tests: a class of tests shares one guest, booted before the first of them."""
+
+import os
+import time
+import unittest
+
+from . import netns
+from .guest import Guest
+from .httpd import MB, FileServer
+from .ping import Pinger
+
+
+class GuestCase(unittest.TestCase):
+    """Subclasses say what the guest is; `setup` (program.Program) is set by the program."""
+
+    setup = None
+    title = ""               # in front of every test's name
+    device = {}              # properties of the NIC
+    netdev = {}              # options of the netdev
+    options = []             # more of QEMU's command line
+    machine = "pc"
+    cpus = 1
+    queues = 1
+    reboot = False
+    keep_tap = False         # the host's tap is there before QEMU and stays
+
+    @classmethod
+    def setUpClass(cls):
+        backend = cls.setup.backend
+        cls.nic = backend.nic(0, **cls.netdev)
+        cls.server = FileServer()
+        cls.addClassCleanup(cls.server.close)
+        if cls.keep_tap:
+            backend.before_qemu(cls.nic, cls.queues)
+            cls.addClassCleanup(backend.after_qemu, cls.nic)
+        cls.guest = Guest(
+            cls.setup.qemu, cls.setup.image,
+            ["-name", "guest,debug-threads=on", *cls.options,
+             *cls.nic.arguments(named=True, **cls.device)],
+            machine=cls.machine, cpus=cls.cpus, accel=cls.setup.accel, reboot=cls.reboot)
+        cls.addClassCleanup(cls.guest.close)
+        cls.guest.start()
+        backend.host_up(cls.nic)
+        cls.guest.wait_ready()
+        cls.guest.sh(cls.nic.net_up)
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.setup.backend.counters:
+            no_faults(cls.guest)
+        status = cls.guest.quit()
+        if status:
+            raise AssertionError(f"QEMU ended with status {status}")
+
+    def shortDescription(self):
+        return f"{self.title}: {(self._testMethodDoc or self._testMethodName).strip().splitlines()[0]}"
+
+    # --- what tests ask for ---
+
+    def guest_pings(self, address, count=3, size=56):
+        """All of `count` pings from the guest are answered."""
+        out = self.guest.sh(f"ping -c {count} -i 0.1 -W 2 -s {size} {address}", check=False)[1]
+        if f"{count} packets received" not in out:
+            self.fail(f"pings to {address} of {size} bytes were lost:\n{out}{self.state()}")
+
+    def guest_reaches(self, address):
+        """One of several pings from the guest is answered. For a busy guest: its ping has a small
+        buffer, which the answers to other pings fill as well."""
+        out = self.guest.sh(f"ping -c 10 -i 0.1 -w 2 {address}", check=False)[1]
+        if " 0 packets received" in out:
+            self.fail(f"no ping to {address} was answered:\n{out}{self.state()}")
+
+    def host_pings(self, address=None, timeout=2.0, size=56):
+        """A ping from the host is answered."""
+        address = address or self.nic.guest4
+        if self.setup.backend.host_is_peer:
+            if Pinger(address).ping(timeout, size) is None:
+                self.fail(f"the guest at {address} answered no ping of {size} bytes in {timeout} s\n"
+                          f"{self.state()}")
+        else:
+            self.guest_pings(self.nic.host4, count=1)
+
+    def state(self):
+        """What host, QEMU and guest know about the network, for whoever looks into a failure."""
+        parts = {"host": netns.ip("-s", "link", "show") + netns.ip("neigh", "show")}
+        if self.setup.backend.counters:
+            parts["QEMU"] = self.guest.qmp.hmp("info vhost-dp")
+        parts["guest"] = self.guest.sh("ifconfig -a; ip neigh; grep virtio /proc/interrupts; true", timeout=10)
+        return "".join(f"--- {what} ---\n{text}" for what, text in parts.items())
+
+    def transfer(self, megabytes, host=None):
+        """Fetch so much into the guest and send it back: nothing is lost or damaged."""
+        host = host or self.nic.host4
+        url = f"[{host}]" if ":" in host else host
+        size = megabytes * MB
+        self.server.forget()
+        received = self.guest.sh(f"wget -q -O /tmp/data http://{url}:{self.server.PORT}/data/{size} && "
+                                 "sha256sum /tmp/data", timeout=120).split()[0]
+        self.assertEqual(received, self.server.sha256(size), "what the guest received is damaged")
+        answer = self.guest.sh(f"http-put /tmp/data {host} {self.server.PORT} back; rm /tmp/data",
+                               timeout=120)
+        self.assertEqual(answer.strip(), received, "what the guest sent arrived damaged")
+
+    def start_traffic(self):
+        """Traffic both ways that goes on until stop_traffic(), and outlives a NIC that goes away."""
+        url = f"http://{self.nic.host4}:{self.server.PORT}/data/{4 * MB}"
+        self.guest.background(
+            "get", f"while :; do timeout 3 wget -q -O /dev/null {url} || sleep 0.1; done")
+        self.guest.background(
+            "ping", f"while :; do ping -q -A -w 3 -s 1000 {self.nic.host4} || sleep 0.1; done")
+
+    def stop_traffic(self):
+        self.guest.stop("get")
+        self.guest.stop("ping")
+
+    def thread_seconds(self, thread):
+        """CPU time that a thread of QEMU has used."""
+        with open(f"/proc/{self.guest.pid}/task/{thread}/schedstat") as f:
+            return int(f.read().split()[0]) / 1e9
+
+    def wait_until(self, condition, what, timeout=5.0):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                self.fail(f"{what} did not come about within {timeout} s")
+            time.sleep(0.05)
+
+
+# Drops that no guest driver that keeps the rules can cause.
+_FAULTS = ("bad-header", "unsupported-offload", "too-short")
+
+
+def no_faults(guest):
+    """vhost-dp found nothing wrong with what the guest's driver, which is a good one, did."""
+    for info in guest.qmp.command("query-vhost-dp"):
+        for pair in info["queues"]:
+            for way in ("rx", "tx"):
+                found = pair[way]["violations"] + [
+                    drop for drop in pair[way]["drops"] if drop["reason"] in _FAULTS]
+                if found:
+                    raise AssertionError(f"{info['id']}, queue pair {pair['index']}, {way}: {found}")
+
+
+def threads(pid):
+    """The threads of a process: {thread id: name}."""
+    result = {}
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/comm") as f:
+                result[int(thread)] = f.read().strip()
+        except FileNotFoundError:
+            pass    # it has just ended
+    return result
+
+
+def open_files(pid):
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A network of one's own: every test runs in a network namespace that dies with it.
+
+enter() starts the calling program again inside a new namespace, with a user namespace around it where
+the caller is not root. Whatever it makes there (taps, addresses, servers) is gone when it ends, and
+nothing outside is touched.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+_MARK = "VHOST_DP_NETNS"    # in the environment: the process that is inside the namespace
+
+
+class Missing(Exception):
+    """This machine or account lacks something; a test is skipped, the demo fails, and the text says why."""
+
+
+def _read(path):
+    try:
+        with open(path) as f:
+            return f.read().strip()
+    except OSError:
+        return None
+
+
+def _unshare():
+    """The command that runs another one in a new network namespace."""
+    if not shutil.which("unshare"):
+        raise Missing("there is no command unshare: install util-linux")
+    user = ["unshare", "--user", "--map-root-user", "--net", "--"]
+    tries = [["unshare", "--net", "--"], user] if os.geteuid() == 0 else [user]
+    for command in tries:
+        done = subprocess.run([*command, "true"], capture_output=True, text=True)
+        if done.returncode == 0:
+            return command
+    reasons = {
+        "/proc/sys/kernel/unprivileged_userns_clone": "0",
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1",
+        "/proc/sys/user/max_user_namespaces": "0",
+        "/proc/sys/user/max_net_namespaces": "0",
+    }
+    found = [f"{path} is {value}" for path, value in reasons.items() if _read(path) == value]
+    raise Missing("no network namespace can be made here without more privileges: "
+                  + (", ".join(found) or done.stderr.strip()))
+
+
+def enter(before=lambda: None):
+    """Be in a private network namespace: returns there, in a new run of this program.
+
+    `before` is called first, outside, where the machine's own network can still be reached.
+    """
+    if os.environ.get(_MARK) == str(os.getpid()):
+        ip("link", "set", "lo", "up")
+        return
+    command = _unshare()
+    if not shutil.which("ip"):
+        raise Missing("there is no command ip: install iproute2")
+    before()
+    os.environ[_MARK] = str(os.getpid())    # unshare replaces us, and is replaced: the number stays
+    sys.stdout.flush()
+    os.execvp(command[0], [*command, sys.executable, *sys.orig_argv[1:]])
+
+
+def need_tun():
+    """Whether tap interfaces can be made."""
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except FileNotFoundError:
+        raise Missing("/dev/net/tun is missing: load the kernel module tun") from None
+    except OSError as e:
+        raise Missing(f"/dev/net/tun cannot be opened ({e.strerror}): it needs mode 0666, "
+                      "which is what udev gives it, or run this as root") from None
+
+
+def ip(*arguments):
+    """Run ip(8); an error carries what it said."""
+    done = subprocess.run(["ip", *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"'ip {' '.join(map(str, arguments))}' failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def interface_up(name, ip4, ip6, mtu=None):
+    """Give an interface of the host's side its addresses and bring it up."""
+    ip("addr", "replace", ip4, "dev", name)
+    ip("-6", "addr", "replace", ip6, "dev", name, "nodad")
+    if mtu:
+        ip("link", "set", "dev", name, "mtu", mtu)
+    ip("link", "set", "dev", name, "up")
+    for table in ("arp_cache", "ndisc_cache"):    # a lost question is asked again soon, not after a second
+        ip("ntable", "change", "name", table, "dev", name, "retrans", 100)

@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest's network on a vhost-dp driver: reachability, integrity, offloads, counters, life cycle.
+
+One class is one guest. The classes of VARIANTS differ in what the device offers, and each does the
+same short set of transfers; Traffic and LifeCycle look closer at a guest with the defaults.
+"""
+
+from harness import program, tap
+from harness.case import GuestCase, threads
+from harness.netns import Missing
+from harness.qmp import QmpError
+from mkimage import ImageError
+
+
+class Traffic(GuestCase):
+    """A NIC as the documentation's example has it."""
+
+    title = "defaults"
+
+    def test_ping_ipv4(self):
+        """ping both ways, IPv4"""
+        self.guest_pings(self.nic.host4)
+        self.host_pings(self.nic.guest4)
+
+    def test_ping_ipv6(self):
+        """ping both ways, IPv6"""
+        self.guest_pings(self.nic.host6)
+        self.host_pings(self.nic.guest6)
+
+    def test_ping_sizes(self):
+        """ping with payloads from nothing to a full frame, and fragmented"""
+        for size in (0, 1, 17, 18, 1400, 1471, 1472, 1473, 8000, 60000):
+            self.guest_pings(self.nic.host4, count=1, size=size)
+            self.host_pings(size=size)
+
+    def test_transfer_ipv4(self):
+        """64 MB both ways, IPv4"""
+        self.transfer(64)
+
+    def test_transfer_ipv6(self):
+        """16 MB both ways, IPv6"""
+        self.transfer(16, self.nic.host6)
+
+    def test_mtu(self):
+        """MTU 9000, set while running, and back"""
+        for mtu in (9000, 1500):
+            self.setup.backend.host_up(self.nic, mtu)
+            self.guest.sh(f"{self.nic.net_up} {mtu}")
+            for size in (mtu - 28, mtu - 29, mtu // 2):
+                self.guest_pings(self.nic.host4, count=1, size=size)
+                self.host_pings(size=size)
+            self.transfer(8)
+
+    def _info(self):
+        if not self.setup.backend.counters:
+            self.skipTest("not a vhost-dp netdev")
+        infos = self.guest.qmp.command("query-vhost-dp")
+        self.assertEqual([info["id"] for info in infos], [self.nic.netdev["id"]])
+        return infos[0]
+
+    def _packets(self):
+        queues = self._info()["queues"]
+        return {way: {what: sum(queue[way][what] for queue in queues) for what in ("packets", "bytes")}
+                for way in ("rx", "tx")}
+
+    def _guest_packets(self):
+        out = self.guest.sh("cd /sys/class/net/eth0/statistics; "
+                            "cat rx_packets rx_bytes tx_packets tx_bytes")
+        values = list(map(int, out.split()))
+        return {"rx": dict(zip(("packets", "bytes"), values[:2])),
+                "tx": dict(zip(("packets", "bytes"), values[2:]))}
+
+    def test_counters(self):
+        """query-vhost-dp counts what the guest counts"""
+        before, guest_before = self._packets(), self._guest_packets()
+        self.transfer(8)
+        self.guest_pings(self.nic.host4, count=10)
+        after, guest_after = self._packets(), self._guest_packets()
+        for way in ("rx", "tx"):
+            ours, guests = ({what: b[way][what] - a[way][what] for what in ("packets", "bytes")}
+                            for a, b in ((before, after), (guest_before, guest_after)))
+            # The guest counts what it sent when it looks at the ring again, which may be later.
+            self.assertAlmostEqual(ours["packets"], guests["packets"], delta=40 + guests["packets"] // 20,
+                                   msg=f"{way}: {ours} in QEMU, {guests} in the guest")
+            self.assertAlmostEqual(ours["bytes"], guests["bytes"], delta=guests["bytes"] // 20,
+                                   msg=f"{way}: {ours} in QEMU, {guests} in the guest")
+            self.assertGreater(ours["bytes"], 8 << 20, f"{way}: fewer bytes than were transferred")
+
+    def test_thread(self):
+        """the data path runs in the thread that query-vhost-dp names"""
+        queue = self._info()["queues"][0]
+        thread, name = queue["thread-id"], queue["iothread"]
+        self.assertNotEqual(thread, self.guest.pid, "that is the main thread")
+        running = threads(self.guest.pid)
+        self.assertIn(thread, running, f"QEMU has no such thread: {running}")
+        self.assertEqual(running[thread], f"IO {name}"[:15], "the thread's name does not tell its IOThread")
+        before = self.thread_seconds(thread)
+        self.transfer(16)
+        used = self.thread_seconds(thread) - before
+        self.assertGreater(used, 0.001, "32 MB went through the guest, but the thread used no CPU time")
+
+
+VARIANTS = {
+    # Names begin with what is special. '__' stands for '-' in a property's name.
+    "no offloads": {
+        "device": dict.fromkeys(
+            ("csum", "gso", "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo",
+             "guest_uso4", "guest_uso6", "host_tso4", "host_tso6", "host_ecn", "host_ufo", "host_uso"), False)},
+    "no checksum offload for what the guest sends": {"device": {"csum": False}},
+    "no segmentation offload": {
+        "device": dict.fromkeys(("guest_tso4", "guest_tso6", "host_tso4", "host_tso6"), False)},
+    "plain ring": {"device": {"mrg_rxbuf": False, "indirect_desc": False, "event_idx": False}},
+    "no offloads, plain ring": {
+        "device": {"csum": False, "gso": False, "guest_csum": False, "mrg_rxbuf": False,
+                   "indirect_desc": False, "event_idx": False}},
+    "legacy device": {"device": {"disable__modern": True, "disable__legacy": False}},
+    "packed ring": {"device": {"packed": True}},
+    "host_mtu=9000, q35": {"device": {"host_mtu": 9000}, "machine": "q35", "mtu": 9000},
+    "two queue pairs": {
+        "device": {"mq": True, "vectors": 6}, "netdev": {"queues": 2}, "queues": 2, "cpus": 2},
+}
+
+
+class Variant(GuestCase):
+    mtu = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if cls.mtu:
+            cls.setup.backend.host_up(cls.nic, cls.mtu)
+
+    def test_all(self):
+        """ping both ways and 8 MB both ways"""
+        self.guest_pings(self.nic.host4)
+        self.host_pings()
+        if self.mtu:
+            self.assertEqual(self.guest.sh("cat /sys/class/net/eth0/mtu").strip(), str(self.mtu))
+            self.host_pings(size=self.mtu - 28)
+        self.transfer(8)
+        if self.queues > 1:
+            for queue in range(self.queues):
+                self._uses_queue(queue)
+
+    def _interrupts(self, queue):
+        return sum(map(int, self.guest.sh(
+            f"grep virtio0-input.{queue} /proc/interrupts | cut -d: -f2 | cut -dP -f1").split()))
+
+    def _uses_queue(self, queue):
+        """What a CPU of the guest sends goes through its own queue, and the answers come back there."""
+        before = self._interrupts(queue)
+        self.guest.sh(f"taskset {1 << queue:x} ping -c 5 -i 0.1 -W 2 {self.nic.host4}")
+        self.assertGreater(self._interrupts(queue), before, f"nothing came through queue pair {queue}")
+
+
+class LifeCycle(GuestCase):
+    """Everything that management software does to a NIC, while it is busy."""
+
+    title = "life cycle"
+    reboot = True
+    keep_tap = True
+
+    def setUp(self):
+        self.start_traffic()
+
+    def tearDown(self):
+        self.stop_traffic()
+
+    def _works(self):
+        self.host_pings()
+        self.guest_reaches(self.nic.host4)
+
+    def test_a_stop_cont(self):
+        """stop and cont under traffic"""
+        for _ in range(20):
+            self.guest.qmp.command("stop")
+            self.guest.qmp.command("cont")
+        self._works()
+
+    def test_b_set_link(self):
+        """set_link off stops traffic, on starts it again"""
+        for _ in range(5):
+            self.guest.qmp.command("set_link", name=self.nic.id, up=False)
+            self.wait_until(lambda: "0" in self.guest.sh("cat /sys/class/net/eth0/carrier"), "link down")
+            self.assertNotEqual(self.guest.sh(f"ping -c 1 -W 1 {self.nic.host4}", check=False)[0], 0,
+                                "a ping got through a link that is down")
+            self.guest.qmp.command("set_link", name=self.nic.id, up=True)
+            self.wait_until(lambda: "1" in self.guest.sh("cat /sys/class/net/eth0/carrier"), "link up")
+            self._works()
+
+    def test_c_set_link_of_netdev(self):
+        """set_link on the netdev"""
+        for _ in range(5):
+            self.guest.qmp.command("set_link", name=self.nic.netdev["id"], up=False)
+            self.guest.qmp.command("set_link", name=self.nic.netdev["id"], up=True)
+        self.wait_until(lambda: "1" in self.guest.sh("cat /sys/class/net/eth0/carrier"), "link up")
+        self._works()
+
+    def test_d_rebind(self):
+        """the guest's driver lets go of the device and takes it again"""
+        for _ in range(3):
+            self.guest.sh("cd /sys/bus/virtio/drivers/virtio_net && dev=$(basename virtio*) && "
+                          "echo $dev > unbind && echo $dev > bind && " + self.nic.net_up)
+            self._works()
+
+    def _unplug(self):
+        self.guest.qmp.command("device_del", id=self.nic.id)
+        self.guest.qmp.wait_event("DEVICE_DELETED", timeout=20, device=self.nic.id)
+
+    def _plug(self):
+        self.guest.qmp.command("device_add", **self.nic.device_arguments(**self.device))
+        self.wait_until(lambda: self.guest.sh(self.nic.net_up, check=False)[0] == 0,
+                        "the guest's interface", 10)
+        self._works()
+
+    def test_e_device(self):
+        """device_del and device_add, the netdev stays"""
+        for _ in range(3):
+            self._unplug()
+            self._plug()
+
+    def test_f_everything(self):
+        """device_del, netdev_del, object-del, and all back"""
+        qmp = self.guest.qmp
+        for _ in range(3):
+            self._unplug()
+            qmp.command("netdev_del", id=self.nic.netdev["id"])
+            for each in reversed(self.nic.objects):
+                qmp.command("object-del", id=each["id"])
+            for each in self.nic.objects:
+                qmp.command("object-add", **each)
+            qmp.command("netdev_add", **self.nic.netdev)
+            self._plug()
+
+    def test_g_netdev_first(self):
+        """netdev_del under an attached NIC, which then goes"""
+        qmp = self.guest.qmp
+        qmp.command("netdev_del", id=self.nic.netdev["id"])
+        self.guest.sh("true")
+        self._unplug()
+        for each in reversed(self.nic.objects):
+            qmp.command("object-del", id=each["id"])
+        for each in self.nic.objects:
+            qmp.command("object-add", **each)
+        qmp.command("netdev_add", **self.nic.netdev)
+        self._plug()
+
+    def test_h_driver_in_use(self):
+        """a driver that a netdev holds cannot be deleted, nor claimed twice"""
+        if not self.nic.objects:
+            self.skipTest("this back end has no driver object")
+        driver = self.nic.objects[-1]["id"]
+        with self.assertRaises(QmpError):
+            self.guest.qmp.command("object-del", id=driver)
+        with self.assertRaises(QmpError):
+            self.guest.qmp.command("netdev_add", type="vhost-dp", id="second", driver=driver)
+        self._works()
+
+    def test_i_reset(self):
+        """system_reset under traffic"""
+        for _ in range(2):
+            self.guest.qmp.command("system_reset")
+            self.guest.wait_ready()
+            self.guest.sh(self.nic.net_up)
+            self._works()
+            self.start_traffic()
+
+
+def classes(backend):
+    yield Traffic
+    for title, what in VARIANTS.items():
+        if what.get("queues", 1) <= backend.max_queues:
+            yield type(Variant)(f"Variant {title}", (Variant,), {"title": title, **what})
+    yield LifeCycle
+
+
+def main():
+    options = program.parser("Test a guest's network on a vhost-dp driver. Prints TAP.")
+    options.add_argument("--only", metavar="TEXT", default="",
+                         help="run the guests whose title holds this text")
+    args = options.parse_args()
+    try:
+        GuestCase.setup = program.Program(args, tap.comment)
+    except Missing as e:
+        tap.skip_all(str(e))
+    except (ImageError, OSError) as e:
+        tap.bail_out(str(e))
+    tap.run([each for each in classes(GuestCase.setup.backend) if args.only in each.title])
+
+
+if __name__ == "__main__":
+    main()
