@@ -533,6 +533,8 @@ static int backend_set_vring_kick(struct vhost_dev *dev,
         }
     }
     vhost_dp_backend_unlock(be);
+    trace_vhost_dp_set_vring_kick(be->name, dev->vq_index,
+                                  queue_name(file->index), file->fd, fd, r);
     be->client->changed(be->opaque);
     return r;
 }
@@ -551,6 +553,8 @@ static int backend_set_vring_call(struct vhost_dev *dev,
     old = be->call_fd[file->index];
     be->call_fd[file->index] = fd;
     vhost_dp_backend_unlock(be);
+    trace_vhost_dp_set_vring_call(be->name, dev->vq_index,
+                                  queue_name(file->index), file->fd, fd);
     /* Call fds are used under the lock only, so nobody uses this one now */
     if (old >= 0) {
         close(old);
