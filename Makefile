@@ -18,7 +18,7 @@ export V
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
-.PHONY: check-integration demo clean distclean need-run need-guest
+.PHONY: check-integration bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -31,6 +31,7 @@ help:
 	@echo "  check-qtest          device tests through qtest, ours and QEMU's own of net"
 	@echo "  check-guest          tests that boot a guest"
 	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
+	@echo "  bench              build, then measure against peers; QUICK=1 for less"
 	@echo "  demo               build, then boot a guest that uses vhost-dp"
 	@echo "  clean              remove what was built"
 	@echo "  distclean          remove the build directory with QEMU's source"
@@ -66,6 +67,12 @@ check-guest: need-guest build
 
 check-integration: build
 	$(CHECK) integration
+
+# Peers that are not installed are left out of the comparison.
+bench: build
+	@scripts/need.sh run bench || true
+	@scripts/python.sh tests/bench/bench.py --build-dir "$(BUILD_DIR)" \
+	    $(if $(filter-out 0,$(QUICK)),--quick)
 
 demo: need-guest build
 	@tests/guest/demo --build-dir "$(BUILD_DIR)"

@@ -189,9 +189,10 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, Error **errp)
 
     fd = RETRY_ON_EINTR(qemu_open_old(TAP_DEVICE, O_RDWR | O_NONBLOCK));
     if (fd < 0) {
-        error_setg_errno(errp, errno, "vhost-dp-tap '%s': cannot open %s",
-                         tap_id(tap), TAP_DEVICE);
-        error_append_hint(errp, "%s\n", errno == ENOENT || errno == ENODEV ?
+        r = errno;
+        error_setg_errno(errp, r, "vhost-dp-tap '%s': ifname=%s: cannot open "
+                         "%s", tap_id(tap), name, TAP_DEVICE);
+        error_append_hint(errp, "%s\n", r == ENOENT || r == ENODEV ?
                           "Load the kernel's driver with: modprobe tun" :
                           "Or pass an open descriptor with fd=.");
         return -1;
@@ -211,29 +212,31 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, Error **errp)
     r = errno;
     close(fd);
     if (r == EPERM && !exists) {
-        error_setg(errp, "vhost-dp-tap '%s': there is no interface '%s', and "
-                   "no permission to create it", tap_id(tap), name);
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: there is no such "
+                   "interface, and no permission to create it", tap_id(tap),
+                   name);
         error_append_hint(errp, "Let the administrator create it: "
                           "ip tuntap add mode tap name %s user NAME\n"
                           "or give QEMU CAP_NET_ADMIN, or pass an open "
                           "descriptor with fd=.\n", name);
     } else if (r == EPERM) {
-        error_setg(errp, "vhost-dp-tap '%s': no permission to use interface "
-                   "'%s'", tap_id(tap), name);
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: no permission to use "
+                   "the interface", tap_id(tap), name);
         error_append_hint(errp, "It belongs to another user: create it with "
                           "'user NAME', give QEMU CAP_NET_ADMIN, or pass an "
                           "open descriptor with fd=.\n");
     } else if (r == EBUSY) {
-        error_setg(errp, "vhost-dp-tap '%s': interface '%s' is in use by "
-                   "another program", tap_id(tap), name);
-        error_append_hint(errp, "Choose another interface with ifname=.\n");
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: the interface is in "
+                   "use", tap_id(tap), name);
+        error_append_hint(errp, "Another program or driver has it open: "
+                          "choose another interface.\n");
     } else if (r == EINVAL && exists) {
-        error_setg(errp, "vhost-dp-tap '%s': interface '%s' exists and is not "
-                   "a tap interface", tap_id(tap), name);
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: the interface exists, "
+                   "and is not a tap", tap_id(tap), name);
         error_append_hint(errp, "Choose another name with ifname=.\n");
     } else {
-        error_setg_errno(errp, r, "vhost-dp-tap '%s': cannot use interface "
-                         "'%s'", tap_id(tap), name);
+        error_setg_errno(errp, r, "vhost-dp-tap '%s': ifname=%s: cannot use "
+                         "the interface", tap_id(tap), name);
     }
     return -1;
 }
@@ -251,15 +254,16 @@ static bool tap_check_fd(VhostDPTap *tap, int fd, Error **errp)
         return false;
     }
     if (!(ifr.ifr_flags & IFF_VNET_HDR)) {
-        error_setg(errp, "vhost-dp-tap '%s': interface '%s' was opened without "
-                   "a virtio-net header (vnet_hdr)", tap_id(tap),
-                   ifr.ifr_name);
+        error_setg(errp, "vhost-dp-tap '%s': fd=%s: interface '%s' was opened "
+                   "without a virtio-net header (vnet_hdr)", tap_id(tap),
+                   tap->fd ?: "none", ifr.ifr_name);
         error_append_hint(errp, "Use IFF_VNET_HDR with TUNSETIFF.\n");
         return false;
     }
     if (!(ifr.ifr_flags & IFF_NO_PI)) {
-        error_setg(errp, "vhost-dp-tap '%s': interface '%s' was opened with "
-                   "packet information", tap_id(tap), ifr.ifr_name);
+        error_setg(errp, "vhost-dp-tap '%s': fd=%s: interface '%s' was opened "
+                   "with packet information", tap_id(tap), tap->fd ?: "none",
+                   ifr.ifr_name);
         error_append_hint(errp, "Use IFF_NO_PI with TUNSETIFF.\n");
         return false;
     }
