@@ -19,6 +19,7 @@
 static VhostDPDriver *driver_find(const char *id, const char *netdev,
                                   Error **errp)
 {
+    ERRP_GUARD();
     Object *obj = object_resolve_path_component(object_get_objects_root(), id);
 
     if (!obj) {
@@ -42,6 +43,7 @@ static VhostDPDriver *driver_find(const char *id, const char *netdev,
 VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
                                      unsigned queue_pairs, Error **errp)
 {
+    ERRP_GUARD();
     VhostDPDriver *drv = driver_find(id, netdev, errp);
     VhostDPDriverClass *dc;
     VhostDPCaps caps = {};

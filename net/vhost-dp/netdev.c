@@ -267,6 +267,7 @@ static void netdev_set_offload(NetClientState *nc, int csum, int tso4,
 static bool netdev_check_peer_type(NetClientState *nc, ObjectClass *oc,
                                    Error **errp)
 {
+    ERRP_GUARD();
     const char *type = object_class_get_name(oc);
 
     if (!g_str_has_prefix(type, "virtio-net-")) {
@@ -391,6 +392,7 @@ static bool netdev_find_iothread(const NetdevVhostDPOptions *opts,
                                  const char *name, IOThread **iothread,
                                  Error **errp)
 {
+    ERRP_GUARD();
     *iothread = NULL;
     if (!opts->iothread) {
         return true;
@@ -409,6 +411,7 @@ static bool netdev_find_iothread(const NetdevVhostDPOptions *opts,
 int net_init_vhost_dp(const Netdev *opts, const char *name,
                       NetClientState *peer, Error **errp)
 {
+    ERRP_GUARD();
     const NetdevVhostDPOptions *dp = &opts->u.vhost_dp;
     unsigned queues = dp->has_queues ? dp->queues : 1;
     VhostDPNetdev *netdev;

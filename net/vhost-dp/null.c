@@ -73,6 +73,7 @@ static const char *null_id(const VhostDPNull *null)
 
 static bool null_check_options(VhostDPDriver *drv, Error **errp)
 {
+    ERRP_GUARD();
     VhostDPNull *null = VHOST_DP_NULL(drv);
     const char *id = null_id(null);
 

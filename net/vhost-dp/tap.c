@@ -98,6 +98,7 @@ static bool tap_valid_name(const char *name)
 
 static bool tap_check_options(VhostDPDriver *drv, Error **errp)
 {
+    ERRP_GUARD();
     VhostDPTap *tap = VHOST_DP_TAP(drv);
     const char *id = tap_id(tap);
     const char *name = tap->ifname ?: id;
@@ -183,6 +184,7 @@ static void tap_set_fd_option(Object *obj, const char *value, Error **errp)
 /* Attach to interface @name, or create it.  Returns a descriptor, or -1. */
 static int tap_attach_by_name(VhostDPTap *tap, const char *name, Error **errp)
 {
+    ERRP_GUARD();
     struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
     bool exists = if_nametoindex(name) != 0;
     int fd, r;
@@ -244,6 +246,7 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, Error **errp)
 /* Is @fd a tap with a virtio-net header?  Sets the interface's name. */
 static bool tap_check_fd(VhostDPTap *tap, int fd, Error **errp)
 {
+    ERRP_GUARD();
     struct ifreq ifr = {};
 
     if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_TAP)) {
@@ -284,6 +287,7 @@ static bool tap_check_fd(VhostDPTap *tap, int fd, Error **errp)
  */
 static int tap_find_passed_fd(VhostDPTap *tap, Error **errp)
 {
+    ERRP_GUARD();
     int fd;
 
     if (tap->passed_fd >= 0) {
