@@ -1,0 +1,502 @@
+/*
+ * vhost-dp: qtests, the host's side of a tap interface
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <arpa/inet.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <linux/capability.h>
+#include "qemu/bswap.h"
+#include "qemu/cutils.h"
+#include "qemu/units.h"
+#include "libqtest.h"
+#include "vhost-dp-host.h"
+
+#define TAP_DEVICE "/dev/net/tun"
+#define WRAPPER_OPTION "--without-net-admin"
+#define WRAPPER_VARIABLE "VHOST_DP_QTEST_QEMU_UNPRIVILEGED"
+
+/* Why tests cannot run here, or NULL */
+static char *skip_reason;
+
+/* ---- Namespaces ---- */
+
+static bool write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == strlen(text);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+/* Become root of a user namespace, unless this is root already */
+static bool enter_user_namespace(void)
+{
+    g_autofree char *uid_map = g_strdup_printf("0 %d 1", geteuid());
+    g_autofree char *gid_map = g_strdup_printf("0 %d 1", getegid());
+
+    if (unshare(CLONE_NEWNET) == 0) {
+        return true;
+    }
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
+        return false;
+    }
+    write_file("/proc/self/setgroups", "deny");
+    return write_file("/proc/self/uid_map", uid_map) &&
+           write_file("/proc/self/gid_map", gid_map);
+}
+
+static bool enter_network_namespace(void)
+{
+    if (unshare(CLONE_NEWNET) < 0) {
+        return false;
+    }
+    /* It would send frames of its own; there may be no IPv6 at all */
+    write_file("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
+    write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+    return true;
+}
+
+static char *find_skip_reason(void)
+{
+    struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+    char *why = NULL;
+    int fd;
+
+    if (!enter_user_namespace()) {
+        return g_strdup_printf("no user and network namespace: %s",
+                               strerror(errno));
+    }
+    fd = open(TAP_DEVICE, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return g_strdup_printf("cannot open " TAP_DEVICE ": %s",
+                               strerror(errno));
+    }
+    if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
+        why = g_strdup_printf("cannot create a tap interface: %s",
+                              strerror(errno));
+    }
+    close(fd);
+    return why;
+}
+
+/* Run the command after WRAPPER_OPTION without CAP_NET_ADMIN */
+static int run_unprivileged(char **argv)
+{
+    struct __user_cap_header_struct hdr = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+    struct __user_cap_data_struct data[2];
+
+    if (prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN) < 0 ||
+        syscall(SYS_capget, &hdr, data) < 0) {
+        perror("drop CAP_NET_ADMIN");
+        return 1;
+    }
+    data[0].inheritable &= ~(1u << CAP_NET_ADMIN);
+    if (syscall(SYS_capset, &hdr, data) < 0) {
+        perror("drop CAP_NET_ADMIN");
+        return 1;
+    }
+    execvp(argv[0], argv);
+    perror(argv[0]);
+    return 1;
+}
+
+void dp_test_init(int *argc, char ***argv)
+{
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    g_autofree char *command = NULL;
+
+    if (*argc > 2 && !strcmp((*argv)[1], WRAPPER_OPTION)) {
+        exit(run_unprivileged(*argv + 2));
+    }
+    g_test_init(argc, argv, NULL);
+    command = g_strdup_printf("'%s' " WRAPPER_OPTION " %s", self,
+                              getenv("QTEST_QEMU_BINARY"));
+    g_setenv(WRAPPER_VARIABLE, command, true);
+    skip_reason = find_skip_reason();
+}
+
+const char *dp_qemu_unprivileged(void)
+{
+    return WRAPPER_VARIABLE;
+}
+
+typedef struct DpTest {
+    const void *data;
+    void (*fn)(const void *data);
+} DpTest;
+
+static void run_test(const void *opaque)
+{
+    const DpTest *test = opaque;
+
+    if (skip_reason) {
+        g_test_skip(skip_reason);
+        return;
+    }
+    g_assert_true(enter_network_namespace());
+    test->fn(test->data);
+}
+
+void dp_add_test(const char *path, const void *data, void (*fn)(const void *data))
+{
+    DpTest *test = g_new(DpTest, 1);
+    g_autofree char *full = g_strdup_printf("/vhost-dp/%s", path);
+
+    *test = (DpTest) { .data = data, .fn = fn };
+    qtest_add_data_func_full(full, test, run_test, g_free);
+}
+
+/* ---- Interfaces ---- */
+
+int dp_tap_open(const char *name, int flags)
+{
+    struct ifreq ifr = { .ifr_flags = (IFF_TAP | IFF_NO_PI) ^ flags };
+    int fd = open(TAP_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), name);
+    if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
+        g_error("TUNSETIFF %s: %s", name, strerror(errno));
+    }
+    return fd;
+}
+
+void dp_tap_set_persistent(int fd, bool persistent)
+{
+    g_assert_cmpint(ioctl(fd, TUNSETPERSIST, (long)persistent), ==, 0);
+}
+
+bool dp_if_exists(const char *name)
+{
+    return if_nametoindex(name) != 0;
+}
+
+/* An ioctl on interface @name, which must succeed */
+static void if_ioctl(const char *name, unsigned long request, const char *what,
+                     struct ifreq *ifr)
+{
+    int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(sock, >=, 0);
+    pstrcpy(ifr->ifr_name, sizeof(ifr->ifr_name), name);
+    if (ioctl(sock, request, ifr) < 0) {
+        g_error("%s %s: %s", what, name, strerror(errno));
+    }
+    close(sock);
+}
+
+#define IF_IOCTL(name, request, ifr) if_ioctl(name, request, #request, ifr)
+
+static void if_set_flag(const char *name, short flag, bool set)
+{
+    struct ifreq ifr = {};
+
+    IF_IOCTL(name, SIOCGIFFLAGS, &ifr);
+    ifr.ifr_flags = set ? ifr.ifr_flags | flag : ifr.ifr_flags & ~flag;
+    IF_IOCTL(name, SIOCSIFFLAGS, &ifr);
+}
+
+void dp_if_up(const char *name)
+{
+    if_set_flag(name, IFF_UP, true);
+}
+
+void dp_if_down(const char *name)
+{
+    if_set_flag(name, IFF_UP, false);
+}
+
+void dp_if_set_mtu(const char *name, int mtu)
+{
+    struct ifreq ifr = { .ifr_mtu = mtu };
+
+    IF_IOCTL(name, SIOCSIFMTU, &ifr);
+}
+
+void dp_if_get_mac(const char *name, uint8_t mac[6])
+{
+    struct ifreq ifr = {};
+
+    IF_IOCTL(name, SIOCGIFHWADDR, &ifr);
+    memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
+}
+
+static void set_sockaddr(struct sockaddr *sa, const char *address)
+{
+    struct sockaddr_in sin = { .sin_family = AF_INET };
+
+    g_assert_cmpint(inet_pton(AF_INET, address, &sin.sin_addr), ==, 1);
+    memcpy(sa, &sin, sizeof(sin));
+}
+
+void dp_if_set_address(const char *name, const char *address)
+{
+    struct ifreq ifr = {};
+
+    set_sockaddr(&ifr.ifr_addr, address);
+    IF_IOCTL(name, SIOCSIFADDR, &ifr);
+    set_sockaddr(&ifr.ifr_netmask, "255.255.255.0");
+    IF_IOCTL(name, SIOCSIFNETMASK, &ifr);
+}
+
+void dp_arp_add(const char *name, const char *address, const uint8_t mac[6])
+{
+    struct arpreq req = { .arp_flags = ATF_COM | ATF_PERM };
+    int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    set_sockaddr(&req.arp_pa, address);
+    req.arp_ha.sa_family = ARPHRD_ETHER;
+    memcpy(req.arp_ha.sa_data, mac, 6);
+    pstrcpy(req.arp_dev, sizeof(req.arp_dev), name);
+    g_assert_cmpint(ioctl(sock, SIOCSARP, &req), ==, 0);
+    close(sock);
+}
+
+void dp_set_ip_forward(void)
+{
+    g_assert_true(write_file("/proc/sys/net/ipv4/ip_forward", "1"));
+}
+
+void dp_if_delete(const char *name)
+{
+    struct {
+        struct nlmsghdr nh;
+        struct ifinfomsg ifi;
+    } request = {
+        .nh = {
+            .nlmsg_len = sizeof(request),
+            .nlmsg_type = RTM_DELLINK,
+            .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+        },
+        .ifi = { .ifi_family = AF_UNSPEC, .ifi_index = if_nametoindex(name) },
+    };
+    struct {
+        struct nlmsghdr nh;
+        struct nlmsgerr err;
+        char more[256];
+    } answer;
+    int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+    g_assert_cmpint(request.ifi.ifi_index, !=, 0);
+    g_assert_cmpint(send(sock, &request, sizeof(request), 0), ==,
+                    sizeof(request));
+    g_assert_cmpint(recv(sock, &answer, sizeof(answer), 0), >, 0);
+    g_assert_cmpint(answer.nh.nlmsg_type, ==, NLMSG_ERROR);
+    g_assert_cmpint(answer.err.error, ==, 0);
+    close(sock);
+}
+
+/* ---- Packet sockets ---- */
+
+int dp_sock_open(const char *name, bool vnet_hdr)
+{
+    struct sockaddr_ll sll = {
+        .sll_family = AF_PACKET,
+        .sll_protocol = htons(ETH_P_ALL),
+    };
+    int on = vnet_hdr;
+    int size = 4 * MiB;
+    int sock = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    g_assert_cmpint(sock, >=, 0);
+    dp_if_up(name);
+    g_assert_cmpint(setsockopt(sock, SOL_PACKET, PACKET_VNET_HDR, &on,
+                               sizeof(on)), ==, 0);
+    setsockopt(sock, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    sll.sll_ifindex = if_nametoindex(name);
+    g_assert_cmpint(bind(sock, (struct sockaddr *)&sll, sizeof(sll)), ==, 0);
+    return sock;
+}
+
+void dp_sock_send(int sock, const struct virtio_net_hdr *hdr, const void *frame,
+                  size_t len)
+{
+    struct iovec iov[] = {
+        { .iov_base = (void *)hdr, .iov_len = hdr ? sizeof(*hdr) : 0 },
+        { .iov_base = (void *)frame, .iov_len = len },
+    };
+    ssize_t sent;
+
+    dp_wait_until((sent = writev(sock, iov, 2)) >= 0 ||
+                  (errno != EAGAIN && errno != ENOBUFS));
+    if (sent != len + iov[0].iov_len) {
+        g_error("packet socket: %s", strerror(errno));
+    }
+}
+
+/* Is it a frame that came from the guest, and of the right type? */
+static bool wanted(const struct sockaddr_ll *sll, const uint8_t *frame,
+                   size_t len, uint16_t type)
+{
+    return sll->sll_pkttype != PACKET_OUTGOING && len >= 14 &&
+           (!type || lduw_be_p(frame + 12) == type);
+}
+
+size_t dp_sock_recv(int sock, uint16_t type, struct virtio_net_hdr *hdr,
+                    void *frame, size_t size, int64_t timeout_us)
+{
+    int64_t end = g_get_monotonic_time() + timeout_us;
+    struct virtio_net_hdr unused;
+    struct sockaddr_ll sll;
+    struct iovec iov[] = {
+        { .iov_base = hdr ?: &unused, .iov_len = hdr ? sizeof(*hdr) : 0 },
+        { .iov_base = frame, .iov_len = size },
+    };
+
+    for (;;) {
+        int64_t left = end - g_get_monotonic_time();
+        struct pollfd pfd = { .fd = sock, .events = POLLIN };
+        struct msghdr msg = {
+            .msg_name = &sll, .msg_namelen = sizeof(sll),
+            .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov),
+        };
+        ssize_t len;
+
+        if (left < 0 || poll(&pfd, 1, left / 1000 + 1) == 0) {
+            return 0;
+        }
+        len = recvmsg(sock, &msg, MSG_DONTWAIT);
+        if (len < 0) {
+            if (pfd.revents & POLLERR) {
+                /* ENETDOWN: the interface went down */
+                return 0;
+            }
+            continue;
+        }
+        len -= iov[0].iov_len;
+        if (wanted(&sll, frame, len, type)) {
+            return len;
+        }
+    }
+}
+
+/* ---- Frames ---- */
+
+void dp_make_frame(uint8_t *frame, size_t len, unsigned seed)
+{
+    size_t i;
+
+    g_assert_cmpuint(len, >=, 14);
+    memset(frame, 0xff, 6);
+    memcpy(frame + 6, "\x02\x00\x00\x00\x00\x01", 6);
+    stw_be_p(frame + 12, DP_ETHERTYPE);
+    for (i = 14; i < len; i++) {
+        frame[i] = seed * 37 + i + (i >> 8);
+    }
+}
+
+static uint32_t sum_words(const uint8_t *p, size_t len)
+{
+    uint32_t sum = 0;
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        sum += (uint32_t)p[i] << (i & 1 ? 0 : 8);
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return sum;
+}
+
+static uint16_t fold(uint32_t sum)
+{
+    while (sum >> 16) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return sum;
+}
+
+static uint32_t sum_pseudo_header(const uint8_t *ip, size_t l4_len)
+{
+    return sum_words(ip + 12, 8) + ip[9] + fold(l4_len);
+}
+
+size_t dp_make_ip_frame(uint8_t *frame, size_t len, uint8_t proto,
+                        unsigned seed)
+{
+    uint8_t *ip = frame + 14;
+    uint8_t *l4 = ip + 20;
+    size_t l4_len = len - 34;
+    size_t headers = DP_IP_HEADERS(proto);
+
+    dp_make_frame(frame, len, seed);
+    stw_be_p(frame + 12, ETH_P_IP);
+    memset(ip, 0, headers - 14);
+    ip[0] = 0x45;
+    stw_be_p(ip + 2, len - 14);
+    stw_be_p(ip + 4, seed);
+    stw_be_p(ip + 6, 0x4000);       /* don't fragment */
+    ip[8] = 64;
+    ip[9] = proto;
+    memcpy(ip + 12, "\x0a\x00\x00\x02\x0a\x01\x00\x02", 8);
+    stw_be_p(ip + 10, ~fold(sum_words(ip, 20)));
+
+    stw_be_p(l4, 4711);
+    stw_be_p(l4 + 2, 4712);
+    if (proto == IPPROTO_TCP) {
+        stl_be_p(l4 + 4, 1000);
+        l4[12] = 5 << 4;
+        l4[13] = 0x10;              /* ACK */
+        stw_be_p(l4 + 14, 0xffff);
+        stw_be_p(l4 + 16, fold(sum_pseudo_header(ip, l4_len)));
+    } else {
+        stw_be_p(l4 + 4, l4_len);
+        stw_be_p(l4 + 6, fold(sum_pseudo_header(ip, l4_len)));
+    }
+    return headers;
+}
+
+struct virtio_net_hdr dp_make_hdr(uint8_t proto, uint8_t gso_type,
+                                  uint16_t gso_size)
+{
+    return (struct virtio_net_hdr) {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_type = gso_type,
+        .hdr_len = cpu_to_le16(DP_IP_HEADERS(proto)),
+        .gso_size = cpu_to_le16(gso_size),
+        .csum_start = cpu_to_le16(34),
+        .csum_offset = cpu_to_le16(proto == IPPROTO_TCP ? 16 : 6),
+    };
+}
+
+bool dp_checksum_ok(const uint8_t *frame, size_t len)
+{
+    const uint8_t *ip = frame + 14;
+    size_t l4_len = lduw_be_p(ip + 2) - 20;
+
+    return len >= l4_len + 34 && fold(sum_words(ip, 20)) == 0xffff &&
+           fold(sum_pseudo_header(ip, l4_len) +
+                sum_words(ip + 20, l4_len)) == 0xffff;
+}
+
+void dp_checksum_complete(uint8_t *frame, size_t len,
+                          const struct virtio_net_hdr *hdr)
+{
+    uint16_t start = le16_to_cpu(hdr->csum_start);
+    uint16_t at = start + le16_to_cpu(hdr->csum_offset);
+
+    g_assert_cmpint(hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM, !=, 0);
+    g_assert_cmpuint(at + 2, <=, len);
+    stw_be_p(frame + at, ~fold(sum_words(frame + start, len - start)));
+}

@@ -1,0 +1,133 @@
+/*
+ * vhost-dp: qtests, the host's side of a tap interface
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Every test runs in a network namespace of its own, so names of interfaces
+ * are free to choose, and nothing but the test sends frames.
+ */
+
+#ifndef TESTS_QTEST_VHOST_DP_HOST_H
+#define TESTS_QTEST_VHOST_DP_HOST_H
+
+#include <linux/if_ether.h>
+#include "standard-headers/linux/virtio_net.h"
+
+/* How long a test waits for anything before it fails */
+#define DP_TIMEOUT_US (20 * G_USEC_PER_SEC)
+
+/* How long a test looks for something that must not happen */
+#define DP_QUIET_US (30 * 1000)
+
+/* The longest frame that the tests move */
+#define DP_MAX_FRAME 70000
+
+/* EtherType of the tests' frames (IEEE 802, local experimental) */
+#define DP_ETHERTYPE 0x88b5
+
+/*
+ * Poll @condition until it holds.  The test fails when it does not within
+ * DP_TIMEOUT_US.
+ */
+#define dp_wait_until(condition) \
+    do { \
+        int64_t end_ = g_get_monotonic_time() + DP_TIMEOUT_US; \
+        while (!(condition)) { \
+            if (g_get_monotonic_time() > end_) { \
+                g_error("%s:%d: timeout: %s", __FILE__, __LINE__, \
+                        #condition); \
+            } \
+            g_usleep(100); \
+        } \
+    } while (0)
+
+/**
+ * dp_test_init: g_test_init(), and a user and network namespace
+ *
+ * Where namespaces or tap interfaces are not to be had, tests that were added
+ * by dp_add_test() are skipped and say why.
+ *
+ * Also the entry of QEMU without CAP_NET_ADMIN: see dp_qemu_unprivileged().
+ */
+void dp_test_init(int *argc, char ***argv);
+
+/**
+ * dp_add: add a test that needs a network namespace, and gets a new one
+ */
+void dp_add_test(const char *path, const void *data, void (*fn)(const void *data));
+
+/**
+ * dp_qemu_unprivileged: a command that runs QEMU without CAP_NET_ADMIN
+ *
+ * Returns the name of an environment variable, for qtest_init_with_env().
+ */
+const char *dp_qemu_unprivileged(void);
+
+/* Interfaces */
+
+/*
+ * Create a tap interface, or attach to one.  @flags: IFF_VNET_HDR and the like
+ * in addition to IFF_TAP | IFF_NO_PI; pass IFF_NO_PI to take it away.
+ */
+int dp_tap_open(const char *name, int flags);
+
+void dp_tap_set_persistent(int fd, bool persistent);
+bool dp_if_exists(const char *name);
+void dp_if_up(const char *name);
+void dp_if_down(const char *name);
+void dp_if_set_mtu(const char *name, int mtu);
+void dp_if_set_address(const char *name, const char *address);
+void dp_if_delete(const char *name);
+void dp_if_get_mac(const char *name, uint8_t mac[6]);
+void dp_arp_add(const char *name, const char *address, const uint8_t mac[6]);
+void dp_set_ip_forward(void);
+
+/**
+ * dp_sock_open: a packet socket on @name, which is made up
+ * @vnet_hdr: frames are sent and received with their offload metadata
+ */
+int dp_sock_open(const char *name, bool vnet_hdr);
+
+/* Send a frame.  @hdr: the offload metadata, if the socket has vnet_hdr */
+void dp_sock_send(int sock, const struct virtio_net_hdr *hdr, const void *frame,
+                  size_t len);
+
+/*
+ * Receive a frame, of the EtherType @type unless it is 0, within @timeout_us.
+ * Returns its length, or 0 if there is none.
+ */
+size_t dp_sock_recv(int sock, uint16_t type, struct virtio_net_hdr *hdr,
+                    void *frame, size_t size, int64_t timeout_us);
+
+/* Frames */
+
+/* An Ethernet frame with contents that depend on @seed; @len >= 14 */
+void dp_make_frame(uint8_t *frame, size_t len, unsigned seed);
+
+/*
+ * An Ethernet frame with an IPv4 packet and a TCP or UDP header, with the
+ * checksum that NEEDS_CSUM asks for: that of the pseudo header.
+ * Returns the length of the headers.
+ */
+size_t dp_make_ip_frame(uint8_t *frame, size_t len, uint8_t proto,
+                        unsigned seed);
+
+/* The metadata that goes with dp_make_ip_frame() */
+struct virtio_net_hdr dp_make_hdr(uint8_t proto, uint8_t gso_type,
+                                  uint16_t gso_size);
+
+/* Check the IPv4 and the TCP or UDP checksums of a frame */
+bool dp_checksum_ok(const uint8_t *frame, size_t len);
+
+/* Do what NEEDS_CSUM in the metadata asks for */
+void dp_checksum_complete(uint8_t *frame, size_t len,
+                          const struct virtio_net_hdr *hdr);
+
+#define dp_assert_frame(got, got_len, want, want_len) \
+    g_assert_cmpmem(got, got_len, want, want_len)
+
+#define DP_IP_HEADERS(proto) (14 + 20 + ((proto) == IPPROTO_TCP ? 20 : 8))
+
+#endif

@@ -1,0 +1,619 @@
+/*
+ * vhost-dp: qtests of options and errors
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What is wrong is refused with an error that names the option and its value,
+ * QEMU goes on, and what is right works afterwards.
+ */
+
+#include "qemu/osdep.h"
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include "vhost-dp-guest.h"
+
+#define ADD_TAP(id) \
+    "{ 'execute': 'object-add', 'arguments': {" \
+    " 'qom-type': 'vhost-dp-tap', 'id': '" id "' } }"
+#define ADD_TAP_WITH(id, options) \
+    "{ 'execute': 'object-add', 'arguments': {" \
+    " 'qom-type': 'vhost-dp-tap', 'id': '" id "', " options " } }"
+#define ADD_NETDEV(id, driver) \
+    "{ 'execute': 'netdev_add', 'arguments': {" \
+    " 'type': 'vhost-dp', 'id': '" id "', 'driver': '" driver "' } }"
+#define ADD_NETDEV_WITH(id, driver, options) \
+    "{ 'execute': 'netdev_add', 'arguments': {" \
+    " 'type': 'vhost-dp', 'id': '" id "', 'driver': '" driver "', " \
+    options " } }"
+#define DEL_NETDEV(id) \
+    "{ 'execute': 'netdev_del', 'arguments': { 'id': '" id "' } }"
+#define DEL_OBJECT(id) \
+    "{ 'execute': 'object-del', 'arguments': { 'id': '" id "' } }"
+
+#define MAX_STRINGS 5
+
+/* Commands of which the last one has to fail */
+typedef struct Case {
+    const char *name;
+    const char *before[MAX_STRINGS];
+    const char *command;
+    const char *texts[MAX_STRINGS];
+} Case;
+
+/* ---- How QEMU is asked ---- */
+
+/* A command that is no constant for the compiler, or has a percent sign */
+static QDict *run_command(QTestState *qts, const char *command)
+{
+    qtest_qmp_send_raw(qts, "%s", command);
+    return qtest_qmp_receive(qts);
+}
+
+static void run_good(QTestState *qts, const char *command)
+{
+    QDict *response = run_command(qts, command);
+
+    if (!qdict_haskey(response, "return")) {
+        g_error("%s: %s", command,
+                qdict_get_str(qdict_get_qdict(response, "error"), "desc"));
+    }
+    qobject_unref(response);
+}
+
+static void run_bad(QTestState *qts, const char *command,
+                    const char *const *texts)
+{
+    dp_check_error(run_command(qts, command), texts[0], texts[1], texts[2],
+                   texts[3], texts[4], NULL);
+}
+
+/* A netdev can be added and deleted, and what is left fits what there was */
+static void check_goes_on(QTestState *qts)
+{
+    QDict *info;
+
+    run_good(qts, ADD_TAP("good"));
+    run_good(qts, ADD_NETDEV("good", "good"));
+    g_assert_true(dp_if_exists("good"));
+    info = dp_query(qts, "good");
+    g_assert_nonnull(info);
+    g_assert_true(qdict_get_bool(info, "link-up"));
+    qobject_unref(info);
+    run_good(qts, DEL_NETDEV("good"));
+    g_assert_null(dp_query(qts, "good"));
+    run_good(qts, DEL_OBJECT("good"));
+    dp_wait_until(!dp_if_exists("good"));
+}
+
+static void test_case(const void *opaque)
+{
+    const Case *c = opaque;
+    QTestState *qts = qtest_init("-M pc -nodefaults");
+    DpUsage before;
+    unsigned i;
+
+    for (i = 0; i < MAX_STRINGS && c->before[i]; i++) {
+        run_good(qts, c->before[i]);
+    }
+    before = dp_usage(qts);
+    run_bad(qts, c->command, c->texts);
+    run_bad(qts, c->command, c->texts);
+    check_goes_on(qts);
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+}
+
+#define ADD_RAM \
+    "{ 'execute': 'object-add', 'arguments': {" \
+    " 'qom-type': 'memory-backend-ram', 'id': 'mem0', 'size': 1048576 } }"
+#define ADD_IOTHREAD \
+    "{ 'execute': 'object-add', 'arguments': {" \
+    " 'qom-type': 'iothread', 'id': 'io0' } }"
+
+static const Case cases[] = {
+    /* -netdev vhost-dp,driver= */
+    {
+        "driver/missing", {},
+        "{ 'execute': 'netdev_add', 'arguments': {"
+        " 'type': 'vhost-dp', 'id': 'vd0' } }",
+        { "driver", "missing" },
+    }, {
+        "driver/unknown", { ADD_TAP("tap0") }, ADD_NETDEV("vd0", "nosuch"),
+        { "vd0", "driver=nosuch" },
+    }, {
+        "driver/empty", {}, ADD_NETDEV("vd0", ""), { "vd0", "driver=" },
+    }, {
+        "driver/of-type-memory-backend-ram", { ADD_RAM },
+        ADD_NETDEV("vd0", "mem0"), { "vd0", "driver=mem0",
+                                     "memory-backend-ram" },
+    }, {
+        "driver/of-type-iothread", { ADD_IOTHREAD },
+        ADD_NETDEV("vd0", "io0"), { "vd0", "driver=io0", "iothread" },
+    }, {
+        "driver/claimed", { ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
+        ADD_NETDEV("vd1", "tap0"), { "vd1", "driver=tap0", "'vd0'" },
+    }, {
+        "driver/delete-claimed", { ADD_TAP("tap0"),
+                                   ADD_NETDEV("vd0", "tap0") },
+        DEL_OBJECT("tap0"), { "tap0", "in use" },
+    }, {
+        "netdev/same-id", { ADD_TAP("tap0"), ADD_TAP("tap1"),
+                            ADD_NETDEV("vd0", "tap0") },
+        ADD_NETDEV("vd0", "tap1"), { "vd0" },
+    },
+
+    /* queues= and iothread= */
+    {
+        "queues/zero", { ADD_TAP("tap0") },
+        ADD_NETDEV_WITH("vd0", "tap0", "'queues': 0"),
+        { "vd0", "queues=0" },
+    }, {
+        "queues/more-than-the-driver-has", { ADD_TAP("tap0") },
+        ADD_NETDEV_WITH("vd0", "tap0", "'queues': 2"),
+        { "vd0", "queues=2", "tap0", "1 to 1" },
+    }, {
+        "queues/huge", { ADD_TAP("tap0") },
+        ADD_NETDEV_WITH("vd0", "tap0", "'queues': 4294967295"),
+        { "vd0", "queues=4294967295" },
+    }, {
+        "queues/negative", { ADD_TAP("tap0") },
+        ADD_NETDEV_WITH("vd0", "tap0", "'queues': -1"),
+        { "queues" },
+    }, {
+        "iothread/unknown", { ADD_TAP("tap0") },
+        ADD_NETDEV_WITH("vd0", "tap0", "'iothread': 'nosuch'"),
+        { "vd0", "iothread=nosuch" },
+    }, {
+        "iothread/of-another-type", { ADD_TAP("tap0"), ADD_RAM },
+        ADD_NETDEV_WITH("vd0", "tap0", "'iothread': 'mem0'"),
+        { "vd0", "iothread=mem0" },
+    },
+
+    /* -object vhost-dp-tap,ifname= */
+    {
+        "ifname/too-long", {},
+        ADD_TAP_WITH("drv0", "'ifname': 'a123456789012345'"),
+        { "drv0", "ifname=a123456789012345", "15" },
+    }, {
+        "ifname/id-too-long", {}, ADD_TAP("a123456789012345"),
+        { "a123456789012345", "ifname=", "15" },
+    }, {
+        "ifname/empty", {}, ADD_TAP_WITH("drv0", "'ifname': ''"),
+        { "drv0", "ifname=", "not a valid name" },
+    }, {
+        "ifname/slash", {}, ADD_TAP_WITH("drv0", "'ifname': 'a/b'"),
+        { "drv0", "ifname=a/b" },
+    }, {
+        "ifname/colon", {}, ADD_TAP_WITH("drv0", "'ifname': 'a:b'"),
+        { "drv0", "ifname=a:b" },
+    }, {
+        "ifname/space", {}, ADD_TAP_WITH("drv0", "'ifname': 'a b'"),
+        { "drv0", "ifname=a b" },
+    }, {
+        "ifname/dots", {}, ADD_TAP_WITH("drv0", "'ifname': '..'"),
+        { "drv0", "ifname=.." },
+    }, {
+        "ifname/two-numbers", {
+            ADD_TAP_WITH("drv0", "'ifname': 't%d%d'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "t%d%d" },
+    }, {
+        "ifname/not-a-tap", { ADD_TAP_WITH("drv0", "'ifname': 'lo'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "ifname=lo", "not a tap" },
+    }, {
+        "ifname/used-by-another-driver", {
+            ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0"),
+            ADD_TAP_WITH("drv1", "'ifname': 'tap0'") },
+        ADD_NETDEV("vd1", "drv1"), { "drv1", "ifname=tap0", "in use" },
+    }, {
+        "ifname/change-while-claimed", {
+            ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
+        "{ 'execute': 'qom-set', 'arguments': { 'path': '/objects/tap0',"
+        " 'property': 'ifname', 'value': 'tap1' } }",
+        { "tap0", "ifname=", "'vd0'" },
+    }, {
+        "fd/change-while-claimed", {
+            ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
+        "{ 'execute': 'qom-set', 'arguments': { 'path': '/objects/tap0',"
+        " 'property': 'fd', 'value': '3' } }",
+        { "tap0", "fd=", "'vd0'" },
+    },
+
+    /* -object vhost-dp-tap,fd= */
+    {
+        "fd/and-ifname", {},
+        ADD_TAP_WITH("drv0", "'ifname': 'tap0', 'fd': '5'"),
+        { "drv0", "ifname=tap0", "fd=5" },
+    }, {
+        "fd/not-open", { ADD_TAP_WITH("drv0", "'fd': '4000'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "fd=4000" },
+    }, {
+        "fd/negative", { ADD_TAP_WITH("drv0", "'fd': '-1'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "fd=-1" },
+    }, {
+        "fd/beyond-int", { ADD_TAP_WITH("drv0", "'fd': '99999999999'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "fd=99999999999" },
+    }, {
+        "fd/not-a-number", { ADD_TAP_WITH("drv0", "'fd': '3x'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "fd=3x" },
+    }, {
+        "fd/standard-input", { ADD_TAP_WITH("drv0", "'fd': '0'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "fd=0", "tap" },
+    }, {
+        "fd/unknown-name", { ADD_TAP_WITH("drv0", "'fd': 'nosuch'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "fd=nosuch" },
+    },
+
+    /* The device */
+    {
+        "nic/e1000", { ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
+        "{ 'execute': 'device_add', 'arguments': { 'driver': 'e1000',"
+        " 'netdev': 'vd0', 'addr': '05.0' } }",
+        { "netdev", "'vd0'", "e1000" },
+    }, {
+        "nic/rtl8139", { ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
+        "{ 'execute': 'device_add', 'arguments': { 'driver': 'rtl8139',"
+        " 'netdev': 'vd0', 'addr': '05.0' } }",
+        { "netdev", "'vd0'", "rtl8139" },
+    }, {
+        "filter", { ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
+        "{ 'execute': 'object-add', 'arguments': {"
+        " 'qom-type': 'filter-buffer', 'id': 'f0', 'netdev': 'vd0',"
+        " 'interval': 1000 } }",
+        { "host" },             /* "Vhost is not supported" */
+    },
+};
+
+/* ---- Descriptors of other kinds ---- */
+
+typedef struct FdCase {
+    const char *name;
+    int (*open)(void);
+    const char *texts[MAX_STRINGS];
+} FdCase;
+
+static int open_null(void)
+{
+    return open("/dev/null", O_RDWR);
+}
+
+static int open_socket(void)
+{
+    return socket(AF_INET, SOCK_DGRAM, 0);
+}
+
+static int open_tun_device(void)
+{
+    return open("/dev/net/tun", O_RDWR);
+}
+
+static int open_tun(void)
+{
+    return dp_tap_open("tun0", IFF_TAP | IFF_TUN | IFF_VNET_HDR);
+}
+
+static int open_no_vnet_hdr(void)
+{
+    return dp_tap_open("tap7", 0);
+}
+
+static int open_deleted(void)
+{
+    int fd = dp_tap_open("tap7", IFF_VNET_HDR);
+
+    dp_if_delete("tap7");
+    return fd;
+}
+
+static const FdCase fd_cases[] = {
+    { "dev-null", open_null, { "not a descriptor of a tap" } },
+    { "socket", open_socket, { "not a descriptor of a tap" } },
+    { "no-interface", open_tun_device, { "not a descriptor of a tap" } },
+    { "tun", open_tun, { "not a descriptor of a tap" } },
+    { "deleted", open_deleted, { "not a descriptor of a tap" } },
+    { "no-vnet-hdr", open_no_vnet_hdr, { "vnet_hdr", "tap7" } },
+};
+
+static void send_fd(QTestState *qts, const char *name, int fd)
+{
+    qtest_qmp_fds_assert_success(qts, &fd, 1, "{ 'execute': 'getfd',"
+                                 " 'arguments': { 'fdname': %s } }", name);
+}
+
+/* By name, and by number */
+static void test_fd(const void *opaque)
+{
+    const FdCase *c = opaque;
+    int fd = c->open();
+    g_autofree char *args = g_strdup_printf("-M pc -nodefaults "
+                                            "-object vhost-dp-tap,id=inherited,"
+                                            "fd=%d", fd);
+    g_autofree char *number = g_strdup_printf("fd=%d", fd);
+    QTestState *qts;
+    DpUsage before;
+    unsigned i;
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+    qts = qtest_init(args);
+    before = dp_usage(qts);
+
+    dp_check_error(run_command(qts, ADD_NETDEV("vd0", "inherited")),
+                   "inherited", number, c->texts[0], c->texts[1], NULL);
+
+    run_good(qts, ADD_TAP_WITH("drv0", "'fd': 'name'"));
+    for (i = 0; i < 3; i++) {
+        send_fd(qts, "name", fd);
+        dp_check_error(run_command(qts, ADD_NETDEV("vd0", "drv0")),
+                       "drv0", "fd=name", c->texts[0], c->texts[1], NULL);
+    }
+    run_good(qts, DEL_OBJECT("drv0"));
+    check_goes_on(qts);
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+    close(fd);
+}
+
+/* ---- Interfaces of others ---- */
+
+static void test_busy(const void *opaque)
+{
+    int fd = dp_tap_open("busy0", IFF_VNET_HDR);
+    QTestState *qts = qtest_init("-M pc -nodefaults");
+
+    run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'busy0'"));
+    dp_check_error(run_command(qts, ADD_NETDEV("vd0", "drv0")), "drv0",
+                   "ifname=busy0", "in use", NULL);
+    run_good(qts, ADD_TAP("busy0"));
+    dp_check_error(run_command(qts, ADD_NETDEV("vd0", "busy0")), "busy0",
+                   "in use", NULL);
+    check_goes_on(qts);
+
+    /* It can be used once the other program has gone, with the same object */
+    dp_tap_set_persistent(fd, true);
+    close(fd);
+    run_good(qts, ADD_NETDEV("vd0", "drv0"));
+    qtest_quit(qts);
+    g_assert_true(dp_if_exists("busy0"));
+}
+
+/* Without CAP_NET_ADMIN an interface cannot be created, but one can be used */
+static void test_no_permission(const void *opaque)
+{
+    QTestState *qts = qtest_init_with_env(dp_qemu_unprivileged(),
+                                          "-M pc -nodefaults", true);
+    int fd;
+
+    run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'tap5'"));
+    dp_check_error(run_command(qts, ADD_NETDEV("vd0", "drv0")), "drv0",
+                   "ifname=tap5", "permission", NULL);
+    g_assert_false(dp_if_exists("tap5"));
+
+    /* The administrator makes one that everybody may use */
+    fd = dp_tap_open("tap5", IFF_VNET_HDR);
+    dp_tap_set_persistent(fd, true);
+    close(fd);
+    run_good(qts, ADD_NETDEV("vd0", "drv0"));
+    run_good(qts, DEL_NETDEV("vd0"));
+    g_assert_true(dp_if_exists("tap5"));
+
+    /* One that belongs to somebody else; in a user namespace nobody else is */
+    fd = dp_tap_open("tap5", IFF_VNET_HDR);
+    if (ioctl(fd, TUNSETOWNER, 65534) == 0) {
+        close(fd);
+        dp_check_error(run_command(qts, ADD_NETDEV("vd0", "drv0")), "drv0",
+                       "ifname=tap5", "permission", NULL);
+    } else {
+        close(fd);
+    }
+
+    /* And a descriptor needs no privileges at all */
+    fd = dp_tap_open("tap6", IFF_VNET_HDR);
+    send_fd(qts, "name", fd);
+    close(fd);
+    run_good(qts, ADD_TAP_WITH("drv1", "'fd': 'name'"));
+    run_good(qts, ADD_NETDEV("vd1", "drv1"));
+    qtest_quit(qts);
+}
+
+/* ---- What is right ---- */
+
+static char *get_string(QTestState *qts, const char *path,
+                        const char *property)
+{
+    QDict *response = qtest_qmp(qts, "{ 'execute': 'qom-get', 'arguments': {"
+                                " 'path': %s, 'property': %s } }",
+                                path, property);
+    char *value;
+
+    g_assert_true(qdict_haskey(response, "return"));
+    value = g_strdup(qdict_get_str(response, "return"));
+    qobject_unref(response);
+    return value;
+}
+
+static void check_ifname(QTestState *qts, const char *id, const char *want)
+{
+    g_autofree char *path = g_strdup_printf("/objects/%s", id);
+    g_autofree char *name = get_string(qts, path, "ifname");
+
+    g_assert_cmpstr(name, ==, want);
+}
+
+/* The name: what was given, the id, or what the kernel made of it */
+static void test_ifname(const void *opaque)
+{
+    QTestState *qts = qtest_init("-M pc -nodefaults");
+
+    run_good(qts, ADD_TAP("a23456789012345"));
+    check_ifname(qts, "a23456789012345", "a23456789012345");
+    run_good(qts, ADD_NETDEV("vd0", "a23456789012345"));
+    check_ifname(qts, "a23456789012345", "a23456789012345");
+    g_assert_true(dp_if_exists("a23456789012345"));
+
+    run_good(qts, ADD_TAP_WITH("drv1", "'ifname': 'foo'"));
+    run_good(qts, ADD_NETDEV("vd1", "drv1"));
+    check_ifname(qts, "drv1", "foo");
+    g_assert_true(dp_if_exists("foo"));
+
+    run_good(qts, ADD_TAP_WITH("drv2", "'ifname': 'pool%d'"));
+    run_good(qts, ADD_NETDEV("vd2", "drv2"));
+    check_ifname(qts, "drv2", "pool0");
+    run_good(qts, ADD_TAP_WITH("drv3", "'ifname': 'pool%d'"));
+    run_good(qts, ADD_NETDEV("vd3", "drv3"));
+    check_ifname(qts, "drv3", "pool1");
+
+    /* Changed between two uses */
+    run_good(qts, DEL_NETDEV("vd1"));
+    dp_wait_until(!dp_if_exists("foo"));
+    run_good(qts, "{ 'execute': 'qom-set', 'arguments': {"
+             " 'path': '/objects/drv1', 'property': 'ifname',"
+             " 'value': 'bar' } }");
+    run_good(qts, ADD_NETDEV("vd1", "drv1"));
+    check_ifname(qts, "drv1", "bar");
+    g_assert_true(dp_if_exists("bar"));
+    qtest_quit(qts);
+}
+
+/* A netdev that is connected to a hub, and the NIC behind the hub sends */
+static void test_hubport(const void *opaque)
+{
+    QTestState *qts = qtest_init(
+        "-M pc -nodefaults " DP_NETDEV
+        "-netdev hubport,id=h0,hubid=0,netdev=vd0 "
+        "-netdev hubport,id=h1,hubid=0 -device e1000,netdev=h1,romfile= ");
+
+    qtest_qmp_assert_success(qts, "{ 'execute': 'announce-self',"
+                             " 'arguments': { 'initial': 10, 'max': 10,"
+                             " 'rounds': 1, 'step': 10 } }");
+    check_goes_on(qts);
+    qtest_quit(qts);
+}
+
+/* ---- The command line ---- */
+
+typedef struct CommandLine {
+    const char *name;
+    const char *options;
+    const char *texts[MAX_STRINGS];
+    bool unprivileged;
+} CommandLine;
+
+static const CommandLine command_lines[] = {
+    { "driver-missing", "-netdev vhost-dp,id=vd0", { "driver", "missing" } },
+    { "driver-unknown", "-netdev vhost-dp,id=vd0,driver=nosuch",
+      { "driver=nosuch", "-object vhost-dp-tap,id=nosuch" } },
+    { "driver-of-another-type",
+      "-object iothread,id=io0 -netdev vhost-dp,id=vd0,driver=io0",
+      { "driver=io0", "iothread" } },
+    { "driver-claimed", DP_NETDEV "-netdev vhost-dp,id=vd1,driver=tap0",
+      { "driver=tap0", "vd0", "vd1" } },
+    { "queues", "-object vhost-dp-tap,id=tap0 "
+      "-netdev vhost-dp,id=vd0,driver=tap0,queues=2", { "queues=2" } },
+    { "iothread", "-object vhost-dp-tap,id=tap0 "
+      "-netdev vhost-dp,id=vd0,driver=tap0,iothread=nosuch",
+      { "iothread=nosuch", "-object iothread,id=nosuch" } },
+    { "ifname-too-long", "-object vhost-dp-tap,id=tap0,ifname=a123456789012345",
+      { "ifname=a123456789012345" } },
+    { "id-too-long", "-object vhost-dp-tap,id=a123456789012345",
+      { "id=a123456789012345", "ifname=" } },
+    { "fd-and-ifname", "-object vhost-dp-tap,id=tap0,fd=3,ifname=tap0",
+      { "fd=3", "ifname=tap0" } },
+    { "not-a-tap", "-object vhost-dp-tap,id=lo "
+      "-netdev vhost-dp,id=vd0,driver=lo", { "'lo'", "ifname=" } },
+    { "no-permission", DP_NETDEV,
+      { "'tap0'", "permission", "ip tuntap add", "fd=" },
+      .unprivileged = true },
+    { "e1000", DP_NETDEV "-device e1000,netdev=vd0",
+      { "vd0", "e1000", "virtio-net-pci" } },
+    { "legacy-net", "-object vhost-dp-tap,id=tap0 "
+      "-net nic -net vhost-dp,driver=tap0", { "vhost-dp", "-netdev" } },
+    { "unknown-option", "-object vhost-dp-tap,id=tap0 "
+      "-netdev vhost-dp,id=vd0,driver=tap0,vhost=on", { "vhost" } },
+    { "unknown-object-option", "-object vhost-dp-tap,id=tap0,script=no",
+      { "script" } },
+    { "abstract-driver", "-object vhost-dp-driver,id=d0",
+      { "vhost-dp-driver" } },
+};
+
+/* Run QEMU, which must end by itself with status 1; what it says */
+static char *run_qemu(const CommandLine *c)
+{
+    g_autofree char *command = g_strdup_printf(
+        "exec %s -M pc -accel qtest -nodefaults -display none %s",
+        getenv(c->unprivileged ? dp_qemu_unprivileged() :
+                                 "QTEST_QEMU_BINARY"), c->options);
+    char *argv[] = { (char *)"/bin/sh", (char *)"-c", command, NULL };
+    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
+    g_autoptr(GString) text = g_string_new("");
+    char buf[1024];
+    int out, status;
+    ssize_t n;
+    GPid pid;
+
+    g_assert_true(g_spawn_async_with_pipes(NULL, argv, NULL,
+                                           G_SPAWN_DO_NOT_REAP_CHILD, NULL,
+                                           NULL, &pid, NULL, NULL, &out,
+                                           NULL));
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (g_get_monotonic_time() > end) {
+            kill(pid, SIGKILL);
+            g_error("QEMU should have refused: %s", c->options);
+        }
+        g_usleep(1000);
+    }
+    while ((n = read(out, buf, sizeof(buf))) > 0) {
+        g_string_append_len(text, buf, n);
+    }
+    close(out);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 1) {
+        g_error("QEMU ended with %#x: %s", status, text->str);
+    }
+    return g_strdup(text->str);
+}
+
+static void test_command_line(const void *opaque)
+{
+    const CommandLine *c = opaque;
+    g_autofree char *text = run_qemu(c);
+    unsigned i;
+
+    g_test_message("%s", text);
+    for (i = 0; i < MAX_STRINGS && c->texts[i]; i++) {
+        if (!strstr(text, c->texts[i])) {
+            g_test_message("\"%s\" should be in the error", c->texts[i]);
+            g_test_fail();
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    unsigned i;
+
+    dp_test_init(&argc, &argv);
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autofree char *path = g_strdup_printf("error/%s", cases[i].name);
+
+        dp_add_test(path, &cases[i], test_case);
+    }
+    for (i = 0; i < ARRAY_SIZE(fd_cases); i++) {
+        g_autofree char *path = g_strdup_printf("error/fd/%s",
+                                                fd_cases[i].name);
+
+        dp_add_test(path, &fd_cases[i], test_fd);
+    }
+    for (i = 0; i < ARRAY_SIZE(command_lines); i++) {
+        g_autofree char *path = g_strdup_printf("command-line/%s",
+                                                command_lines[i].name);
+
+        dp_add_test(path, &command_lines[i], test_command_line);
+    }
+    dp_add_test("error/ifname/busy", NULL, test_busy);
+    dp_add_test("error/ifname/no-permission", NULL, test_no_permission);
+    dp_add_test("ifname", NULL, test_ifname);
+    dp_add_test("hubport", NULL, test_hubport);
+    return g_test_run();
+}
