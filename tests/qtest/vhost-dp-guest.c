@@ -346,9 +346,11 @@ bool dp_publish(DpQueue *q)
 {
     uint16_t old = q->published;
 
+    /* The chains and the ring's entries before the index */
     smp_wmb();
     qatomic_set(&q->avail->idx, cpu_to_le16(q->avail_idx));
     q->published = q->avail_idx;
+    /* The index before the look at what the device wants */
     smp_mb();
     if (want_kick(q, old)) {
         dp_kick(q);
@@ -364,6 +366,7 @@ bool dp_get_used(DpQueue *q, uint16_t *head, uint32_t *len)
     if (le16_to_cpu(qatomic_read(&q->used->idx)) == q->used_idx) {
         return false;
     }
+    /* The index before the element */
     smp_rmb();
     elem = &q->used->ring[q->used_idx++ % q->pci.vq.size];
     if (head) {
@@ -387,12 +390,14 @@ void dp_set_no_interrupt(DpQueue *q, bool set)
 {
     qatomic_set(&q->avail->flags,
                 cpu_to_le16(set ? VRING_AVAIL_F_NO_INTERRUPT : 0));
+    /* Before the caller looks at the used ring */
     smp_mb();
 }
 
 void dp_set_used_event(DpQueue *q, uint16_t idx)
 {
     qatomic_set(&q->avail->ring[q->pci.vq.size], cpu_to_le16(idx));
+    /* Before the caller looks at the used ring */
     smp_mb();
 }
 

@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <linux/capability.h>
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
@@ -28,6 +29,9 @@
 #include "vhost-dp-host.h"
 
 #define TAP_DEVICE "/dev/net/tun"
+/* Set: this process is in a user namespace; or why it is not */
+#define NAMESPACE_VARIABLE "VHOST_DP_QTEST_NAMESPACE"
+
 #define WRAPPER_OPTION "--without-net-admin"
 #define WRAPPER_VARIABLE "VHOST_DP_QTEST_QEMU_UNPRIVILEGED"
 
@@ -47,21 +51,52 @@ static bool write_file(const char *path, const char *text)
     return ok;
 }
 
-/* Become root of a user namespace, unless this is root already */
-static bool enter_user_namespace(void)
+/* In the child: run the same program as root of a user namespace */
+static void run_in_user_namespace(char **argv, const char *uid_map,
+                                  const char *gid_map)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0) {
+        write_file("/proc/self/setgroups", "deny");
+        if (write_file("/proc/self/uid_map", uid_map) &&
+            write_file("/proc/self/gid_map", gid_map)) {
+            setenv(NAMESPACE_VARIABLE, "", true);
+            execv("/proc/self/exe", argv);
+        }
+    }
+    setenv(NAMESPACE_VARIABLE, strerror(errno), true);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+/*
+ * A process with threads cannot enter a user namespace, and QEMU's library
+ * has started one before main(): so another process does.  Returns why there
+ * is no network namespace, or NULL.
+ */
+static const char *enter_user_namespace(char **argv)
 {
     g_autofree char *uid_map = g_strdup_printf("0 %d 1", geteuid());
     g_autofree char *gid_map = g_strdup_printf("0 %d 1", getegid());
+    const char *tried = getenv(NAMESPACE_VARIABLE);
+    int status;
+    pid_t pid;
 
     if (unshare(CLONE_NEWNET) == 0) {
-        return true;
+        return NULL;
     }
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
-        return false;
+    if (tried) {
+        return *tried ? tried : strerror(errno);
     }
-    write_file("/proc/self/setgroups", "deny");
-    return write_file("/proc/self/uid_map", uid_map) &&
-           write_file("/proc/self/gid_map", gid_map);
+    /* Not fork(), after which QEMU's library starts that thread again */
+    pid = _Fork();
+    if (pid == 0) {
+        run_in_user_namespace(argv, uid_map, gid_map);
+    }
+    if (pid < 0 || RETRY_ON_EINTR(waitpid(pid, &status, 0)) != pid) {
+        return strerror(errno);
+    }
+    exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 static bool enter_network_namespace(void)
@@ -75,15 +110,16 @@ static bool enter_network_namespace(void)
     return true;
 }
 
-static char *find_skip_reason(void)
+static char *find_skip_reason(char **argv)
 {
+    const char *no_namespace = enter_user_namespace(argv);
     struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
     char *why = NULL;
     int fd;
 
-    if (!enter_user_namespace()) {
+    if (no_namespace) {
         return g_strdup_printf("no user and network namespace: %s",
-                               strerror(errno));
+                               no_namespace);
     }
     fd = open(TAP_DEVICE, O_RDWR | O_CLOEXEC);
     if (fd < 0) {
@@ -129,11 +165,11 @@ void dp_test_init(int *argc, char ***argv)
     if (*argc > 2 && !strcmp((*argv)[1], WRAPPER_OPTION)) {
         exit(run_unprivileged(*argv + 2));
     }
+    skip_reason = find_skip_reason(*argv);
     g_test_init(argc, argv, NULL);
     command = g_strdup_printf("'%s' " WRAPPER_OPTION " %s", self,
                               getenv("QTEST_QEMU_BINARY"));
     g_setenv(WRAPPER_VARIABLE, command, true);
-    skip_reason = find_skip_reason();
 }
 
 const char *dp_qemu_unprivileged(void)
@@ -158,7 +194,8 @@ static void run_test(const void *opaque)
     test->fn(test->data);
 }
 
-void dp_add_test(const char *path, const void *data, void (*fn)(const void *data))
+void dp_add_test(const char *path, const void *data,
+                 void (*fn)(const void *data))
 {
     DpTest *test = g_new(DpTest, 1);
     g_autofree char *full = g_strdup_printf("/vhost-dp/%s", path);
@@ -330,8 +367,8 @@ int dp_sock_open(const char *name, bool vnet_hdr)
     return sock;
 }
 
-void dp_sock_send(int sock, const struct virtio_net_hdr *hdr, const void *frame,
-                  size_t len)
+void dp_sock_send(int sock, const struct virtio_net_hdr *hdr,
+                  const void *frame, size_t len)
 {
     struct iovec iov[] = {
         { .iov_base = (void *)hdr, .iov_len = hdr ? sizeof(*hdr) : 0 },

@@ -56,7 +56,8 @@ void dp_test_init(int *argc, char ***argv);
 /**
  * dp_add: add a test that needs a network namespace, and gets a new one
  */
-void dp_add_test(const char *path, const void *data, void (*fn)(const void *data));
+void dp_add_test(const char *path, const void *data,
+                 void (*fn)(const void *data));
 
 /**
  * dp_qemu_unprivileged: a command that runs QEMU without CAP_NET_ADMIN
@@ -91,8 +92,8 @@ void dp_set_ip_forward(void);
 int dp_sock_open(const char *name, bool vnet_hdr);
 
 /* Send a frame.  @hdr: the offload metadata, if the socket has vnet_hdr */
-void dp_sock_send(int sock, const struct virtio_net_hdr *hdr, const void *frame,
-                  size_t len);
+void dp_sock_send(int sock, const struct virtio_net_hdr *hdr,
+                  const void *frame, size_t len);
 
 /*
  * Receive a frame, of the EtherType @type unless it is 0, within @timeout_us.

@@ -690,8 +690,8 @@ int main(int argc, char **argv)
     dp_add_test("hotplug/netdev-first", NULL, test_netdev_del_first);
     dp_add_test("hotplug/busy", NULL, test_hotplug_busy);
     dp_add_test("hotplug/netdev-alone", NULL, test_netdev_alone);
-    dp_add_test("order/object-netdev-device", DP_NETDEV DP_DEVICE "disable-legacy=on",
-                test_order);
+    dp_add_test("order/object-netdev-device",
+                DP_NETDEV DP_DEVICE "disable-legacy=on", test_order);
     dp_add_test("order/netdev-object-device",
                 "-netdev vhost-dp,id=vd0,driver=tap0 "
                 "-object vhost-dp-tap,id=tap0 "

@@ -515,7 +515,8 @@ static const CommandLine command_lines[] = {
     { "iothread", "-object vhost-dp-tap,id=tap0 "
       "-netdev vhost-dp,id=vd0,driver=tap0,iothread=nosuch",
       { "iothread=nosuch", "-object iothread,id=nosuch" } },
-    { "ifname-too-long", "-object vhost-dp-tap,id=tap0,ifname=a123456789012345",
+    { "ifname-too-long",
+      "-object vhost-dp-tap,id=tap0,ifname=a123456789012345",
       { "ifname=a123456789012345" } },
     { "id-too-long", "-object vhost-dp-tap,id=a123456789012345",
       { "id=a123456789012345", "ifname=" } },
@@ -569,7 +570,7 @@ static char *run_qemu(const CommandLine *c)
     }
     close(out);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 1) {
-        g_error("QEMU ended with %#x: %s", status, text->str);
+        g_error("QEMU ended with 0x%x: %s", status, text->str);
     }
     return g_strdup(text->str);
 }

@@ -234,7 +234,8 @@ static const Case cases[] = {
     { "chain-length", "chain-length", chain_length },
 };
 
-#define FEATURES (DP_FEATURES_DEFAULT | DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC))
+#define FEATURES \
+    (DP_FEATURES_DEFAULT | DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC))
 
 static void restart(DpRig *r)
 {
