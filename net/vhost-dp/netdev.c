@@ -108,6 +108,9 @@ static void netdev_link_bh(void *opaque)
     }
     down = netdev->user_down || netdev->driver_down || netdev->start_failed;
     netdev->nic_down = down;
+    for (i = 0; i < netdev->nqueues; i++) {
+        vhost_dp_port_set_nic_link(netdev->queue[i]->port, !down);
+    }
     if (nic->link_down != down) {
         for (i = 0; i < netdev->nqueues; i++) {
             netdev->queue[i]->nc.peer->link_down = down;

@@ -66,6 +66,7 @@ struct VhostDPPort {
 
     /* Guarded by backend.lock; written under the BQL */
     bool dead;                  /* to be detached for good */
+    bool nic_down;              /* the NIC's link is down */
     unsigned hdr_len;           /* of the virtio-net header */
     bool hdr_swap;              /* its byte order is not the host's */
     uint32_t offloads;          /* what the guest takes: VHOST_DP_OFFLOAD_* */
@@ -91,6 +92,7 @@ struct VhostDPPort {
     bool tx_room;               /* it has, said during tx_burst */
 
     bool rx_active;             /* the guest wants frames */
+    bool rx_discard;            /* the link is down: frames are lost */
     bool rx_starved;            /* but has no buffers, until it kicks */
     bool rx_enabled;            /* what the driver was told */
     bool rx_ready;              /* the driver may have frames */

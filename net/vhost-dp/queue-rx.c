@@ -241,7 +241,8 @@ void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
 
 void vhost_dp_port_rx_update(VhostDPPort *port)
 {
-    bool enable = port->attached && port->rx_active && !port->rx_starved;
+    bool enable = port->attached && !port->rx_starved &&
+                  (port->rx_active || port->rx_discard);
 
     if (enable != port->rx_enabled) {
         port->rx_enabled = enable;
@@ -273,11 +274,16 @@ bool vhost_dp_port_rx(VhostDPPort *port)
     VhostDPVring *vq = &be->vq[VHOST_DP_RX];
     RxResult result = RX_DONE;
 
-    if (!port->attached || !port->rx_active || port->rx_starved) {
+    if (!port->attached || port->rx_starved ||
+        !(port->rx_active || port->rx_discard)) {
         return false;
     }
     if (!port->rx_lent && !rx_fetch(port)) {
         return false;
+    }
+    if (unlikely(port->rx_discard)) {
+        vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_LINK_DOWN);
+        return true;
     }
 
     WITH_QEMU_LOCK_GUARD(&be->lock) {

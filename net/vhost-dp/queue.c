@@ -182,6 +182,7 @@ static void port_attach(VhostDPPort *port)
 static void port_detach(VhostDPPort *port)
 {
     port->rx_active = false;
+    port->rx_discard = false;
     vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
     vhost_dp_port_rx_update(port);
     if (port->attached) {
@@ -216,7 +217,7 @@ static bool port_reconcile(VhostDPPort *port)
     g_autoptr(GArray) stale = NULL;
     int fd[VHOST_DP_QUEUES];
     uint32_t generation;
-    bool dead, rx_active;
+    bool dead, rx_active, rx_discard;
     unsigned i;
 
     WITH_QEMU_LOCK_GUARD(&be->lock) {
@@ -228,6 +229,7 @@ static bool port_reconcile(VhostDPPort *port)
         }
         rx_active = be->vq[VHOST_DP_RX].running && be->enabled &&
                     !be->vq[VHOST_DP_RX].broken;
+        rx_discard = !be->vq[VHOST_DP_RX].running && port->nic_down;
         generation = be->generation;
         stale = be->stale_kick_fds;
         be->stale_kick_fds = g_array_new(false, false, sizeof(int));
@@ -251,6 +253,7 @@ static bool port_reconcile(VhostDPPort *port)
     }
     port->generation = generation;
     port->rx_active = rx_active;
+    port->rx_discard = rx_discard;
     port->rx_starved = false;
     port->rx_ready = true;
     port->tx_blocked = false;
@@ -445,6 +448,19 @@ void vhost_dp_port_set_offloads(VhostDPPort *port, uint32_t offloads)
     vhost_dp_backend_lock(&port->backend);
     port->offloads = offloads;
     vhost_dp_backend_unlock(&port->backend);
+}
+
+void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up)
+{
+    bool changed;
+
+    vhost_dp_backend_lock(&port->backend);
+    changed = port->nic_down == up;
+    port->nic_down = !up;
+    vhost_dp_backend_unlock(&port->backend);
+    if (changed) {
+        port_changed(port);
+    }
 }
 
 bool vhost_dp_port_get_link(VhostDPPort *port, char **reason)

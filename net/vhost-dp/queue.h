@@ -77,6 +77,14 @@ void vhost_dp_port_set_hdr_endian(VhostDPPort *port, bool big_endian);
 void vhost_dp_port_set_offloads(VhostDPPort *port, uint32_t offloads);
 
 /**
+ * vhost_dp_port_set_nic_link: whether the NIC's link is up
+ *
+ * While it is down, virtio-net stops vhost, and what the driver receives is
+ * dropped instead of kept for later.  Lock: BQL.
+ */
+void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up);
+
+/**
  * vhost_dp_port_get_link: the driver's link of this port
  * @reason: if not NULL, set to why the link is down, to be freed, or NULL
  *
