@@ -1,0 +1,416 @@
+/*
+ * vhost-dp bench: what a TAP interface gives without any virtio
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The shortest loops that send or receive frames through a TAP interface, as
+ * the ceiling for drivers: a system call per frame (writev, readv), or io_uring
+ * with a registered file and batches of 64.  Frames and buffers are those of
+ * the load generator: as many, of the same size, so that caches hold as much.
+ *
+ * Receiving works in turns: frames are queued up in the interface, and then
+ * read flat out; the reading alone is counted.  Their content is checked in
+ * the uncounted turns of the warm-up.
+ */
+
+#include "qemu/osdep.h"
+#include <getopt.h>
+#include <liburing.h>
+#include <net/if.h>
+#include <sys/uio.h>
+#include "host.h"
+#include "util.h"
+
+#define BATCH 64
+#define HDR_LEN sizeof(struct virtio_net_hdr_v1)
+
+typedef enum Method {
+    TX_WRITEV,
+    TX_URING,
+    TX_URING_WRITEV,
+    RX_READV,
+    RX_URING,
+} Method;
+
+static const char *const method_names[] = {
+    [TX_WRITEV] = "tx-writev",
+    [TX_URING] = "tx-uring",
+    [TX_URING_WRITEV] = "tx-uring-writev",
+    [RX_READV] = "rx-readv",
+    [RX_URING] = "rx-uring",
+};
+
+static const char usage_text[] =
+"usage: vhost-dp-bare [OPTIONS]\n"
+"\n"
+"Sends frames into a TAP interface, which it makes, or receives them from it.\n"
+"Run it in a network namespace of its own, for instance with unshare -n.\n"
+"\n"
+"  --method M     tx-writev, tx-uring, tx-uring-writev (header and frame\n"
+"                 apart), rx-readv, rx-uring [tx-writev]\n"
+"  --size N       bytes in a frame, without FCS [60]\n"
+"  --gso N        frames are TCP segments to be cut to N bytes of payload\n"
+"  --buffers N    frames in different places in memory [256]\n"
+"  --fill N       frames to queue up before each receiving [8000]\n"
+"  --seconds S, --warmup S   [1, 0.2]\n"
+"  --cpu N        pin to a CPU\n"
+"  --ifname NAME  of the interface; %d becomes a number [bare%d]\n";
+
+typedef struct Bare {
+    Method method;
+    FrameShape shape;
+    unsigned nbuf;
+    unsigned fill;
+    double seconds;
+    double warmup;
+    int cpu;
+    char ifname[IFNAMSIZ];
+
+    int tap;
+    size_t room;
+    uint8_t *buf;               /* nbuf of @room: header, then frame */
+    struct iovec (*iov)[2];
+    struct io_uring ring;
+    HostSource source;
+    FrameCheck check;
+
+    unsigned next;              /* buffer */
+    uint64_t packets;           /* counted */
+    int64_t cpu_ns;
+    int64_t wall_ns;
+} Bare;
+
+static int64_t thread_cpu(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+static bool is_rx(const Bare *b)
+{
+    return b->method >= RX_READV;
+}
+
+/* ---- Setting up ---- */
+
+static void init_uring(Bare *b)
+{
+    struct io_uring_params params = {
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+    };
+    int r = io_uring_queue_init_params(2 * BATCH, &b->ring, &params);
+
+    if (r == 0) {
+        r = io_uring_register_files(&b->ring, &b->tap, 1);
+    }
+    if (r == 0 && b->method == RX_URING) {
+        g_autofree struct iovec *whole = g_new(struct iovec, b->nbuf);
+        unsigned i;
+
+        for (i = 0; i < b->nbuf; i++) {
+            whole[i].iov_base = b->buf + i * b->room;
+            whole[i].iov_len = b->room;
+        }
+        r = io_uring_register_buffers(&b->ring, whole, b->nbuf);
+    }
+    if (r < 0) {
+        bench_fail("io_uring: %s", strerror(-r));
+    }
+}
+
+static void init_buffers(Bare *b)
+{
+    unsigned i;
+
+    b->room = ROUND_UP(HDR_LEN + b->shape.size, 64);
+    if (posix_memalign((void **)&b->buf, 4096, b->nbuf * b->room)) {
+        bench_fail("no memory for %u frames", b->nbuf);
+    }
+    b->iov = g_malloc0_n(b->nbuf, sizeof(*b->iov));
+    for (i = 0; i < b->nbuf; i++) {
+        uint8_t *hdr = b->buf + i * b->room;
+
+        frame_build_vnet(&b->shape, (struct virtio_net_hdr_v1 *)hdr);
+        frame_build(&b->shape, hdr + HDR_LEN, 0, i * 37, true);
+        b->iov[i][0].iov_base = hdr;
+        b->iov[i][0].iov_len = HDR_LEN;
+        b->iov[i][1].iov_base = hdr + HDR_LEN;
+        b->iov[i][1].iov_len = b->shape.size;
+    }
+}
+
+static void init(Bare *b)
+{
+    bench_pin(0, b->cpu);
+    init_buffers(b);
+    b->tap = host_tap_open(b->ifname);
+    host_tap_offloads(b->tap, b->shape.gso_size);
+    host_interface_up(b->ifname, is_rx(b) ? b->fill + 2048 : 0);
+    if (is_rx(b)) {
+        host_source_open(&b->source, b->ifname, &b->shape, 0);
+    }
+    if (b->method != TX_WRITEV && b->method != RX_READV) {
+        init_uring(b);
+    }
+}
+
+static unsigned take_buffer(Bare *b)
+{
+    unsigned i = b->next;
+
+    b->next = i + 1 == b->nbuf ? 0 : i + 1;
+    return i;
+}
+
+/* ---- Loops ---- */
+
+static void check_result(Bare *b, ssize_t r)
+{
+    if (unlikely(r != (ssize_t)(HDR_LEN + b->shape.size))) {
+        bench_fail("%s: %s", method_names[b->method],
+                   r < 0 ? strerror(-r) : "a frame of another length");
+    }
+}
+
+static void check_frame(Bare *b, unsigned i)
+{
+    const uint8_t *hdr = b->buf + i * b->room;
+
+    frame_check_vnet(&b->shape, &b->check, (const void *)hdr);
+    frame_check(&b->shape, &b->check, hdr + HDR_LEN, b->shape.size,
+                b->shape.size, 0, false, true);
+}
+
+static void system_calls(Bare *b, unsigned n, bool check)
+{
+    unsigned j;
+
+    for (j = 0; j < n; j++) {
+        unsigned i = take_buffer(b);
+        ssize_t r = is_rx(b) ? readv(b->tap, b->iov[i], 2)
+                             : writev(b->tap, b->iov[i], 2);
+
+        check_result(b, r < 0 ? -errno : r);
+        if (check) {
+            check_frame(b, i);
+        }
+    }
+}
+
+static void prepare(Bare *b, struct io_uring_sqe *sqe, unsigned i)
+{
+    uint8_t *hdr = b->buf + i * b->room;
+    unsigned len = HDR_LEN + b->shape.size;
+
+    switch (b->method) {
+    case TX_URING:
+        io_uring_prep_write(sqe, 0, hdr, len, 0);
+        break;
+    case TX_URING_WRITEV:
+        io_uring_prep_writev(sqe, 0, b->iov[i], 2, 0);
+        break;
+    default:
+        io_uring_prep_read_fixed(sqe, 0, hdr, b->room, 0, i);
+        break;
+    }
+    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->user_data = i;
+}
+
+static void uring_batch(Bare *b, unsigned n, bool check)
+{
+    struct io_uring_cqe *cqe;
+    unsigned head;
+    unsigned j;
+    int r;
+
+    for (j = 0; j < n; j++) {
+        prepare(b, io_uring_get_sqe(&b->ring), take_buffer(b));
+    }
+    r = io_uring_submit_and_wait(&b->ring, n);
+    if (r < 0) {
+        bench_fail("io_uring_submit_and_wait: %s", strerror(-r));
+    }
+    j = 0;
+    io_uring_for_each_cqe(&b->ring, head, cqe) {
+        check_result(b, cqe->res);
+        if (check) {
+            check_frame(b, cqe->user_data);
+        }
+        j++;
+    }
+    io_uring_cq_advance(&b->ring, j);
+}
+
+static void batch(Bare *b, unsigned n, bool check)
+{
+    if (b->method == TX_WRITEV || b->method == RX_READV) {
+        system_calls(b, n, check);
+    } else {
+        uring_batch(b, n, check);
+    }
+}
+
+static void fill(Bare *b)
+{
+    int64_t last = bench_now();
+    unsigned sent = 0;
+
+    while (sent < b->fill) {
+        unsigned n = host_source_send(&b->source,
+                                      MIN(b->fill - sent, HOST_BATCH));
+
+        sent += n;
+        if (n) {
+            last = bench_now();
+        } else if (bench_now() - last > 5000000000LL) {
+            bench_fail("the interface takes no more than %u frames", sent);
+        }
+    }
+}
+
+static void run(Bare *b, double seconds, bool counted)
+{
+    int64_t end = bench_now() + seconds * 1e9;
+    int64_t cpu, wall;
+    unsigned left;
+
+    do {
+        bench_check_stop();
+        left = 8192;
+        if (is_rx(b)) {
+            fill(b);
+            left = b->fill;
+        }
+        cpu = thread_cpu();
+        wall = bench_now();
+        if (counted) {
+            b->packets += left;
+        }
+        while (left) {
+            unsigned n = MIN(left, BATCH);
+
+            batch(b, n, is_rx(b) && !counted);
+            left -= n;
+        }
+        if (counted) {
+            b->cpu_ns += thread_cpu() - cpu;
+            b->wall_ns += bench_now() - wall;
+        }
+    } while (bench_now() < end);
+}
+
+static void print_result(const Bare *b)
+{
+    double cpu = b->cpu_ns / 1e9;
+    double wall = b->wall_ns / 1e9;
+
+    printf("{\n  \"mode\": \"%s\",\n  \"size\": %u,\n  \"gso\": %u,\n"
+           "  \"packets\": %" PRIu64 ",\n  \"seconds\": %.6f,\n"
+           "  \"cpu_seconds\": %.6f,\n  \"packets_per_second\": %.1f,\n"
+           "  \"gbit_per_second\": %.4f,\n"
+           "  \"packets_per_cpu_second\": %.1f\n}\n",
+           method_names[b->method], b->shape.size, b->shape.gso_size,
+           b->packets, wall, cpu, b->packets / wall,
+           b->packets * 8e-9 * b->shape.size / wall, b->packets / cpu);
+}
+
+/* ---- Options ---- */
+
+static const struct option long_options[] = {
+    { "help", no_argument, NULL, 'h' },
+    { "method", required_argument, NULL, 'm' },
+    { "size", required_argument, NULL, 's' },
+    { "gso", required_argument, NULL, 'g' },
+    { "buffers", required_argument, NULL, 'b' },
+    { "fill", required_argument, NULL, 'f' },
+    { "seconds", required_argument, NULL, 't' },
+    { "warmup", required_argument, NULL, 'w' },
+    { "cpu", required_argument, NULL, 'c' },
+    { "ifname", required_argument, NULL, 'i' },
+    { }
+};
+
+static Method parse_method(const char *text)
+{
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(method_names); i++) {
+        if (strcmp(text, method_names[i]) == 0) {
+            return i;
+        }
+    }
+    bench_usage("--method %s: there is no such method", text);
+}
+
+static void parse(Bare *b, int argc, char **argv)
+{
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (c) {
+        case 'm': b->method = parse_method(optarg); break;
+        case 's':
+            b->shape.size = bench_parse_u64("--size", optarg, 60, FRAME_MAX);
+            break;
+        case 'g':
+            b->shape.gso_size = bench_parse_u64("--gso", optarg, 1, 65495);
+            break;
+        case 'b':
+            b->nbuf = bench_parse_u64("--buffers", optarg, 64, 1024);
+            break;
+        case 'f': b->fill = bench_parse_u64("--fill", optarg, 1, 100000); break;
+        case 't': b->seconds = bench_parse_seconds("--seconds", optarg); break;
+        case 'w': b->warmup = bench_parse_seconds("--warmup", optarg); break;
+        case 'c': b->cpu = bench_parse_u64("--cpu", optarg, 0, 1023); break;
+        case 'i':
+            if (g_strlcpy(b->ifname, optarg, IFNAMSIZ) >= IFNAMSIZ) {
+                bench_usage("--ifname %s: an interface name has up to %d "
+                            "characters", optarg, IFNAMSIZ - 1);
+            }
+            break;
+        case 'h':
+            fputs(usage_text, stdout);
+            exit(0);
+        default:
+            exit(2);
+        }
+    }
+    if (optind < argc) {
+        bench_usage("%s: what is that?", argv[optind]);
+    }
+    if (b->shape.size > 1514 && !b->shape.gso_size) {
+        bench_usage("--size %u is more than an interface sends in one piece; "
+                    "give --gso", b->shape.size);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    Bare b = {
+        .shape = { .size = 60 },
+        .nbuf = 256,
+        .fill = 8000,
+        .seconds = 1,
+        .warmup = 0.2,
+        .cpu = -1,
+        .ifname = "bare%d",
+    };
+
+    g_set_prgname("vhost-dp-bare");
+    parse(&b, argc, argv);
+    bench_catch_signals();
+    init(&b);
+    run(&b, b.warmup, false);
+    run(&b, b.seconds, true);
+    if (b.check.bad || b.check.lost) {
+        bench_fail("%" PRIu64 " frames are wrong, %" PRIu64 " were lost: %s",
+                   b.check.bad, b.check.lost, b.check.why);
+    }
+    print_result(&b);
+    return 0;
+}

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs that are measured: QEMU under the load generator, bare loops, DPDK.
+
+Each run gives the generator's result, a dict; see print_result() in loadgen.c.
+"""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from . import sandbox
+
+GENERATOR_CPU = 0
+DATA_CPU = 1
+
+INTERFACE = '@interface@'
+
+
+class RunError(Exception):
+    """A run failed; the text says why."""
+
+
+class Tools:
+    """What there is on this machine."""
+
+    def __init__(self, build, qemu=None, stock_qemu=None):
+        self.build = Path(build)
+        self.qemu = Path(qemu or self.build / 'qemu-system-x86_64')
+        self.stock_qemu = Path(stock_qemu or self.qemu)
+        where = self.build / 'vhost-dp' / 'tests' / 'bench'
+        self.loadgen = where / 'vhost-dp-loadgen'
+        self.bare = where / 'vhost-dp-bare'
+        for tool in (self.qemu, self.stock_qemu, self.loadgen):
+            if not tool.exists():
+                raise RunError(f'{tool} is not there: run make')
+        self.two_cores = (os.cpu_count() or 1) >= 2
+        self.testpmd = shutil.which('dpdk-testpmd')
+        self.drivers = self._drivers()
+
+    def _drivers(self):
+        text = subprocess.run([self.qemu, '-object', 'help'], check=False,
+                              capture_output=True, text=True).stdout
+        return set(re.findall(r'^\s*vhost-dp-(\S+)', text, re.MULTILINE))
+
+    def qemu_versions(self):
+        """Which QEMU is ours, and which is stock."""
+        def version(path):
+            text = subprocess.run([path, '--version'], check=True,
+                                  capture_output=True, text=True).stdout
+            return text.splitlines()[0].replace('QEMU emulator version ', '')
+
+        ours = version(self.qemu)
+        if self.stock_qemu == self.qemu:
+            return f'{ours}; "stock" is the same binary'
+        return f'{ours}; "stock" is {version(self.stock_qemu)}'
+
+    def dpdk_version(self):
+        """The version of dpdk-testpmd, or None."""
+        if not self.testpmd:
+            return None
+        text = subprocess.run(['dpkg-query', '-W', '-f=${Version}',
+                               'dpdk-dev'], check=False,
+                              capture_output=True, text=True).stdout
+        return text or 'of unknown version'
+
+    def pin(self):
+        """The options that keep generator and data path apart."""
+        if not self.two_cores:
+            return []
+        return ['--cpu', str(GENERATOR_CPU), '--data-cpu', str(DATA_CPU)]
+
+
+def tsc_mhz():
+    """The frequency that dpdk-testpmd counts cycles in, or None."""
+    try:
+        text = Path('/proc/cpuinfo').read_text(encoding='ascii')
+    except OSError:
+        return None
+    # on x86, Linux derives BogoMIPS from it
+    match = re.search(r'^bogomips\s*: ([\d.]+)', text, re.MULTILINE)
+    return float(match[1]) / 2 if match else None
+
+
+def run_json(command, timeout=120):
+    """Run @command, and parse its output; RunError when it fails."""
+    try:
+        result = subprocess.run([str(word) for word in command],
+                                stdin=subprocess.DEVNULL, capture_output=True,
+                                text=True, timeout=timeout, check=False,
+                                preexec_fn=sandbox.die_with_parent)
+    except subprocess.TimeoutExpired:
+        raise RunError(f'no end after {timeout} s') from None
+    if result.returncode:
+        lines = result.stderr.strip().splitlines()
+        raise RunError('\n'.join(lines[-4:]) or
+                       f'exit status {result.returncode}')
+    return json.loads(result.stdout)
+
+
+_numbers = itertools.count()
+
+
+def loadgen(tools, options, qemu_options, qemu=None):
+    """Run the generator; options are words, those of QEMU too.
+
+    INTERFACE in them becomes a name that is new each time: with io_uring, an
+    interface may outlive its process by some milliseconds.
+    """
+    words = [*tools.pin(), *options, '--', qemu or tools.qemu,
+             *qemu_options]
+    name = f'bench{next(_numbers)}'
+    return run_json([tools.loadgen] + [str(word).replace(INTERFACE, name)
+                                       for word in words])
+
+
+# What comes behind -- : a netdev net0
+
+def vhost_dp(driver, properties='', netdev=''):
+    """-netdev vhost-dp with an object of a driver."""
+    return ['-object', f'vhost-dp-{driver},id=bench0{properties}',
+            '-netdev', f'vhost-dp,id=net0,driver=bench0{netdev}']
+
+
+def vhost_dp_tap():
+    """-netdev vhost-dp on a TAP interface."""
+    return vhost_dp('tap', f',ifname={INTERFACE}')
+
+
+def stock_tap():
+    """-netdev tap, through QEMU's main loop."""
+    return ['-netdev', f'tap,id=net0,ifname={INTERFACE},script=no,'
+            'downscript=no,vhost=off']
+
+
+def stock_user():
+    """-netdev user."""
+    return ['-netdev', 'user,id=net0']
+
+
+def bare(tools, method, options):
+    """A bare loop on a TAP interface."""
+    pin = ['--cpu', str(DATA_CPU)] if tools.two_cores else []
+    return run_json([tools.bare, '--method', method, *pin, *options])
+
+
+class Testpmd:
+    """dpdk-testpmd with a vhost-user port; a context manager."""
+
+    def __init__(self, tools, mode, size):
+        if not tools.testpmd:
+            raise RunError('dpdk-testpmd is not installed (Debian package '
+                           'dpdk-dev)')
+        directory = sandbox.directory()
+        self.socket = directory / 'testpmd.sock'
+        self.log = directory / 'testpmd.log'
+        # --no-huge: huge pages would have to be taken from the system
+        self.command = [
+            tools.testpmd, '--no-pci', '--no-huge', '--no-shconf', '-m', '512',
+            '-l', f'{GENERATOR_CPU},{DATA_CPU}',
+            '--vdev', f'net_vhost0,iface={self.socket},queues=1',
+            '--', f'--forward-mode={mode}', '--nb-cores=1', '--auto-start',
+            '--total-num-mbufs=16384', '--record-core-cycles',
+            f'--txpkts={size}']
+        self.process = None
+
+    def __enter__(self):
+        self.socket.unlink(missing_ok=True)
+        with open(self.log, 'wb') as log:
+            # It ends when its input does
+            self.process = subprocess.Popen(  # pylint: disable=R1732
+                self.command, stdin=subprocess.PIPE, stdout=log, stderr=log,
+                preexec_fn=sandbox.die_with_parent)
+        end = time.monotonic() + 20
+        while not self.socket.exists():
+            if self.process.poll() is not None:
+                raise RunError('dpdk-testpmd: ' + self.last_line())
+            if time.monotonic() > end:
+                self.__exit__()
+                raise RunError('dpdk-testpmd does not start')
+            time.sleep(0.02)
+        # it is bound before it listens
+        time.sleep(0.2)
+        return self
+
+    def last_line(self):
+        """What it said last."""
+        lines = self.log.read_text(errors='replace').strip().splitlines()
+        return lines[-1] if lines else 'said nothing'
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.socket.unlink(missing_ok=True)
+
+    def busy_cycles(self):
+        """TSC cycles per packet in bursts that were not empty, or None."""
+        text = self.log.read_text(errors='replace')
+        match = re.search(r'CPU cycles/packet=([\d.]+)', text)
+        return float(match[1]) if match else None
+
+
+def testpmd(tools, mode, size, options):
+    """The generator against testpmd as its vhost-user back end."""
+    with Testpmd(tools, mode, size) as pmd:
+        netdev = ['-chardev', f'socket,id=bench0,path={pmd.socket}',
+                  '-netdev', 'vhost-user,id=net0,chardev=bench0']
+        worker = ['--thread', f'{pmd.process.pid}:rte-worker']
+        try:
+            result = loadgen(tools, options + worker, netdev)
+        except RunError as error:
+            if 'no such thread' not in str(error):
+                raise
+            # as older versions call it
+            worker = ['--thread', f'{pmd.process.pid}:lcore-worker']
+            result = loadgen(tools, options + worker, netdev)
+    result['busy_cycles'] = pmd.busy_cycles()
+    result['tsc_mhz'] = tsc_mhz()
+    return result
