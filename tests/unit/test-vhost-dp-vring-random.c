@@ -470,7 +470,7 @@ static void walk_restart(Walk *w)
 
     mock_memory_snapshot(r->mm);
     vhost_dp_vring_stop(&r->vq);
-    last_avail = r->vq.last_avail;
+    last_avail = vhost_dp_vring_get_base(&r->vq);
     g_assert_cmpuint(last_avail, ==, walk_idx(w, w->flushed));
     if (dice(w, 2)) {
         memset(&r->vq, 0xee, sizeof(r->vq));
@@ -480,7 +480,7 @@ static void walk_restart(Walk *w)
         r->vq.desc.gpa = DESC_GPA;
         r->vq.avail.gpa = AVAIL_GPA;
         r->vq.used.gpa = USED_GPA;
-        r->vq.last_avail = last_avail;
+        vhost_dp_vring_set_base(&r->vq, last_avail);
     }
     g_assert_cmpint(rig_start(r), ==, 0);
     mock_memory_check(r->mm);

@@ -764,7 +764,7 @@ static void test_handover(void)
     rig_push(r);
     vhost_dp_vring_flush(&r->vq);
     vhost_dp_vring_stop(&r->vq);
-    last_avail = r->vq.last_avail;
+    last_avail = vhost_dp_vring_get_base(&r->vq);
     g_assert_cmpuint(last_avail, ==, 1);
 
     /* Somebody else runs the queue */
@@ -774,7 +774,7 @@ static void test_handover(void)
     r->vq.desc.gpa = DESC_GPA;
     r->vq.avail.gpa = AVAIL_GPA;
     r->vq.used.gpa = USED_GPA;
-    r->vq.last_avail = last_avail;
+    vhost_dp_vring_set_base(&r->vq, last_avail);
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_cmpuint(rig_pop(r, 8), ==, 3);
     check_chain(r, 0, 3, &(MockRange) { DATA_GPA + 48, 4 }, 1);
@@ -802,7 +802,7 @@ static void test_start_reads_used_index(void)
     mock_queue_destroy(&r->q);
     mock_queue_init(&r->q, r->mm, 8, DESC_GPA, AVAIL_GPA, USED_GPA, 40001,
                     false, false);
-    r->vq.last_avail = 40001;
+    vhost_dp_vring_set_base(&r->vq, 40001);
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_true(rig_turn(r, 2));
     g_assert_cmpuint(mock_queue_used_idx(&r->q), ==, 40003);
@@ -817,7 +817,7 @@ static void test_start_with_unused_chains(void)
     MockRange elem = mock_queue_range_elems(&r->q, 65534, 1);
 
     rig_offer(r, 3, 4);
-    r->vq.last_avail = 0;
+    vhost_dp_vring_set_base(&r->vq, 0);
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_cmpuint(rig_pop(r, 8), ==, 1);
     check_chain(r, 0, 2, &(MockRange) { DATA_GPA + 32, 4 }, 1);
@@ -843,7 +843,7 @@ static void test_start_forgets_pushed(void)
     g_assert_cmpuint(rig_pop(r, 8), ==, 2);
     rig_push(r);
     vhost_dp_vring_stop(&r->vq);
-    r->vq.last_avail = 0;
+    vhost_dp_vring_set_base(&r->vq, 0);
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_false(vhost_dp_vring_flush(&r->vq));
     g_assert_cmpuint(rig_pop(r, 8), ==, 2);
@@ -1085,7 +1085,7 @@ static void test_remap_without_ring(gconstpointer opaque)
     check_broken(r, VHOST_DP_VIOLATION_RING_ADDRESS);
     vhost_dp_vring_stop(&r->vq);
     mock_memory_check(r->mm);
-    r->vq.last_avail = 0;
+    vhost_dp_vring_set_base(&r->vq, 0);
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_cmpuint(rig_pop(r, 8), ==, 4);
     rig_free(r);

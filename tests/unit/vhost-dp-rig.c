@@ -54,7 +54,7 @@ Rig *rig_new_stopped(Setup s)
     r->vq.desc.gpa = DESC_GPA;
     r->vq.avail.gpa = AVAIL_GPA;
     r->vq.used.gpa = USED_GPA;
-    r->vq.last_avail = s.start;
+    vhost_dp_vring_set_base(&r->vq, s.start);
     return r;
 }
 
@@ -206,7 +206,7 @@ void rig_reset(Rig *r)
     mock_queue_destroy(&r->q);
     mock_queue_init(&r->q, r->mm, r->s.num, DESC_GPA, AVAIL_GPA, USED_GPA, 0,
                     r->s.event_idx, r->s.big_endian);
-    r->vq.last_avail = 0;
+    vhost_dp_vring_set_base(&r->vq, 0);
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_false(r->vq.broken);
 }

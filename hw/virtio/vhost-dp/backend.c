@@ -199,7 +199,7 @@ static int backend_start_queue(VhostDPBackend *be, unsigned i)
     vq->swap = big_endian != HOST_BIG_ENDIAN;
     be->call_pending[i] = false;
     r = vhost_dp_vring_start(vq, be->mem, be->features);
-    trace_vhost_dp_start_queue(be->name, queue_name(i), vq->num, vq->last_avail,
+    trace_vhost_dp_start_queue(be->name, queue_name(i), vq->num, vq->base,
                                vq->desc.gpa, vq->avail.gpa, vq->used.gpa, r);
     if (r < 0) {
         error_report("vhost-dp netdev '%s': cannot start the %s queue: %s",
@@ -217,7 +217,7 @@ static void backend_stop_queue(VhostDPBackend *be, unsigned i)
         vhost_dp_backend_call(be);
         vhost_dp_vring_stop(&be->vq[i]);
         trace_vhost_dp_stop_queue(be->name, queue_name(i),
-                                  be->vq[i].last_avail);
+                                  vhost_dp_vring_get_base(&be->vq[i]));
     }
     backend_drop_kick(be, i);
 }
@@ -441,7 +441,7 @@ static int backend_set_vring_base(struct vhost_dev *dev,
     VhostDPBackend *be = dev->opaque;
 
     vhost_dp_backend_lock(be);
-    be->vq[ring->index].last_avail = ring->num;
+    vhost_dp_vring_set_base(&be->vq[ring->index], ring->num);
     vhost_dp_backend_unlock(be);
     return 0;
 }
@@ -454,7 +454,7 @@ static int backend_get_vring_base(struct vhost_dev *dev,
 
     vhost_dp_backend_lock(be);
     backend_stop_queue(be, ring->index);
-    ring->num = be->vq[ring->index].last_avail;
+    ring->num = vhost_dp_vring_get_base(&be->vq[ring->index]);
     vhost_dp_backend_unlock(be);
     be->client->changed(be->opaque);
     return 0;

@@ -14,26 +14,8 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
-#include "qemu/units.h"
-#include "hw/virtio/vhost-dp-vring.h"
-#include "standard-headers/linux/virtio_ring.h"
-
-/* A value of the driver's, to or from the host's byte order */
-static inline uint16_t vq16(const VhostDPVring *vq, uint16_t v)
-{
-    return unlikely(vq->swap) ? bswap16(v) : v;
-}
-
-static inline uint32_t vq32(const VhostDPVring *vq, uint32_t v)
-{
-    return unlikely(vq->swap) ? bswap32(v) : v;
-}
-
-static inline uint64_t vq64(const VhostDPVring *vq, uint64_t v)
-{
-    return unlikely(vq->swap) ? bswap64(v) : v;
-}
+#include "qemu/host-utils.h"
+#include "vring-int.h"
 
 static inline struct vring_avail *split_avail(const VhostDPVring *vq)
 {
@@ -63,41 +45,21 @@ static inline void split_dirty(const VhostDPVring *vq, const void *host,
     vhost_dp_memory_dirty(vq->used.region, host, len);
 }
 
-static bool split_map_part(VhostDPMemory *mem, VhostDPRingPart *part,
-                           uint64_t size, uint64_t align)
-{
-    uint64_t len = size;
-    unsigned hit = 0;
-
-    part->host = NULL;
-    if (part->gpa % align || part->gpa + size < part->gpa) {
-        return false;
-    }
-    part->host = vhost_dp_memory_map(mem, &hit, part->gpa, &len,
-                                     &part->region);
-    if (len != size) {
-        part->host = NULL;
-    }
-    return part->host != NULL;
-}
-
 static bool split_map(VhostDPVring *vq, VhostDPMemory *mem)
 {
     uint64_t event = vq->event_idx ? sizeof(uint16_t) : 0;
     bool ok;
 
-    ok = split_map_part(mem, &vq->desc,
+    ok = vring_map_part(mem, &vq->desc,
                         vq->num * sizeof(struct vring_desc), 16);
-    ok = split_map_part(mem, &vq->avail,
+    ok = vring_map_part(mem, &vq->avail,
                         offsetof(struct vring_avail, ring[vq->num]) + event,
                         2) && ok;
-    ok = split_map_part(mem, &vq->used,
+    ok = vring_map_part(mem, &vq->used,
                         offsetof(struct vring_used, ring[vq->num]) + event,
                         4) && ok;
     if (!ok) {
-        vq->desc.host = NULL;
-        vq->avail.host = NULL;
-        vq->used.host = NULL;
+        vring_unmap(vq);
     }
     return ok;
 }
@@ -107,7 +69,7 @@ static void split_set_flags(VhostDPVring *vq, uint16_t flags)
 {
     struct vring_used *used = split_used(vq);
 
-    qatomic_set(&used->flags, vq16(vq, flags));
+    qatomic_set(&used->flags, vring16(vq, flags));
     split_dirty(vq, &used->flags, sizeof(used->flags));
 }
 
@@ -132,7 +94,7 @@ static bool split_enable_notify(VhostDPVring *vq)
     if (vq->event_idx) {
         uint16_t *event = split_avail_event(vq);
 
-        qatomic_set(event, vq16(vq, vq->avail_idx));
+        qatomic_set(event, vring16(vq, vq->avail_idx));
         split_dirty(vq, event, sizeof(*event));
     } else {
         split_set_flags(vq, 0);
@@ -143,36 +105,30 @@ static bool split_enable_notify(VhostDPVring *vq)
      * of the two sees the other (virtio 1.3, 2.7.10.1 and 2.7.13.4.1).
      */
     smp_mb();
-    return vq16(vq, qatomic_read(&split_avail(vq)->idx)) != vq->avail_idx;
+    return vring16(vq, qatomic_read(&split_avail(vq)->idx)) != vq->avail_idx;
+}
+
+/* The base is the index of the next entry in the available ring */
+static bool split_set_base(VhostDPVring *vq, uint32_t base)
+{
+    if (!is_power_of_2(vq->num)) {
+        return false;
+    }
+    vq->last_avail = base;
+    return true;
+}
+
+static uint32_t split_get_base(const VhostDPVring *vq)
+{
+    return vq->last_avail;
 }
 
 static void split_start(VhostDPVring *vq)
 {
-    vq->used_idx = vq16(vq, qatomic_read(&split_used(vq)->idx));
+    vq->used_idx = vring16(vq, qatomic_read(&split_used(vq)->idx));
     vq->avail_idx = vq->last_avail;
     vq->signalled_used_valid = false;
     split_enable_notify(vq);
-}
-
-/* Copy @len bytes from guest memory that may be cut by region boundaries */
-static bool split_read(VhostDPVring *vq, VhostDPMemory *mem, uint64_t gpa,
-                       void *buf, uint64_t len)
-{
-    while (len) {
-        VhostDPRegion *region;
-        uint64_t n = len;
-        void *host = vhost_dp_memory_map(mem, &vq->hit_table, gpa, &n,
-                                         &region);
-
-        if (!host) {
-            return false;
-        }
-        memcpy(buf, host, n);
-        buf += n;
-        gpa += n;
-        len -= n;
-    }
-    return true;
 }
 
 /* What a chain's descriptors are read from: the ring's table or an indirect */
@@ -188,7 +144,7 @@ static inline bool split_read_desc(VhostDPVring *vq, VhostDPMemory *mem,
                                    struct vring_desc *desc)
 {
     if (table->indirect) {
-        if (!split_read(vq, mem, table->gpa + (uint64_t)i * sizeof(*desc),
+        if (!vring_read(vq, mem, table->gpa + (uint64_t)i * sizeof(*desc),
                         desc, sizeof(*desc))) {
             return false;
         }
@@ -197,84 +153,33 @@ static inline bool split_read_desc(VhostDPVring *vq, VhostDPMemory *mem,
     }
     /* One copy, then checks: keep the compiler from reading it again */
     barrier();
-    desc->addr = vq64(vq, desc->addr);
-    desc->len = vq32(vq, desc->len);
-    desc->flags = vq16(vq, desc->flags);
-    desc->next = vq16(vq, desc->next);
+    desc->addr = vring64(vq, desc->addr);
+    desc->len = vring32(vq, desc->len);
+    desc->flags = vring16(vq, desc->flags);
+    desc->next = vring16(vq, desc->next);
     return true;
 }
 
-typedef enum SplitResult {
-    SPLIT_OK,
-    SPLIT_FULL,                 /* no room in the burst: leave the chain */
-    SPLIT_BAD,                  /* the queue is broken */
-} SplitResult;
-
-static SplitResult split_bad(VhostDPVring *vq, VhostDPViolation why)
-{
-    vhost_dp_vring_violation(vq, why);
-    return SPLIT_BAD;
-}
-
-/* Add a buffer to @chain, cut at region boundaries */
-static inline SplitResult split_add_buffer(VhostDPVring *vq,
-                                           VhostDPMemory *mem,
-                                           VhostDPBurst *burst,
-                                           VhostDPChain *chain,
-                                           uint64_t gpa, uint32_t len)
-{
-    unsigned *hit = chain->nsegs ? &vq->hit_data : &vq->hit_first;
-
-    if (len > UINT32_MAX - chain->len) {
-        return split_bad(vq, VHOST_DP_VIOLATION_CHAIN_LENGTH);
-    }
-    chain->len += len;
-    while (len) {
-        VhostDPRegion *region;
-        uint64_t n = len;
-        void *host;
-
-        if (chain->nsegs == VHOST_DP_VRING_MAX_SEGS) {
-            return split_bad(vq, VHOST_DP_VIOLATION_CHAIN_SEGMENTS);
-        }
-        if (burst->nsegs == ARRAY_SIZE(burst->iov)) {
-            return SPLIT_FULL;
-        }
-        host = vhost_dp_memory_map(mem, hit, gpa, &n, &region);
-        if (!host) {
-            return split_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS);
-        }
-        burst->iov[burst->nsegs].iov_base = host;
-        burst->iov[burst->nsegs].iov_len = n;
-        burst->region[burst->nsegs] = region;
-        burst->nsegs++;
-        chain->nsegs++;
-        gpa += n;
-        len -= n;
-    }
-    return SPLIT_OK;
-}
-
-static SplitResult split_enter_indirect(VhostDPVring *vq, SplitTable *table,
+static VringResult split_enter_indirect(VhostDPVring *vq, SplitTable *table,
                                         const struct vring_desc *desc)
 {
+    VringResult r;
+
     if (table->indirect) {
-        return split_bad(vq, VHOST_DP_VIOLATION_INDIRECT_NESTED);
+        return vring_bad(vq, VHOST_DP_VIOLATION_INDIRECT_NESTED);
     }
-    if (desc->len == 0 || desc->len % sizeof(*desc)) {
-        return split_bad(vq, VHOST_DP_VIOLATION_INDIRECT_SIZE);
-    }
-    if (desc->addr + desc->len < desc->addr) {
-        return split_bad(vq, VHOST_DP_VIOLATION_TABLE_ADDRESS);
+    r = vring_check_table(vq, desc->addr, desc->len);
+    if (r != VRING_OK) {
+        return r;
     }
     table->gpa = desc->addr;
     table->num = desc->len / sizeof(*desc);
     table->indirect = true;
-    return SPLIT_OK;
+    return VRING_OK;
 }
 
 /* Collect the chain that begins with descriptor @head */
-static SplitResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
+static VringResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
                                     VhostDPBurst *burst, VhostDPChain *chain,
                                     uint16_t head)
 {
@@ -285,34 +190,31 @@ static SplitResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
     uint32_t i = head;
 
     chain->id = head;
-    chain->nsegs = 0;
-    chain->len = 0;
-    chain->iov = &burst->iov[burst->nsegs];
-    chain->region = &burst->region[burst->nsegs];
+    chain->ndescs = 1;
+    vring_begin_chain(burst, chain);
 
     for (;;) {
         struct vring_desc desc;
-        SplitResult r = SPLIT_OK;
-        bool writable;
+        VringResult r;
 
         if (i >= table.num) {
-            return split_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_INDEX);
+            return vring_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_INDEX);
         }
         /* A table cannot have more descriptors in a chain than it has */
         if (count++ == table.num) {
-            return split_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_LOOP);
+            return vring_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_LOOP);
         }
         /* An indirect table can be huge, and not all of it segments */
         if (ndescs++ > VHOST_DP_VRING_MAX_SEGS) {
-            return split_bad(vq, VHOST_DP_VIOLATION_CHAIN_SEGMENTS);
+            return vring_bad(vq, VHOST_DP_VIOLATION_CHAIN_SEGMENTS);
         }
         if (!split_read_desc(vq, mem, &table, i, &desc)) {
-            return split_bad(vq, VHOST_DP_VIOLATION_TABLE_ADDRESS);
+            return vring_bad(vq, VHOST_DP_VIOLATION_TABLE_ADDRESS);
         }
 
         if (desc.flags & VRING_DESC_F_INDIRECT) {
             r = split_enter_indirect(vq, &table, &desc);
-            if (r != SPLIT_OK) {
+            if (r != VRING_OK) {
                 return r;
             }
             i = 0;
@@ -320,40 +222,23 @@ static SplitResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
             continue;
         }
 
-        writable = desc.flags & VRING_DESC_F_WRITE;
-        if (seen_writable && !writable) {
-            return split_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_ORDER);
+        r = vring_take_desc(vq, mem, burst, chain, desc.addr, desc.len,
+                            desc.flags, &seen_writable);
+        if (r != VRING_OK) {
+            return r;
         }
-        seen_writable = writable;
-        if (desc.len == 0) {
-            return split_bad(vq, VHOST_DP_VIOLATION_ZERO_LENGTH);
-        }
-        if (desc.addr + desc.len < desc.addr) {
-            return split_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS);
-        }
-        if (writable == vq->writable) {
-            r = split_add_buffer(vq, mem, burst, chain, desc.addr, desc.len);
-            if (r != SPLIT_OK) {
-                return r;
-            }
-        }
-
         if (!(desc.flags & VRING_DESC_F_NEXT)) {
             break;
         }
         i = desc.next;
     }
-
-    if (!chain->nsegs) {
-        return split_bad(vq, VHOST_DP_VIOLATION_NO_BUFFER);
-    }
-    return SPLIT_OK;
+    return vring_end_chain(vq, chain);
 }
 
 /* Look how far the driver has got.  Returns the number of available chains. */
 static unsigned split_available(VhostDPVring *vq)
 {
-    uint16_t idx = vq16(vq, qatomic_read(&split_avail(vq)->idx));
+    uint16_t idx = vring16(vq, qatomic_read(&split_avail(vq)->idx));
     uint16_t n = idx - vq->last_avail;
     uint16_t unused = idx - vq->used_idx;
 
@@ -387,13 +272,13 @@ static unsigned split_pop(VhostDPVring *vq, VhostDPMemory *mem,
         VhostDPChain *chain = &burst->chain[burst->nchains];
         unsigned nsegs = burst->nsegs;
         uint16_t slot = vq->last_avail & (vq->num - 1);
-        uint16_t head = vq16(vq, qatomic_read(&split_avail(vq)->ring[slot]));
+        uint16_t head = vring16(vq, qatomic_read(&split_avail(vq)->ring[slot]));
 
-        SplitResult r = split_take_chain(vq, mem, burst, chain, head);
+        VringResult r = split_take_chain(vq, mem, burst, chain, head);
 
-        if (r != SPLIT_OK) {
+        if (r != VRING_OK) {
             burst->nsegs = nsegs;
-            burst->full = r == SPLIT_FULL;
+            burst->full = r == VRING_FULL;
             break;
         }
         bytes += chain->len;
@@ -417,14 +302,14 @@ static bool split_need_call(VhostDPVring *vq)
     /* The index store, then the driver's wish: see split_enable_notify() */
     smp_mb();
     if (!vq->event_idx) {
-        uint16_t flags = vq16(vq, qatomic_read(&split_avail(vq)->flags));
+        uint16_t flags = vring16(vq, qatomic_read(&split_avail(vq)->flags));
 
         return !(flags & VRING_AVAIL_F_NO_INTERRUPT);
     }
     vq->signalled_used = vq->used_idx;
     vq->signalled_used_valid = true;
     return !valid ||
-           vring_need_event(vq16(vq, qatomic_read(split_used_event(vq))),
+           vring_need_event(vring16(vq, qatomic_read(split_used_event(vq))),
                             vq->used_idx, old);
 }
 
@@ -445,8 +330,8 @@ static bool split_flush(VhostDPVring *vq)
     for (i = 0; i < n; i++) {
         unsigned slot = (first + i) & (vq->num - 1);
 
-        used->ring[slot].id = vq32(vq, vq->shadow[i].id);
-        used->ring[slot].len = vq32(vq, vq->shadow[i].len);
+        used->ring[slot].id = vring32(vq, vq->shadow[i].id);
+        used->ring[slot].len = vring32(vq, vq->shadow[i].len);
     }
     split_dirty(vq, &used->ring[first], before_wrap * sizeof(used->ring[0]));
     if (before_wrap < n) {
@@ -457,13 +342,15 @@ static bool split_flush(VhostDPVring *vq)
     /* The elements, and the buffers, before the index */
     smp_wmb();
     vq->used_idx += n;
-    qatomic_set(&used->idx, vq16(vq, vq->used_idx));
+    qatomic_set(&used->idx, vring16(vq, vq->used_idx));
     split_dirty(vq, &used->idx, sizeof(used->idx));
 
     return split_need_call(vq);
 }
 
 const VhostDPVringOps vhost_dp_vring_split_ops = {
+    .set_base = split_set_base,
+    .get_base = split_get_base,
     .map = split_map,
     .start = split_start,
     .pop = split_pop,

@@ -8,14 +8,12 @@
  * Theory of operation: a VhostDPVring belongs to a queue pair and is guarded
  * by its lock.  Control operations set it up, start and stop it; the queue
  * pair's thread pops and pushes.  The format is chosen once, at the start;
- * vring-split.c implements it.
+ * vring-split.c implements it, with what formats share in vring-int.h.
  */
 
 #include "qemu/osdep.h"
-#include "qemu/host-utils.h"
-#include "hw/virtio/vhost-dp-vring.h"
+#include "vring-int.h"
 #include "standard-headers/linux/virtio_config.h"
-#include "standard-headers/linux/virtio_ring.h"
 
 void vhost_dp_vring_init(VhostDPVring *vq, bool writable)
 {
@@ -24,15 +22,27 @@ void vhost_dp_vring_init(VhostDPVring *vq, bool writable)
     vq->ops = &vhost_dp_vring_split_ops;
 }
 
+void vhost_dp_vring_set_base(VhostDPVring *vq, uint32_t base)
+{
+    if (!vq->running) {
+        vq->base = base;
+    }
+}
+
+uint32_t vhost_dp_vring_get_base(const VhostDPVring *vq)
+{
+    return vq->running ? vq->ops->get_base(vq) : vq->base;
+}
+
 int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
                          uint64_t features)
 {
-    if (vq->num == 0 || vq->num > VHOST_DP_VRING_MAX_NUM ||
-        !is_power_of_2(vq->num)) {
-        return -EINVAL;
-    }
     vq->event_idx = features & (1ULL << VIRTIO_RING_F_EVENT_IDX);
     vq->ops = &vhost_dp_vring_split_ops;
+    if (vq->num == 0 || vq->num > VHOST_DP_VRING_MAX_NUM ||
+        !vq->ops->set_base(vq, vq->base)) {
+        return -EINVAL;
+    }
     if (!vq->ops->map(vq, mem)) {
         return -EFAULT;
     }
@@ -60,10 +70,9 @@ void vhost_dp_vring_stop(VhostDPVring *vq)
     }
     /* Who runs the queue next expects kicks */
     vq->ops->enable_notify(vq);
+    vq->base = vq->ops->get_base(vq);
     vq->running = false;
-    vq->desc.host = NULL;
-    vq->avail.host = NULL;
-    vq->used.host = NULL;
+    vring_unmap(vq);
 }
 
 void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)
@@ -73,4 +82,49 @@ void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)
         vq->violation = why;
         vq->broken = true;
     }
+}
+
+bool vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part, uint64_t size,
+                    uint64_t align)
+{
+    uint64_t len = size;
+    unsigned hit = 0;
+
+    part->host = NULL;
+    if (part->gpa % align || part->gpa + size < part->gpa) {
+        return false;
+    }
+    part->host = vhost_dp_memory_map(mem, &hit, part->gpa, &len,
+                                     &part->region);
+    if (len != size) {
+        part->host = NULL;
+    }
+    return part->host != NULL;
+}
+
+void vring_unmap(VhostDPVring *vq)
+{
+    vq->desc.host = NULL;
+    vq->avail.host = NULL;
+    vq->used.host = NULL;
+}
+
+bool vring_read(VhostDPVring *vq, VhostDPMemory *mem, uint64_t gpa, void *buf,
+                uint64_t len)
+{
+    while (len) {
+        VhostDPRegion *region;
+        uint64_t n = len;
+        void *host = vhost_dp_memory_map(mem, &vq->hit_table, gpa, &n,
+                                         &region);
+
+        if (!host) {
+            return false;
+        }
+        memcpy(buf, host, n);
+        buf += n;
+        gpa += n;
+        len -= n;
+    }
+    return true;
 }

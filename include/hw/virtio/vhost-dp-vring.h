@@ -47,14 +47,15 @@
 
 /*
  * Descriptors of one chain, and segments after it was cut at region
- * boundaries.  A chain with more is a violation (virtio 1.3, 2.7.5.3.1 limits
- * it to the queue size).
+ * boundaries.  A chain with more is a violation (virtio 1.3, 2.7.5.3.1 and
+ * 2.8.19 limit it to the queue size).
  */
 #define VHOST_DP_VRING_MAX_SEGS 1024
 
 /* A chain of descriptors that was made available by the driver */
 typedef struct VhostDPChain {
-    uint16_t id;                /* of its head: goes into the used element */
+    uint16_t id;                /* goes into the used element */
+    uint16_t ndescs;            /* entries of the ring it took (split: 1) */
     uint16_t nsegs;
     uint32_t len;               /* bytes in all segments */
     struct iovec *iov;          /* nsegs, in the burst */
@@ -65,7 +66,7 @@ typedef struct VhostDPChain {
 typedef struct VhostDPBurst {
     unsigned nchains;
     unsigned nsegs;
-    bool full;                  /* the next chain has too many segments for it */
+    bool full;                  /* of segments, or holds the whole ring */
     VhostDPChain chain[VHOST_DP_VRING_BURST];
     struct iovec iov[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST];
     VhostDPRegion *region[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST];
@@ -75,6 +76,8 @@ typedef struct VhostDPVring VhostDPVring;
 
 /* What a ring format implements; see the functions of the same name below */
 typedef struct VhostDPVringOps {
+    bool (*set_base)(VhostDPVring *vq, uint32_t base);
+    uint32_t (*get_base)(const VhostDPVring *vq);
     bool (*map)(VhostDPVring *vq, VhostDPMemory *mem);
     void (*start)(VhostDPVring *vq);
     unsigned (*pop)(VhostDPVring *vq, VhostDPMemory *mem, VhostDPBurst *burst,
@@ -94,6 +97,7 @@ typedef struct VhostDPRingPart {
 
 typedef struct VhostDPUsed {
     uint16_t id;
+    uint16_t ndescs;
     uint32_t len;
 } VhostDPUsed;
 
@@ -102,9 +106,10 @@ struct VhostDPVring {
     bool writable;              /* RX: takes device-writable descriptors */
 
     /* Configuration; changes only while the queue is stopped */
-    unsigned num;               /* entries, a power of two, or 0: not set up */
+    unsigned num;               /* entries, or 0: not set up */
     bool event_idx;             /* VIRTIO_F_EVENT_IDX was negotiated */
     bool swap;                  /* the driver's byte order is not the host's */
+    /* Packed: descriptor ring, driver's and device's event suppression */
     VhostDPRingPart desc, avail, used;
     const VhostDPVringOps *ops;
 
@@ -112,10 +117,16 @@ struct VhostDPVring {
     bool running;
     bool broken;
     VhostDPViolation violation; /* why, when broken */
+    uint32_t base;              /* while stopped: see set_base() */
+    /*
+     * Split: free-running indices.  Packed: positions in the descriptor ring,
+     * with the wrap counter in bit 15.
+     */
     uint16_t last_avail;        /* next entry to take */
-    uint16_t avail_idx;         /* entries known to be available */
+    uint16_t avail_idx;         /* pop has seen what is before this entry */
     uint16_t used_idx;          /* next used entry to write */
     uint16_t signalled_used;    /* used_idx at the last decision to call */
+    uint16_t inflight;          /* packed: entries taken and not used yet */
     bool signalled_used_valid;
     bool notify;                /* notifications are wanted */
     unsigned nshadow;           /* used entries that wait for the flush */
@@ -149,14 +160,33 @@ static inline void vhost_dp_count(uint64_t *counter, uint64_t n)
 void vhost_dp_vring_init(VhostDPVring *vq, bool writable);
 
 /**
+ * vhost_dp_vring_set_base: say where the queue goes on when it is started
+ * @base: as vhost's set_vring_base has it, in the format that will be chosen:
+ *        split: the next entry of the available ring (16 bits);
+ *        packed: the next descriptor to take, and in the upper 16 bits the
+ *        next one to use, each with its wrap counter in its bit 15
+ *
+ * Ignored while the queue runs.
+ */
+void vhost_dp_vring_set_base(VhostDPVring *vq, uint32_t base);
+
+/**
+ * vhost_dp_vring_get_base: where the queue is, or has stopped
+ *
+ * After a start that failed it is what vhost_dp_vring_set_base() set.
+ */
+uint32_t vhost_dp_vring_get_base(const VhostDPVring *vq);
+
+/**
  * vhost_dp_vring_start: start a queue
  * @features: negotiated features, they choose the format
  *
- * @num, the addresses and @last_avail are set.  The used index is read from
- * the ring, as virtio.c and the kernel's vhost do.
+ * @num, the addresses and the base are set.  The used index of a split queue
+ * is read from the ring, as virtio.c and the kernel's vhost do.
  *
- * Returns 0, -EINVAL if @num is not valid, or -EFAULT if a part of the ring
- * is not RAM, not contiguous there, or not aligned (virtio 1.3, 2.7).
+ * Returns 0, -EINVAL if @num is not valid or the base is not in the ring, or
+ * -EFAULT if a part of the ring is not RAM, not contiguous there, or not
+ * aligned (virtio 1.3, 2.7 and 2.8).
  */
 int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
                          uint64_t features);
@@ -172,7 +202,7 @@ void vhost_dp_vring_remap(VhostDPVring *vq, VhostDPMemory *mem);
 /**
  * vhost_dp_vring_stop: stop a queue
  *
- * Idempotent.  @last_avail stays, to be handed over.
+ * Idempotent.  The base stays, to be handed over.
  */
 void vhost_dp_vring_stop(VhostDPVring *vq);
 
@@ -223,6 +253,7 @@ static inline void vhost_dp_vring_push(VhostDPVring *vq,
                                        const VhostDPChain *chain, uint32_t len)
 {
     vq->shadow[vq->nshadow].id = chain->id;
+    vq->shadow[vq->nshadow].ndescs = chain->ndescs;
     vq->shadow[vq->nshadow].len = len;
     vq->nshadow++;
 }
@@ -230,7 +261,8 @@ static inline void vhost_dp_vring_push(VhostDPVring *vq,
 /**
  * vhost_dp_vring_flush: make pushed elements visible
  *
- * Returns true if the driver wants to be called for them (virtio 1.3, 2.7.7).
+ * Returns true if the driver wants to be called for them (virtio 1.3, 2.7.7
+ * and 2.8.10).
  */
 static inline bool vhost_dp_vring_flush(VhostDPVring *vq)
 {
@@ -240,7 +272,7 @@ static inline bool vhost_dp_vring_flush(VhostDPVring *vq)
 /**
  * vhost_dp_vring_disable_notify: ask the driver not to kick
  *
- * Only a hint to the driver (virtio 1.3, 2.7.10).
+ * Only a hint to the driver (virtio 1.3, 2.7.10 and 2.8.10).
  */
 static inline void vhost_dp_vring_disable_notify(VhostDPVring *vq)
 {
