@@ -32,6 +32,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
+#include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "queue-int.h"
 #include "trace.h"
@@ -554,10 +555,12 @@ VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPPort *port)
     info->index = port->index;
     info->iothread = g_strdup(port->iothread_name);
     info->thread_id = port->iothread->thread_id;
-    /* Both are written under the BQL, which we hold */
+    /* These are written under the BQL, which we hold */
     info->enabled = port->backend.enabled;
     info->has_ring_format = port->backend.started;
-    info->ring_format = VHOST_DP_RING_FORMAT_SPLIT;
+    info->ring_format =
+        port->backend.features & (1ULL << VIRTIO_F_RING_PACKED) ?
+        VHOST_DP_RING_FORMAT_PACKED : VHOST_DP_RING_FORMAT_SPLIT;
     info->rx = port_query_queue(port, VHOST_DP_RX);
     info->tx = port_query_queue(port, VHOST_DP_TX);
     return info;

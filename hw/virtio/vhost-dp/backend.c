@@ -44,6 +44,7 @@
      (1ULL << VIRTIO_RING_F_EVENT_IDX) | \
      (1ULL << VIRTIO_F_ANY_LAYOUT) | \
      (1ULL << VIRTIO_F_VERSION_1) | \
+     (1ULL << VIRTIO_F_RING_PACKED) | \
      (1ULL << VIRTIO_NET_F_MRG_RXBUF) | \
      (1ULL << VIRTIO_NET_F_MTU) | \
      (1ULL << VHOST_F_LOG_ALL))
@@ -57,17 +58,19 @@ const char *vhost_dp_violation_text(VhostDPViolation violation)
 {
     static const char *const text[] = {
         [VHOST_DP_VIOLATION_AVAILABLE_INDEX] =
-            "more chains made available than the queue has entries",
+            "more made available than the queue has entries",
         [VHOST_DP_VIOLATION_DESCRIPTOR_INDEX] =
             "descriptor number beyond the end of its table",
         [VHOST_DP_VIOLATION_DESCRIPTOR_LOOP] =
-            "chain with more descriptors than its table",
+            "chain with more descriptors than its table, or the ring, has",
         [VHOST_DP_VIOLATION_DESCRIPTOR_ORDER] =
             "device-readable descriptor after a device-writable one",
         [VHOST_DP_VIOLATION_ZERO_LENGTH] =
             "descriptor of zero bytes",
         [VHOST_DP_VIOLATION_INDIRECT_NESTED] =
             "indirect table inside an indirect table",
+        [VHOST_DP_VIOLATION_INDIRECT_CHAINED] =
+            "indirect table in a chain of descriptors",
         [VHOST_DP_VIOLATION_INDIRECT_SIZE] =
             "indirect table of an invalid size",
         [VHOST_DP_VIOLATION_TABLE_ADDRESS] =
@@ -204,7 +207,8 @@ static int backend_start_queue(VhostDPBackend *be, unsigned i)
     if (r < 0) {
         error_report("vhost-dp netdev '%s': cannot start the %s queue: %s",
                      be->name, queue_name(i), r == -EINVAL ?
-                     "its size is not a power of two up to 1024" :
+                     "its size is invalid (up to 1024, for split rings a power "
+                     "of two), or its saved state is" :
                      "the ring is not aligned, or not in one piece of RAM");
     }
     return r;

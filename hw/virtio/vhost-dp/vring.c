@@ -8,7 +8,8 @@
  * Theory of operation: a VhostDPVring belongs to a queue pair and is guarded
  * by its lock.  Control operations set it up, start and stop it; the queue
  * pair's thread pops and pushes.  The format is chosen once, at the start;
- * vring-split.c implements it, with what formats share in vring-int.h.
+ * vring-split.c and vring-packed.c implement one each, with what they share
+ * in vring-int.h.
  */
 
 #include "qemu/osdep.h"
@@ -38,7 +39,8 @@ int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
                          uint64_t features)
 {
     vq->event_idx = features & (1ULL << VIRTIO_RING_F_EVENT_IDX);
-    vq->ops = &vhost_dp_vring_split_ops;
+    vq->ops = features & (1ULL << VIRTIO_F_RING_PACKED) ?
+              &vhost_dp_vring_packed_ops : &vhost_dp_vring_split_ops;
     if (vq->num == 0 || vq->num > VHOST_DP_VRING_MAX_NUM ||
         !vq->ops->set_base(vq, vq->base)) {
         return -EINVAL;

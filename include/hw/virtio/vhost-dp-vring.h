@@ -295,4 +295,7 @@ static inline bool vhost_dp_vring_enable_notify(VhostDPVring *vq)
 /* The split format (virtio 1.3, 2.7); vring-split.c */
 extern const VhostDPVringOps vhost_dp_vring_split_ops;
 
+/* The packed format (virtio 1.3, 2.8); vring-packed.c */
+extern const VhostDPVringOps vhost_dp_vring_packed_ops;
+
 #endif /* HW_VIRTIO_VHOST_DP_VRING_H */
