@@ -1,5 +1,5 @@
 /*
- * vhost-dp: a driver and a device that share a split virtqueue, for unit tests
+ * vhost-dp: a driver and a device that share a virtqueue, for unit tests
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/units.h"
+#include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_ring.h"
 #include "vhost-dp-rig.h"
 
@@ -29,11 +30,74 @@ static const MockArea layout[] = {
     [AREA_TOP]    = { .gpa = -TOP_SIZE, .size = TOP_SIZE },
 };
 
-static const unsigned sizes[] = { 1, 2, 4, 256, 1024 };
+static const unsigned split_sizes[] = { 1, 2, 4, 256, 1024 };
+/* Not only powers of two (section 2.8.10.1) */
+static const unsigned packed_sizes[] = { 1, 2, 3, 7, 256, 1000, 1024 };
 
 static uint64_t rig_features(Rig *r)
 {
-    return r->s.event_idx ? 1ULL << VIRTIO_RING_F_EVENT_IDX : 0;
+    uint64_t features = 0;
+
+    if (r->s.event_idx) {
+        features |= 1ULL << VIRTIO_RING_F_EVENT_IDX;
+    }
+    if (r->s.packed) {
+        features |= 1ULL << VIRTIO_F_RING_PACKED;
+    }
+    return features;
+}
+
+/* The driver begins at @start of Setup */
+static void rig_init_driver(Rig *r, uint16_t start)
+{
+    if (r->s.packed) {
+        mock_packed_init(&r->p, r->mm, r->s.num, DESC_GPA, AVAIL_GPA, USED_GPA,
+                         start ^ MOCK_PACKED_WRAP, r->s.event_idx,
+                         r->s.big_endian);
+    } else {
+        mock_queue_init(&r->q, r->mm, r->s.num, DESC_GPA, AVAIL_GPA, USED_GPA,
+                        start, r->s.event_idx, r->s.big_endian);
+    }
+}
+
+static void rig_destroy_driver(Rig *r)
+{
+    if (r->s.packed) {
+        mock_packed_destroy(&r->p);
+    } else {
+        mock_queue_destroy(&r->q);
+    }
+}
+
+static uint32_t rig_make_base(Rig *r, uint16_t start)
+{
+    uint32_t place = start ^ MOCK_PACKED_WRAP;
+
+    return r->s.packed ? place | place << 16 : start;
+}
+
+uint32_t rig_base(Rig *r)
+{
+    return rig_make_base(r, r->s.start);
+}
+
+static void rig_init_device(Rig *r, uint32_t base)
+{
+    vhost_dp_vring_init(&r->vq, r->s.writable);
+    r->vq.num = r->s.num;
+    r->vq.swap = r->s.big_endian != HOST_BIG_ENDIAN;
+    r->vq.desc.gpa = DESC_GPA;
+    r->vq.avail.gpa = AVAIL_GPA;
+    r->vq.used.gpa = USED_GPA;
+    vhost_dp_vring_set_base(&r->vq, base);
+}
+
+void rig_hand_over(Rig *r)
+{
+    uint32_t base = vhost_dp_vring_get_base(&r->vq);
+
+    memset(&r->vq, 0xee, sizeof(r->vq));
+    rig_init_device(r, base);
 }
 
 Rig *rig_new_stopped(Setup s)
@@ -46,15 +110,8 @@ Rig *rig_new_stopped(Setup s)
     r->s = s;
     r->mm = mock_memory_new(layout, ARRAY_SIZE(layout));
     r->mem = mock_memory_table(r->mm, 0);
-    mock_queue_init(&r->q, r->mm, s.num, DESC_GPA, AVAIL_GPA, USED_GPA,
-                    s.start, s.event_idx, s.big_endian);
-    vhost_dp_vring_init(&r->vq, s.writable);
-    r->vq.num = s.num;
-    r->vq.swap = s.big_endian != HOST_BIG_ENDIAN;
-    r->vq.desc.gpa = DESC_GPA;
-    r->vq.avail.gpa = AVAIL_GPA;
-    r->vq.used.gpa = USED_GPA;
-    vhost_dp_vring_set_base(&r->vq, s.start);
+    rig_init_driver(r, s.start);
+    rig_init_device(r, rig_base(r));
     return r;
 }
 
@@ -75,16 +132,34 @@ void rig_free(Rig *r)
 {
     vhost_dp_vring_stop(&r->vq);
     vhost_dp_memory_free(r->mem);
-    mock_queue_destroy(&r->q);
+    rig_destroy_driver(r);
     mock_memory_free(r->mm);
     g_free(r);
+}
+
+int rig_add_chain(Rig *r, const MockSeg *segs, unsigned n)
+{
+    return r->s.packed ? mock_packed_add(&r->p, segs, n)
+                       : mock_queue_add(&r->q, segs, n);
 }
 
 int rig_add(Rig *r, uint64_t gpa, uint32_t len)
 {
     MockSeg seg = { gpa, len, r->s.writable };
 
-    return mock_queue_add(&r->q, &seg, 1);
+    return rig_add_chain(r, &seg, 1);
+}
+
+bool rig_publish(Rig *r)
+{
+    return r->s.packed ? mock_packed_publish(&r->p)
+                       : mock_queue_publish(&r->q);
+}
+
+bool rig_get_used(Rig *r, uint32_t *id, uint32_t *len)
+{
+    return r->s.packed ? mock_packed_get_used(&r->p, id, len)
+                       : mock_queue_get_used(&r->q, id, len);
 }
 
 void rig_offer(Rig *r, unsigned n, uint32_t len)
@@ -94,7 +169,7 @@ void rig_offer(Rig *r, unsigned n, uint32_t len)
     for (i = 0; i < n; i++) {
         g_assert_cmpint(rig_add(r, DATA_GPA + i * 16, len), >=, 0);
     }
-    mock_queue_publish(&r->q);
+    rig_publish(r);
 }
 
 unsigned rig_pop(Rig *r, unsigned max)
@@ -122,11 +197,11 @@ bool rig_turn(Rig *r, unsigned n)
     rig_push(r);
     call = vhost_dp_vring_flush(&r->vq);
     for (i = 0; i < n; i++) {
-        g_assert_true(mock_queue_get_used(&r->q, &id, &len));
+        g_assert_true(rig_get_used(r, &id, &len));
         g_assert_cmpuint(id, ==, r->burst.chain[i].id);
         g_assert_cmpuint(len, ==, 100 + i);
     }
-    g_assert_false(mock_queue_get_used(&r->q, &id, &len));
+    g_assert_false(rig_get_used(r, &id, &len));
     return call;
 }
 
@@ -134,7 +209,7 @@ void check_used(Rig *r, uint32_t id, uint32_t len)
 {
     uint32_t got_id, got_len;
 
-    g_assert_true(mock_queue_get_used(&r->q, &got_id, &got_len));
+    g_assert_true(rig_get_used(r, &got_id, &got_len));
     g_assert_cmpuint(got_id, ==, id);
     g_assert_cmpuint(got_len, ==, len);
 }
@@ -143,7 +218,7 @@ void check_no_used(Rig *r)
 {
     uint32_t id, len;
 
-    g_assert_false(mock_queue_get_used(&r->q, &id, &len));
+    g_assert_false(rig_get_used(r, &id, &len));
 }
 
 void check_chain(Rig *r, unsigned i, int id, const MockRange *segs,
@@ -203,10 +278,9 @@ void check_broken(Rig *r, VhostDPViolation why)
 void rig_reset(Rig *r)
 {
     vhost_dp_vring_stop(&r->vq);
-    mock_queue_destroy(&r->q);
-    mock_queue_init(&r->q, r->mm, r->s.num, DESC_GPA, AVAIL_GPA, USED_GPA, 0,
-                    r->s.event_idx, r->s.big_endian);
-    vhost_dp_vring_set_base(&r->vq, 0);
+    rig_destroy_driver(r);
+    rig_init_driver(r, 0);
+    vhost_dp_vring_set_base(&r->vq, rig_make_base(r, 0));
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_false(r->vq.broken);
 }
@@ -222,25 +296,47 @@ void rig_move_memory(Rig *r, uint64_t skip)
     r->mm = mm;
     r->mem = mem;
     r->q.mm = mm;
+    r->p.mm = mm;
 }
 
-void rig_test_sizes(const char *name, GTestDataFunc func)
+static void test_sizes(const char *root, const char *name,
+                       const unsigned *sizes, unsigned n, GTestDataFunc func)
 {
     unsigned i;
 
-    for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-        g_autofree char *path = g_strdup_printf(RIG_SPLIT "%s/%u", name,
+    for (i = 0; i < n; i++) {
+        g_autofree char *path = g_strdup_printf("%s%s/%u", root, name,
                                                 sizes[i]);
 
         g_test_add_data_func(path, &sizes[i], func);
     }
 }
 
-void rig_test_event(const char *name, GTestDataFunc func)
+static void test_event(const char *root, const char *name, GTestDataFunc func)
 {
-    g_autofree char *flags = g_strdup_printf(RIG_SPLIT "%s/flags", name);
-    g_autofree char *event = g_strdup_printf(RIG_SPLIT "%s/event-idx", name);
+    g_autofree char *flags = g_strdup_printf("%s%s/flags", root, name);
+    g_autofree char *event = g_strdup_printf("%s%s/event-idx", root, name);
 
     g_test_add_data_func(flags, NULL, func);
     g_test_add_data_func(event, "", func);
+}
+
+void rig_test_sizes(const char *name, GTestDataFunc func)
+{
+    test_sizes(RIG_SPLIT, name, split_sizes, ARRAY_SIZE(split_sizes), func);
+}
+
+void rig_test_event(const char *name, GTestDataFunc func)
+{
+    test_event(RIG_SPLIT, name, func);
+}
+
+void rig_test_packed_sizes(const char *name, GTestDataFunc func)
+{
+    test_sizes(RIG_PACKED, name, packed_sizes, ARRAY_SIZE(packed_sizes), func);
+}
+
+void rig_test_packed_event(const char *name, GTestDataFunc func)
+{
+    test_event(RIG_PACKED, name, func);
 }

@@ -1,5 +1,5 @@
 /*
- * vhost-dp: a driver and a device that share a split virtqueue, for unit tests
+ * vhost-dp: a driver and a device that share a virtqueue, for unit tests
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -12,7 +12,7 @@
 #define TESTS_UNIT_VHOST_DP_RIG_H
 
 #include "hw/virtio/vhost-dp-vring.h"
-#include "vhost-dp-mock.h"
+#include "vhost-dp-mock-packed.h"
 
 /* Guest addresses: see layout[] */
 #define BOTTOM_SIZE     0x100           /* first and last bytes of all, to */
@@ -40,7 +40,12 @@ enum {
 
 typedef struct Setup {
     unsigned num;
-    uint16_t start;             /* both indices begin here */
+    bool packed;
+    /*
+     * Where both sides begin.  Split: both indices.  Packed: a place, but
+     * with bit 15 inverted, so that 0 is where a new queue begins.
+     */
+    uint16_t start;
     bool event_idx;
     bool big_endian;
     bool writable;
@@ -51,7 +56,8 @@ typedef struct Rig {
     Setup s;
     MockMemory *mm;
     VhostDPMemory *mem;
-    MockQueue q;
+    MockQueue q;                /* split */
+    MockPacked p;               /* packed */
     VhostDPVring vq;
     VhostDPBurst burst;
 } Rig;
@@ -65,7 +71,20 @@ Rig *rig_new(Setup s);
 
 void rig_free(Rig *r);
 
+/* The base to start from, as set_vring_base has it */
+uint32_t rig_base(Rig *r);
+
+/* Somebody else takes the queue over: only the base is handed on */
+void rig_hand_over(Rig *r);
+
+/* Add a chain that is not published yet; returns its id, or -1 */
 int rig_add(Rig *r, uint64_t gpa, uint32_t len);
+int rig_add_chain(Rig *r, const MockSeg *segs, unsigned n);
+
+/* Returns true if the driver has to kick */
+bool rig_publish(Rig *r);
+
+bool rig_get_used(Rig *r, uint32_t *id, uint32_t *len);
 
 /* Make @n chains available, each with a buffer of @len bytes */
 void rig_offer(Rig *r, unsigned n, uint32_t len);
@@ -105,7 +124,12 @@ void rig_test_sizes(const char *name, GTestDataFunc func);
 /* Once without VIRTIO_F_EVENT_IDX, once with it */
 void rig_test_event(const char *name, GTestDataFunc func);
 
-/* What the paths of all tests of split virtqueues begin with */
+/* The same for packed virtqueues, of other sizes */
+void rig_test_packed_sizes(const char *name, GTestDataFunc func);
+void rig_test_packed_event(const char *name, GTestDataFunc func);
+
+/* What the paths of all tests begin with */
 #define RIG_SPLIT "/vhost-dp/vring/split/"
+#define RIG_PACKED "/vhost-dp/vring/packed/"
 
 #endif /* TESTS_UNIT_VHOST_DP_RIG_H */

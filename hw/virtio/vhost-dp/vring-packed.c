@@ -60,7 +60,10 @@ static inline uint16_t packed_after(const VhostDPVring *vq, uint16_t place,
     unsigned i = packed_index(place) + n;
     uint16_t wrap = place & PACKED_WRAP;
 
-    return likely(i < vq->num) ? i | wrap : (i - vq->num) | (wrap ^ PACKED_WRAP);
+    if (likely(i < vq->num)) {
+        return i | wrap;
+    }
+    return (i - vq->num) | (wrap ^ PACKED_WRAP);
 }
 
 static inline uint16_t packed_before(const VhostDPVring *vq, uint16_t place,
