@@ -1,5 +1,5 @@
 /*
- * vhost-dp: tests of split virtqueues: two threads, and random walks
+ * vhost-dp: tests of virtqueues of both formats: two threads, random walks
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -14,7 +14,41 @@
 #include "standard-headers/linux/virtio_ring.h"
 #include "vhost-dp-rig.h"
 
-/* Two threads: no kick and no call gets lost (2.7.10.1, 2.7.13.4.1, 2.7.7) */
+/* What driver and device say about notifications, in either format */
+
+static bool driver_sees_used(Rig *r)
+{
+    return r->s.packed ? mock_packed_has_used(&r->p)
+                       : mock_queue_used_idx(&r->q) != r->q.last_used;
+}
+
+/* Ask for a call for the next element, or for any */
+static void driver_wants_call(Rig *r, bool by_event)
+{
+    if (r->s.packed && by_event) {
+        mock_packed_set_driver_event(&r->p, r->p.last_used);
+    } else if (r->s.packed) {
+        mock_packed_set_driver_flags(&r->p, MOCK_PACKED_ENABLE);
+    } else if (by_event) {
+        mock_queue_set_used_event(&r->q, r->q.last_used);
+    } else {
+        mock_queue_set_avail_flags(&r->q, 0);
+    }
+}
+
+static void driver_wants_no_call(Rig *r)
+{
+    if (r->s.packed) {
+        mock_packed_set_driver_flags(&r->p, MOCK_PACKED_DISABLE);
+    } else {
+        mock_queue_set_avail_flags(&r->q, VRING_AVAIL_F_NO_INTERRUPT);
+    }
+}
+
+/*
+ * Two threads: no kick and no call gets lost (2.7.10.1, 2.7.13.4.1, 2.7.7;
+ * 2.8.10 and 2.8.21.3), and a batch is visible as a whole.
+ */
 
 typedef struct Race {
     Rig *r;
@@ -53,20 +87,26 @@ static bool race_wait(unsigned *event, unsigned seen)
 static void *race_driver(void *opaque)
 {
     Race *race = opaque;
-    MockQueue *q = &race->r->q;
-    unsigned added = 0, done = 0, polls;
+    Rig *r = race->r;
+    MockSeg segs[] = { { DATA_GPA, 4 }, { DATA_GPA + 8, 4 } };
+    unsigned added = 0, done = 0, batch = 0, polls;
     uint32_t id, len;
 
     while (done < race->total && !qatomic_read(&race->lost)) {
         unsigned seen = qatomic_read(&race->calls);
 
-        while (mock_queue_get_used(q, &id, &len)) {
-            g_assert_cmpuint(len, ==, 100 + done % 3);
+        while (rig_get_used(r, &id, &len)) {
+            /* The length is how many follow in the same flush */
+            g_assert_cmpuint(len / 1000, ==, done % 1000);
+            g_assert_true(!batch || len % 1000 == batch - 1);
+            batch = len % 1000;
+            g_assert_true(!batch || driver_sees_used(r));
             done++;
         }
-        while (added < race->total && rig_add(race->r, DATA_GPA, 4) >= 0) {
+        while (added < race->total &&
+               rig_add_chain(r, segs, 1 + (r->s.packed && added % 2)) >= 0) {
             added++;
-            if (mock_queue_publish(q)) {
+            if (rig_publish(r)) {
                 qatomic_set(&race->kicks, race->kicks + 1);
             }
         }
@@ -75,23 +115,18 @@ static void *race_driver(void *opaque)
         }
         /* Poll at times: elements have to be there before the index */
         for (polls = 0; polls < 200 * (done % 2) &&
-             mock_queue_used_idx(q) == q->last_used; polls++) {
+             !driver_sees_used(r); polls++) {
             cpu_relax();
         }
-        /* Ask for a call for the next element, and look once more */
-        if (q->event_idx) {
-            mock_queue_set_used_event(q, q->last_used);
-        } else {
-            mock_queue_set_avail_flags(q, 0);
-        }
+        driver_wants_call(r, r->s.event_idx);
+        /* The wish, and then one more look (2.7.7 and 2.8.10) */
         smp_mb();
-        if (mock_queue_used_idx(q) == q->last_used &&
-            !race_wait(&race->calls, seen) &&
-            mock_queue_used_idx(q) != q->last_used) {
+        if (!driver_sees_used(r) && !race_wait(&race->calls, seen) &&
+            driver_sees_used(r)) {
             qatomic_inc(&race->lost);
         }
-        if (!q->event_idx) {
-            mock_queue_set_avail_flags(q, VRING_AVAIL_F_NO_INTERRUPT);
+        if (!r->s.event_idx || r->s.packed) {
+            driver_wants_no_call(r);
         }
     }
     return NULL;
@@ -110,7 +145,7 @@ static void race_device(Race *race)
         while ((n = rig_pop(r, 8))) {
             for (i = 0; i < n; i++) {
                 vhost_dp_vring_push(&r->vq, &r->burst.chain[i],
-                                    100 + done++ % 3);
+                                    done++ % 1000 * 1000 + n - 1 - i);
             }
             if (vhost_dp_vring_flush(&r->vq)) {
                 qatomic_set(&race->calls, race->calls + 1);
@@ -125,13 +160,12 @@ static void race_device(Race *race)
     }
 }
 
-static void test_race(gconstpointer opaque)
+static void race_test(Setup s)
 {
-    bool event_idx = opaque != NULL;
     Race race = { .total = g_test_slow() ? 20000000 : 200000 };
     QemuThread thread;
 
-    race.r = rig_new((Setup) { .num = 2, .event_idx = event_idx });
+    race.r = rig_new(s);
     qemu_thread_create(&thread, "driver", race_driver, &race,
                        QEMU_THREAD_JOINABLE);
     race_device(&race);
@@ -139,6 +173,21 @@ static void test_race(gconstpointer opaque)
     g_assert_cmpuint(race.lost, ==, 0);
     check_healthy(race.r);
     rig_free(race.r);
+}
+
+static void test_race(gconstpointer opaque)
+{
+    race_test((Setup) { .num = 2, .event_idx = opaque != NULL });
+}
+
+static void test_race_packed(gconstpointer opaque)
+{
+    unsigned num;
+
+    for (num = 2; num <= 5; num += 3) {
+        race_test((Setup) { .num = num, .packed = true,
+                            .event_idx = opaque != NULL });
+    }
 }
 
 /*
@@ -159,6 +208,7 @@ enum {
 
 typedef struct WalkChain {
     int id;
+    unsigned ndescs;            /* entries of the ring */
     unsigned nsegs;
     MockSeg segs[WALK_SEGS];
     uint32_t len;               /* bytes of the queue's direction */
@@ -171,12 +221,13 @@ typedef struct Walk {
     WalkChain chain[WALK_NUM];          /* by serial number */
     /* Serial numbers: collected <= flushed <= published <= added */
     uint32_t added, published, flushed, collected;
-    uint32_t looked;                    /* published at the last look */
-    uint32_t decided;                   /* flushed at the last decision */
+    uint32_t looked;                    /* chains known at the last look */
     bool first;                         /* no decision since the start */
     bool asleep;                        /* the device waits for a kick */
-    uint16_t used_event;
+    uint32_t event;             /* entry for which the driver wants a call */
+    uint32_t descs_flushed, descs_decided, descs_collected;  /* in entries of the ring */
     bool no_interrupt;
+    bool by_event;              /* or else by no_interrupt */
     unsigned kicks, calls, stops;
 } Walk;
 
@@ -190,9 +241,21 @@ static WalkChain *walk_chain(Walk *w, uint32_t serial)
     return &w->chain[serial % WALK_NUM];
 }
 
-static uint16_t walk_idx(Walk *w, uint32_t serial)
+/* The base behind that many entries of the ring */
+static uint32_t walk_base(Walk *w, uint32_t entries)
 {
-    return w->r->s.start + serial;
+    Rig *r = w->r;
+    uint32_t place, n;
+
+    if (!r->s.packed) {
+        return (uint16_t)(r->s.start + entries);
+    }
+    place = r->s.start ^ MOCK_PACKED_WRAP;
+    n = (place & ~MOCK_PACKED_WRAP) + entries;
+    place = (place & MOCK_PACKED_WRAP) ^
+            (n / r->s.num % 2 ? MOCK_PACKED_WRAP : 0);
+    place |= n % r->s.num;
+    return place | place << 16;
 }
 
 static uint8_t walk_byte(uint32_t serial, uint32_t pos)
@@ -257,6 +320,28 @@ static void walk_guest_bytes(Walk *w, uint32_t serial, uint32_t len,
     g_assert_cmpuint(pos, ==, len);
 }
 
+static void walk_add_split(Walk *w, WalkChain *c, unsigned ndirect,
+                           uint64_t table)
+{
+    if (dice(w, 4) == 0) {
+        mock_queue_shuffle(&w->r->q, w->rand);
+    }
+    c->id = mock_queue_add_indirect(&w->r->q, c->segs, c->nsegs, ndirect,
+                                    table, w->rand);
+    c->ndescs = 1;
+}
+
+static void walk_add_packed(Walk *w, WalkChain *c, bool direct,
+                            uint64_t table)
+{
+    if (dice(w, 4) == 0) {
+        mock_packed_shuffle(&w->r->p, w->rand);
+    }
+    c->id = direct ? mock_packed_add(&w->r->p, c->segs, c->nsegs) :
+            mock_packed_add_indirect(&w->r->p, c->segs, c->nsegs, table);
+    c->ndescs = direct ? c->nsegs : 1;
+}
+
 static void walk_add(Walk *w)
 {
     Rig *r = w->r;
@@ -271,11 +356,11 @@ static void walk_add(Walk *w)
 
         walk_make_segs(w, c, w->added);
         ndirect = dice(w, 2) ? c->nsegs : dice(w, c->nsegs + 1);
-        if (dice(w, 4) == 0) {
-            mock_queue_shuffle(&r->q, w->rand);
+        if (r->s.packed) {
+            walk_add_packed(w, c, ndirect == c->nsegs, table);
+        } else {
+            walk_add_split(w, c, ndirect, table);
         }
-        c->id = mock_queue_add_indirect(&r->q, c->segs, c->nsegs, ndirect,
-                                        table, w->rand);
         if (c->id < 0) {
             break;
         }
@@ -287,7 +372,7 @@ static void walk_add(Walk *w)
     if (w->added == w->published || dice(w, 8) == 0) {
         return;
     }
-    kick = mock_queue_publish(&r->q);
+    kick = rig_publish(r);
     w->published = w->added;
     w->kicks += kick;
     if (w->asleep) {
@@ -363,20 +448,11 @@ static uint32_t walk_use(Walk *w, VhostDPChain *chain, uint32_t serial)
 
 static bool walk_expect_call(Walk *w)
 {
-    uint32_t i;
-
-    if (!w->r->s.event_idx) {
+    if (!w->by_event) {
         return !w->no_interrupt;
     }
-    if (w->first) {
-        return true;
-    }
-    for (i = w->decided; i != w->flushed; i++) {
-        if (walk_idx(w, i) == w->used_event) {
-            return true;
-        }
-    }
-    return false;
+    return w->first || ((int32_t)(w->event - w->descs_decided) >= 0 &&
+                        (int32_t)(w->descs_flushed - w->event) > 0);
 }
 
 static void walk_burst(Walk *w)
@@ -394,7 +470,7 @@ static void walk_burst(Walk *w)
         w->asleep = false;
     }
     n = vhost_dp_vring_pop(&r->vq, r->mem, &r->burst, max, max_bytes);
-    w->looked = w->published;
+    w->looked = r->s.packed ? w->flushed + n : w->published;
     g_assert_cmpuint(n, <=, MIN(ready, max));
     for (i = 0; i < n; i++) {
         g_assert_cmpuint(bytes, <, max_bytes);
@@ -407,6 +483,7 @@ static void walk_burst(Walk *w)
     for (i = 0; i < keep; i++) {
         vhost_dp_vring_push(&r->vq, &r->burst.chain[i],
                             walk_use(w, &r->burst.chain[i], w->flushed + i));
+        w->descs_flushed += walk_chain(w, w->flushed + i)->ndescs;
     }
     vhost_dp_vring_rewind(&r->vq, &r->burst, n - keep);
     w->flushed += keep;
@@ -415,13 +492,17 @@ static void walk_burst(Walk *w)
 
         g_assert_cmpint(call, ==, walk_expect_call(w));
         w->calls += call;
-        w->decided = w->flushed;
+        w->descs_decided = w->descs_flushed;
         w->first = false;
     } else {
         g_assert_false(vhost_dp_vring_flush(&r->vq));
     }
-    g_assert_cmpuint(mock_queue_used_idx(&r->q), ==,
-                     walk_idx(w, w->flushed));
+    g_assert_cmphex(vhost_dp_vring_get_base(&r->vq), ==,
+                    walk_base(w, w->descs_flushed));
+    if (!r->s.packed) {
+        g_assert_cmpuint(mock_queue_used_idx(&r->q), ==,
+                         walk_base(w, w->flushed));
+    }
     mock_memory_check(r->mm);
 }
 
@@ -436,13 +517,35 @@ static void walk_sleep(Walk *w)
     w->asleep = !more;
 }
 
+/* The driver says when it wants to be called next */
+static void walk_wish(Walk *w, uint32_t collected)
+{
+    Rig *r = w->r;
+
+    w->by_event = r->s.event_idx && !(r->s.packed && dice(w, 4) == 0);
+    w->no_interrupt = dice(w, 2);
+    if (!w->by_event && w->no_interrupt) {
+        driver_wants_no_call(r);
+    } else if (!w->by_event) {
+        driver_wants_call(r, false);
+    } else if (r->s.packed) {
+        w->event = collected + dice(w, 24);
+        mock_packed_set_driver_event(
+            &r->p, mock_packed_after(&r->p, r->p.last_used,
+                                     w->event - collected));
+    } else {
+        w->event = collected + dice(w, 24) - 4;
+        mock_queue_set_used_event(&r->q, walk_base(w, w->event));
+    }
+}
+
 static void walk_collect(Walk *w)
 {
     Rig *r = w->r;
     unsigned n = dice(w, 16);
     uint32_t id, len;
 
-    while (n-- && mock_queue_get_used(&r->q, &id, &len)) {
+    while (n-- && rig_get_used(r, &id, &len)) {
         WalkChain *c = walk_chain(w, w->collected);
 
         g_assert_cmpuint(w->collected, !=, w->flushed);
@@ -452,35 +555,21 @@ static void walk_collect(Walk *w)
             walk_guest_bytes(w, w->collected, len, false);
         }
         w->collected++;
+        w->descs_collected += c->ndescs;
     }
-    if (r->s.event_idx) {
-        w->used_event = r->q.last_used + dice(w, 24) - 4;
-        mock_queue_set_used_event(&r->q, w->used_event);
-    } else {
-        w->no_interrupt = dice(w, 2);
-        mock_queue_set_avail_flags(&r->q, w->no_interrupt ?
-                                   VRING_AVAIL_F_NO_INTERRUPT : 0);
-    }
+    walk_wish(w, w->descs_collected);
 }
 
 static void walk_restart(Walk *w)
 {
     Rig *r = w->r;
-    uint16_t last_avail;
 
     mock_memory_snapshot(r->mm);
     vhost_dp_vring_stop(&r->vq);
-    last_avail = vhost_dp_vring_get_base(&r->vq);
-    g_assert_cmpuint(last_avail, ==, walk_idx(w, w->flushed));
+    g_assert_cmphex(vhost_dp_vring_get_base(&r->vq), ==,
+                    walk_base(w, w->descs_flushed));
     if (dice(w, 2)) {
-        memset(&r->vq, 0xee, sizeof(r->vq));
-        vhost_dp_vring_init(&r->vq, r->s.writable);
-        r->vq.num = r->s.num;
-        r->vq.swap = r->s.big_endian != HOST_BIG_ENDIAN;
-        r->vq.desc.gpa = DESC_GPA;
-        r->vq.avail.gpa = AVAIL_GPA;
-        r->vq.used.gpa = USED_GPA;
-        vhost_dp_vring_set_base(&r->vq, last_avail);
+        rig_hand_over(r);
     }
     g_assert_cmpint(rig_start(r), ==, 0);
     mock_memory_check(r->mm);
@@ -517,7 +606,7 @@ static void walk(Setup s, uint32_t seed)
     w->r = rig_new(s);
     w->rand = g_rand_new_with_seed(seed);
     w->first = true;
-    w->used_event = s.start;
+    w->by_event = s.event_idx && !s.packed;
     for (i = 0; i < WALK_STEPS; i++) {
         walk_step(w);
     }
@@ -531,7 +620,7 @@ static void walk(Setup s, uint32_t seed)
         }
         if (w->added > WALK_STEPS / 2) {
             while (w->collected != w->added) {
-                mock_queue_publish(&w->r->q);
+                rig_publish(w->r);
                 w->published = w->added;
                 walk_burst(w);
                 walk_collect(w);
@@ -551,6 +640,7 @@ static void walk(Setup s, uint32_t seed)
 static void test_random_walk(gconstpointer opaque)
 {
     unsigned variant = GPOINTER_TO_UINT(opaque);
+    bool packed = variant & 8;
     unsigned round, rounds = g_test_slow() ? 50 : 1;
 
     for (round = 0; round < rounds; round++) {
@@ -558,8 +648,9 @@ static void test_random_walk(gconstpointer opaque)
 
         g_test_message("seed 0x%x", seed);
         walk((Setup) {
-            .num = WALK_NUM,
-            .start = 65536 - 500,
+            .num = packed ? 59 : WALK_NUM,
+            .packed = packed,
+            .start = packed ? 57 : 65536 - 500,
             .event_idx = variant & 1,
             .writable = variant & 2,
             .big_endian = variant & 4,
@@ -567,21 +658,21 @@ static void test_random_walk(gconstpointer opaque)
     }
 }
 
-#define SPLIT RIG_SPLIT
-
 static void add_race_tests(void)
 {
     rig_test_event("no-lost-wake-up", test_race);
+    rig_test_packed_event("no-lost-wake-up", test_race_packed);
 }
 
 static void add_random_tests(void)
 {
     unsigned i;
 
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < 16; i++) {
         g_autofree char *path = NULL;
 
-        path = g_strdup_printf(SPLIT "random-walk/%s-%s-%s",
+        path = g_strdup_printf("%srandom-walk/%s-%s-%s",
+                               i & 8 ? RIG_PACKED : RIG_SPLIT,
                                i & 2 ? "rx" : "tx",
                                i & 1 ? "event-idx" : "flags",
                                i & 4 ? "big-endian" : "little-endian");

@@ -113,6 +113,7 @@ void mock_packed_set_driver_flags(MockPacked *q, uint16_t flags)
 void mock_packed_set_driver_event(MockPacked *q, uint16_t place)
 {
     store16(q, q->driver, place);
+    /* The flags say that the event is there (2.8.14) */
     smp_wmb();
     mock_packed_set_driver_flags(q, MOCK_PACKED_DESC);
 }
@@ -308,6 +309,7 @@ bool mock_packed_publish(MockPacked *q)
         return flags == MOCK_PACKED_ENABLE;
     }
     g_assert_true(q->event_idx);
+    /* The event after the flags that say so (2.8.14) */
     smp_rmb();
     /* Was the descriptor that the device waits for among those added? */
     event = mock_packed_device_event(q);
@@ -337,6 +339,7 @@ bool mock_packed_get_used(MockPacked *q, uint32_t *id, uint32_t *len)
     if (!mock_packed_has_used(q)) {
         return false;
     }
+    /* The descriptor after its flags (2.8.22) */
     smp_rmb();
     mock_memory_read(q->mm, gpa + DESC_LEN, len, 4);
     mock_memory_read(q->mm, gpa + DESC_ID, &id16, 2);
