@@ -191,6 +191,56 @@ static void test_race_packed(gconstpointer opaque)
 }
 
 /*
+ * The flags that make a descriptor available are those that it is taken with:
+ * a driver that changes them all the time gets nothing checked and other
+ * things used.
+ */
+
+typedef struct Flicker {
+    Rig *r;
+    bool end;
+} Flicker;
+
+static void *flicker_driver(void *opaque)
+{
+    Flicker *f = opaque;
+    unsigned i;
+
+    for (i = 0; !qatomic_read(&f->end); i++) {
+        /* Available; and not, but as a buffer of the other direction */
+        mock_packed_set_flags(&f->r->p, 0, i % 2 ? MOCK_PACKED_AVAIL :
+                              VRING_DESC_F_WRITE);
+    }
+    return NULL;
+}
+
+static void test_flags_read_once(void)
+{
+    Flicker f = { .r = rig_new((Setup) { .num = 4, .packed = true }) };
+    QemuThread thread;
+    gint64 end = g_get_monotonic_time() + G_USEC_PER_SEC;
+    unsigned changes = 0, last = 0, i, n;
+
+    mock_packed_set_desc(&f.r->p, 0, DATA_GPA, 4, 0, 0);
+    qemu_thread_create(&thread, "driver", flicker_driver, &f,
+                       QEMU_THREAD_JOINABLE);
+    /* So often that it met both, one after the other */
+    for (i = 1; changes < 50000 && !f.r->vq.broken; i++) {
+        if (i % 1024 == 0 && g_get_monotonic_time() > end) {
+            break;
+        }
+        n = rig_pop(f.r, 1);
+        vhost_dp_vring_rewind(&f.r->vq, &f.r->burst, n);
+        changes += n != last;
+        last = n;
+    }
+    qatomic_set(&f.end, true);
+    qemu_thread_join(&thread);
+    check_healthy(f.r);
+    rig_free(f.r);
+}
+
+/*
  * A random walk of both sides, compared with a model: every chain is delivered
  * once, in order, with the right bytes, over stops, starts, and memory that
  * moves.
@@ -225,7 +275,8 @@ typedef struct Walk {
     bool first;                         /* no decision since the start */
     bool asleep;                        /* the device waits for a kick */
     uint32_t event;             /* entry for which the driver wants a call */
-    uint32_t descs_flushed, descs_decided, descs_collected;  /* in entries of the ring */
+    /* The same in entries of the ring */
+    uint32_t descs_flushed, descs_decided, descs_collected;
     bool no_interrupt;
     bool by_event;              /* or else by no_interrupt */
     unsigned kicks, calls, stops;
@@ -662,6 +713,7 @@ static void add_race_tests(void)
 {
     rig_test_event("no-lost-wake-up", test_race);
     rig_test_packed_event("no-lost-wake-up", test_race_packed);
+    g_test_add_func(RIG_PACKED "flags-read-once", test_flags_read_once);
 }
 
 static void add_random_tests(void)

@@ -95,6 +95,11 @@ uint16_t mock_packed_desc_flags(MockPacked *q, unsigned i)
     return load16(q, desc_gpa(q, i) + DESC_FLAGS);
 }
 
+void mock_packed_set_flags(MockPacked *q, unsigned i, uint16_t flags)
+{
+    store16(q, desc_gpa(q, i) + DESC_FLAGS, flags);
+}
+
 uint16_t mock_packed_device_flags(MockPacked *q)
 {
     return load16(q, q->device + EVENT_FLAGS);

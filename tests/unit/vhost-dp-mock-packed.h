@@ -100,6 +100,7 @@ bool mock_packed_get_used(MockPacked *q, uint32_t *id, uint32_t *len);
 
 /* Fields of the ring, in host byte order */
 uint16_t mock_packed_desc_flags(MockPacked *q, unsigned i);
+void mock_packed_set_flags(MockPacked *q, unsigned i, uint16_t flags);
 uint16_t mock_packed_device_flags(MockPacked *q);
 uint16_t mock_packed_device_event(MockPacked *q);
 void mock_packed_set_driver_flags(MockPacked *q, uint16_t flags);
