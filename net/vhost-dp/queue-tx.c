@@ -115,7 +115,12 @@ static int tx_make_frame(VhostDPPort *port, VhostDPChain *chain,
     tx_read_hdr(port, chain, frame);
     frame->len = chain->len - port->hdr_len;
     frame->iov = chain->iov;
-    iov_discard_front(&frame->iov, &iovcnt, port->hdr_len);
+    if (likely(frame->iov[0].iov_len > port->hdr_len)) {
+        frame->iov[0].iov_base += port->hdr_len;
+        frame->iov[0].iov_len -= port->hdr_len;
+    } else {
+        iov_discard_front(&frame->iov, &iovcnt, port->hdr_len);
+    }
     frame->iovcnt = iovcnt;
 
     if (frame->len < sizeof(struct eth_header)) {

@@ -55,6 +55,7 @@ typedef struct TapQueue {
     bool rx_enabled;
     bool tx_blocked;            /* waits until the fd is writable */
     bool gone;                  /* the interface was deleted */
+    struct iovec tx_iov[TAP_MAX_SEGMENTS + 1];  /* of the frame being sent */
     uint8_t *arena;             /* received frames */
     size_t arena_used;
     unsigned lent;
@@ -372,7 +373,7 @@ static bool tap_open_driver(VhostDPDriver *drv, unsigned queue_pairs,
         }
         return false;
     }
-    tap->queue = (TapQueue) { .fd = fd };
+    tap->queue.fd = fd;
     trace_vhost_dp_tap_open(tap_id(tap), tap->real_ifname, fd, tap->offloads);
     return true;
 }
@@ -507,7 +508,7 @@ static void tap_put_hdr(const VhostDPFrame *frame, struct virtio_net_hdr *hdr)
 static ssize_t tap_write(TapQueue *q, const VhostDPFrame *frame)
 {
     struct virtio_net_hdr hdr;
-    struct iovec iov[TAP_MAX_SEGMENTS + 1];
+    struct iovec *iov = q->tx_iov;
 
     tap_put_hdr(frame, &hdr);
     iov[0].iov_base = &hdr;
