@@ -41,6 +41,9 @@ class Stress:
         netdev = {"iothread": "io0"} if self.shared else {}
         self.nics = [self.backend.nic(number, **netdev) for number in range(NICS)]
         self.spare = self.backend.nic(SPARE, **netdev)
+        if options.packed:
+            for nic in self.nics:
+                nic.device = {"packed": True}
         for nic in (*self.nics, self.spare):
             self.backend.before_qemu(nic)
         arguments = ["-name", "guest,debug-threads=on"]
@@ -287,6 +290,7 @@ def main():
                          help=f"kinds of loops to do (default: all: {' '.join(Stress.WEIGHTS)})")
     options.add_argument("--shared-iothread", action="store_true",
                          help="run both NICs on one IOThread that is given, instead of one each of their own")
+    options.add_argument("--packed", action="store_true", help="offer packed virtqueues to the guest")
     options.add_argument("--patience", type=float, default=2.0, metavar="S",
                          help="how long an answer may take (default: %(default)s)")
     args = options.parse_args()
@@ -297,7 +301,8 @@ def main():
     except (ImageError, OSError) as e:
         tap.bail_out(str(e))
     StressTest.options = args
-    StressTest.title = "stress, " + ("one IOThread shared" if args.shared_iothread else "own IOThreads")
+    StressTest.title = "stress, " + ", ".join(
+        ["one IOThread shared" if args.shared_iothread else "own IOThreads"] + ["packed rings"] * args.packed)
     tap.run([StressTest])
 
 

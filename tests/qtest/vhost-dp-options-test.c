@@ -21,6 +21,9 @@
 #define ADD_TAP_WITH(id, options) \
     "{ 'execute': 'object-add', 'arguments': {" \
     " 'qom-type': 'vhost-dp-tap', 'id': '" id "', " options " } }"
+#define ADD_NULL_WITH(id, options) \
+    "{ 'execute': 'object-add', 'arguments': {" \
+    " 'qom-type': 'vhost-dp-null', 'id': '" id "', " options " } }"
 #define ADD_NETDEV(id, driver) \
     "{ 'execute': 'netdev_add', 'arguments': {" \
     " 'type': 'vhost-dp', 'id': '" id "', 'driver': '" driver "' } }"
@@ -221,6 +224,28 @@ static const Case cases[] = {
         { "tap0", "fd=", "'vd0'" },
     },
 
+    /* -object vhost-dp-null */
+    {
+        "null/rate-too-high", {},
+        ADD_NULL_WITH("drv0", "'rate': 1000000001"),
+        { "drv0", "rate=1000000001", "1000000000" },
+    }, {
+        "null/rate-and-flat-out", {},
+        ADD_NULL_WITH("drv0", "'rate': 5, 'flat-out': true"),
+        { "drv0", "rate=5", "flat-out=on" },
+    }, {
+        "null/size-too-small", {}, ADD_NULL_WITH("drv0", "'size': 21"),
+        { "drv0", "size=21", "22" },
+    }, {
+        "null/size-too-large", {}, ADD_NULL_WITH("drv0", "'size': 65565"),
+        { "drv0", "size=65565", "65564" },
+    }, {
+        "null/burst-zero", {}, ADD_NULL_WITH("drv0", "'burst': 0"),
+        { "drv0", "burst=0", "64" },
+    }, {
+        "null/burst-too-large", {}, ADD_NULL_WITH("drv0", "'burst': 65"),
+        { "drv0", "burst=65", "64" },
+    },
     /* -object vhost-dp-tap,fd= */
     {
         "fd/and-ifname", {},

@@ -29,6 +29,7 @@ class Nic:
         self.number = number
         self.netdev = netdev        # netdev_add's arguments
         self.objects = objects      # object-add's arguments, one after the other
+        self.device = {}            # more properties of the device
         self.interface = None       # its name on the host, where it has one
         self.id = f"nic{number}"
         self.mac = f"52:54:00:12:34:{0x56 + number:02x}"
@@ -52,7 +53,7 @@ class Nic:
         own = {"netdev": self.netdev["id"]}
         if named:
             own |= {"id": self.id, "mac": self.mac}
-        return own | {key.replace("__", "-"): value for key, value in device.items()}
+        return own | {key.replace("__", "-"): value for key, value in (self.device | device).items()}
 
     @property
     def net_up(self):
