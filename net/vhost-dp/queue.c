@@ -418,6 +418,8 @@ void vhost_dp_port_delete(VhostDPPort *port)
     }
     qatomic_dec(&be->want);
     qemu_event_wait(&port->detached);
+    /* The bottom half is gone: nobody may be told to resume any more */
+    qatomic_set(&be->yielded, false);
 
     if (port->own_iothread) {
         /* Frees its name; the reference that we hold keeps the thread */

@@ -157,6 +157,10 @@ static void backend_violation_bh(void *opaque)
     VhostDPViolation why[VHOST_DP_QUEUES];
     unsigned i;
 
+    if (!be->dev) {
+        /* Cleaned up meanwhile */
+        return;
+    }
     vhost_dp_backend_lock(be);
     if (be->started && be->violation_generation == be->generation) {
         for (i = 0; i < VHOST_DP_QUEUES; i++) {
@@ -399,6 +403,11 @@ static int backend_set_features(struct vhost_dev *dev, uint64_t features)
      */
     vhost_dp_backend_lock(be);
     be->features = features & ~(1ULL << VHOST_F_LOG_ALL);
+    if (!be->started) {
+        /* A start begins: of one that failed half-way nothing may be left */
+        backend_drop_kick(be, VHOST_DP_RX);
+        backend_drop_kick(be, VHOST_DP_TX);
+    }
     vhost_dp_backend_unlock(be);
     trace_vhost_dp_set_features(be->name, dev->vq_index, features);
     return 0;
@@ -434,7 +443,10 @@ static int backend_set_vring_num(struct vhost_dev *dev,
     VhostDPBackend *be = dev->opaque;
 
     vhost_dp_backend_lock(be);
-    be->vq[ring->index].num = ring->num;
+    /* The ring of a running queue was mapped for the size that it has */
+    if (!be->vq[ring->index].running) {
+        be->vq[ring->index].num = ring->num;
+    }
     vhost_dp_backend_unlock(be);
     return 0;
 }

@@ -339,7 +339,8 @@ static unsigned packed_pop(VhostDPVring *vq, VhostDPMemory *mem,
         vq->inflight += chain->ndescs;
     }
     vq->avail_idx = vq->last_avail;
-    burst->full = r == VRING_FULL || vq->inflight == vq->num;
+    burst->full = r == VRING_FULL ||
+                  (burst->nchains && vq->inflight == vq->num);
     return burst->nchains;
 }
 
