@@ -10,9 +10,9 @@
  * It never changes in between.  Each region holds a MemoryRegionCache, and
  * through it references to the RAM and to the address space's view, so
  * nothing that was unplugged goes until the last table that knows it is
- * freed: tables must not outlive a change.  The cache is also what makes writes from outside
- * the BQL complete: address_space_cache_invalidate() sets the dirty bits and
- * drops translated code.
+ * freed: tables must not outlive a change.  The cache is also what makes
+ * writes from outside the BQL complete: address_space_cache_invalidate() sets
+ * the dirty bits and drops translated code.
  */
 
 #include "qemu/osdep.h"
