@@ -11,16 +11,12 @@
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
-#include "qobject/qdict.h"
-#include "qobject/qlist.h"
-#include "qobject/qnum.h"
 #include "libqos/malloc-pc.h"
 #include "libqos/pci-pc.h"
 #include "standard-headers/linux/virtio_pci.h"
 #include "vhost-dp-guest.h"
 
 #define RAM_SIZE (64 * MiB)
-#define RING_ALIGN 4096
 
 /* ---- The machine ---- */
 
@@ -39,8 +35,11 @@ DpGuest *dp_guest_new_env(const char *var, const char *options)
 
     args = g_strdup_printf("-M pc,memory-backend=ram -m 64 -nodefaults "
                            "-object memory-backend-file,id=ram,size=64M,"
-                           "share=on,mem-path=/proc/self/fd/%d %s",
-                           guest->ram_fd, options);
+                           "share=on,mem-path=/proc/self/fd/%d "
+                           "-global virtio-net-device.packed=%s %s",
+                           guest->ram_fd, dp_test_is_packed() ? "on" : "off",
+                           options);
+    guest->packed = dp_test_is_packed();
     guest->qts = qtest_init_with_env(var, args, true);
     pc_alloc_init(&guest->alloc, guest->qts, ALLOC_NO_FLAGS);
     guest->bus = qpci_new_pc(guest->qts, &guest->alloc);
@@ -107,53 +106,63 @@ static bool nic_is_modern(const DpNic *nic)
     return nic->pci->common_cfg_offset || nic->pci->notify_off_multiplier;
 }
 
+/* A 16-bit register of the common configuration (virtio 1.3, 4.1.4.3) */
+static uint64_t common_offset(DpNic *nic, size_t offset)
+{
+    g_assert_true(nic_is_modern(nic));
+    return nic->pci->common_cfg_offset + offset;
+}
+
+static void common_write(DpNic *nic, size_t offset, uint16_t value)
+{
+    qpci_io_writew(nic->pci->pdev, nic->pci->bar, common_offset(nic, offset),
+                   value);
+}
+
+static uint16_t common_read(DpNic *nic, size_t offset)
+{
+    return qpci_io_readw(nic->pci->pdev, nic->pci->bar,
+                         common_offset(nic, offset));
+}
+
+static void queue_free(DpQueue *q)
+{
+    if (q->chain) {
+        dp_ring_destroy(q);
+    }
+}
+
 /*
  * libqos initialises rings one word at a time, through QEMU, which takes a
- * while; and it does not choose their size.
+ * while; it does not choose their size, and it has no packed ones.
  */
 static void queue_setup(DpNic *nic, unsigned index)
 {
     DpQueue *q = &nic->queue[index];
     QVirtQueue *vq = &q->pci.vq;
     QVirtioDevice *d = nic->vdev;
-    size_t size;
 
-    memset(q, 0, sizeof(*q));
+    queue_free(q);
     q->guest = nic->guest;
+    q->packed = nic->features & DP_FEATURE(VIRTIO_F_RING_PACKED);
+    q->in_order = nic->features & DP_FEATURE(VIRTIO_F_IN_ORDER);
     d->bus->queue_select(d, index);
     vq->vdev = d;
     vq->index = index;
     vq->size = d->bus->get_queue_size(d);
-    vq->align = RING_ALIGN;
     vq->event = nic->features & DP_FEATURE(VIRTIO_RING_F_EVENT_IDX);
     vq->indirect = nic->features & DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
     q->pci.msix_entry = -1;
     q->pci.msix_data = 0x12345678;
-    g_assert_cmpuint(vq->size, >=, DP_RING_SIZE);
     if (nic_is_modern(nic)) {
-        vq->size = DP_RING_SIZE;
-        qpci_io_writew(nic->pci->pdev, nic->pci->bar,
-                       nic->pci->common_cfg_offset +
-                       offsetof(struct virtio_pci_common_cfg, queue_size),
-                       vq->size);
+        vq->size = MIN(vq->size, DP_RING_SIZE);
+        common_write(nic, VIRTIO_PCI_COMMON_Q_SIZE, vq->size);
     }
-
-    size = qvring_size(vq->size, RING_ALIGN);
-    vq->desc = dp_alloc(nic->guest, size);
-    vq->avail = vq->desc + vq->size * sizeof(struct vring_desc);
-    vq->used = ROUND_UP(vq->avail + (3 + vq->size) * sizeof(uint16_t),
-                        RING_ALIGN);
-    q->desc = dp_host(nic->guest, vq->desc);
-    q->avail = dp_host(nic->guest, vq->avail);
-    q->used = dp_host(nic->guest, vq->used);
-    memset(q->desc, 0, size);
+    dp_ring_init(q);
     d->bus->set_queue_address(d, vq);
 
     if (nic_is_modern(nic)) {
-        uint16_t off = qpci_io_readw(nic->pci->pdev, nic->pci->bar,
-                                     nic->pci->common_cfg_offset +
-                                     offsetof(struct virtio_pci_common_cfg,
-                                              queue_notify_off));
+        uint16_t off = common_read(nic, VIRTIO_PCI_COMMON_Q_NOFF);
 
         q->pci.notify_offset = nic->pci->notify_cfg_offset +
                                off * nic->pci->notify_off_multiplier;
@@ -164,11 +173,24 @@ static void queue_setup(DpNic *nic, unsigned index)
         stl_le_p(dp_host(nic->guest, q->pci.msix_addr), 0);
     }
     if (nic_is_modern(nic)) {
-        qpci_io_writew(nic->pci->pdev, nic->pci->bar,
-                       nic->pci->common_cfg_offset +
-                       offsetof(struct virtio_pci_common_cfg, queue_enable),
-                       1);
+        common_write(nic, VIRTIO_PCI_COMMON_Q_ENABLE, 1);
     }
+}
+
+void dp_queue_reset(DpNic *nic, unsigned queue)
+{
+    g_assert_true(nic->features & DP_FEATURE(VIRTIO_F_RING_RESET));
+    nic->vdev->bus->queue_select(nic->vdev, queue);
+    g_assert_cmpuint(common_read(nic, VIRTIO_PCI_COMMON_Q_ENABLE), ==, 1);
+    common_write(nic, VIRTIO_PCI_COMMON_Q_RESET, 1);
+    /* The device may take its time; then neither is set */
+    dp_wait_until(!common_read(nic, VIRTIO_PCI_COMMON_Q_RESET));
+    g_assert_cmpuint(common_read(nic, VIRTIO_PCI_COMMON_Q_ENABLE), ==, 0);
+}
+
+void dp_queue_restart(DpNic *nic, unsigned queue)
+{
+    queue_setup(nic, queue);
 }
 
 void dp_nic_use_msix(DpNic *nic)
@@ -191,6 +213,9 @@ void dp_nic_start(DpNic *nic, uint64_t features)
     if (!nic_is_modern(nic)) {
         features &= ~DP_FEATURE(VIRTIO_F_VERSION_1);
     }
+    if (nic->guest->packed && (features & DP_FEATURE(VIRTIO_F_VERSION_1))) {
+        features |= DP_FEATURE(VIRTIO_F_RING_PACKED);
+    }
     g_assert_cmphex(features & ~offered, ==, 0);
     qvirtio_set_features(nic->vdev, features);
     nic->features = features;
@@ -201,10 +226,18 @@ void dp_nic_start(DpNic *nic, uint64_t features)
     if (nic->pci->pdev->msix_enabled) {
         config_vector_setup(nic);
     }
-    for (i = 0; i < DP_QUEUES; i++) {
-        if (i != DP_CTRL || (features & DP_FEATURE(VIRTIO_NET_F_CTRL_VQ))) {
-            queue_setup(nic, i);
-        }
+    nic->max_pairs = features & DP_FEATURE(VIRTIO_NET_F_MQ) ?
+                     qvirtio_config_readw(nic->vdev,
+                         offsetof(struct virtio_net_config,
+                                  max_virtqueue_pairs)) : 1;
+    g_assert_cmpuint(nic->max_pairs, <=, DP_MAX_PAIRS);
+    for (i = 0; i < 2 * nic->max_pairs; i++) {
+        queue_setup(nic, i);
+    }
+    nic->ctrl = NULL;
+    if (features & DP_FEATURE(VIRTIO_NET_F_CTRL_VQ)) {
+        queue_setup(nic, i);
+        nic->ctrl = &nic->queue[i];
     }
     qvirtio_set_driver_ok(nic->vdev);
 }
@@ -225,6 +258,11 @@ void dp_nic_reset(DpNic *nic)
 
 void dp_nic_free(DpNic *nic)
 {
+    unsigned i;
+
+    for (i = 0; i < DP_MAX_QUEUES; i++) {
+        queue_free(&nic->queue[i]);
+    }
     qvirtio_pci_device_disable(nic->pci);
     g_free(nic->pci->pdev);
     g_free(nic->pci);
@@ -241,6 +279,40 @@ bool dp_nic_link(DpNic *nic)
     return qvirtio_config_readw(nic->vdev,
                                 offsetof(struct virtio_net_config, status)) &
            VIRTIO_NET_S_LINK_UP;
+}
+
+uint8_t dp_nic_ctrl(DpNic *nic, uint8_t class, uint8_t command,
+                    const void *data, size_t len)
+{
+    uint64_t addr = dp_alloc(nic->guest, 3 + len);
+    uint8_t *p = dp_host(nic->guest, addr);
+    DpBuf bufs[] = {
+        { .addr = addr, .len = 2 },
+        { .addr = addr + 2, .len = len },
+        { .addr = addr + 2 + len, .len = 1, .write = true },
+    };
+    uint8_t answer;
+
+    g_assert_nonnull(nic->ctrl);
+    p[0] = class;
+    p[1] = command;
+    memcpy(p + 2, data, len);
+    p[2 + len] = 0xff;
+    dp_add(nic->ctrl, bufs, ARRAY_SIZE(bufs));
+    dp_publish(nic->ctrl);
+    dp_wait_used(nic->ctrl, NULL);
+    answer = p[2 + len];
+    guest_free(&nic->guest->alloc, addr);
+    return answer;
+}
+
+void dp_nic_set_pairs(DpNic *nic, unsigned n)
+{
+    uint16_t pairs = cpu_to_le16(n);
+
+    g_assert_cmpint(dp_nic_ctrl(nic, VIRTIO_NET_CTRL_MQ,
+                                VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
+                                &pairs, sizeof(pairs)), ==, VIRTIO_NET_OK);
 }
 
 static bool interrupted(DpGuest *guest, uint64_t addr, uint32_t data)
@@ -263,153 +335,16 @@ bool dp_config_interrupted(DpNic *nic)
                        nic->pci->config_msix_data);
 }
 
-/* ---- Rings (virtio 1.3, 2.7) ---- */
-
-void dp_set_desc(struct vring_desc *desc, uint64_t addr, uint32_t len,
-                 uint16_t flags, uint16_t next)
-{
-    desc->addr = cpu_to_le64(addr);
-    desc->len = cpu_to_le32(len);
-    desc->flags = cpu_to_le16(flags);
-    desc->next = cpu_to_le16(next);
-}
-
-static uint16_t take_desc(DpQueue *q)
-{
-    return q->next_desc++ % q->pci.vq.size;
-}
-
-void dp_add_head(DpQueue *q, uint16_t head)
-{
-    q->avail->ring[q->avail_idx++ % q->pci.vq.size] = cpu_to_le16(head);
-}
-
-uint16_t dp_add(DpQueue *q, const DpBuf *bufs, unsigned n)
-{
-    uint16_t head = take_desc(q);
-    uint16_t i = head;
-    unsigned k;
-
-    for (k = 0; k < n; k++) {
-        bool last = k == n - 1;
-        uint16_t next = last ? 0 : take_desc(q);
-
-        dp_set_desc(&q->desc[i], bufs[k].addr, bufs[k].len,
-                    (bufs[k].write ? VRING_DESC_F_WRITE : 0) |
-                    (last ? 0 : VRING_DESC_F_NEXT), next);
-        i = next;
-    }
-    dp_add_head(q, head);
-    return head;
-}
-
-uint16_t dp_add_indirect(DpQueue *q, const DpBuf *bufs, unsigned n)
-{
-    uint16_t head = take_desc(q);
-    uint64_t table = dp_alloc(q->guest, n * sizeof(struct vring_desc));
-    struct vring_desc *desc = dp_host(q->guest, table);
-    unsigned k;
-
-    g_assert_true(q->pci.vq.indirect);
-    for (k = 0; k < n; k++) {
-        bool last = k == n - 1;
-
-        dp_set_desc(&desc[k], bufs[k].addr, bufs[k].len,
-                    (bufs[k].write ? VRING_DESC_F_WRITE : 0) |
-                    (last ? 0 : VRING_DESC_F_NEXT), last ? 0 : k + 1);
-    }
-    dp_set_desc(&q->desc[head], table, n * sizeof(*desc),
-                VRING_DESC_F_INDIRECT, 0);
-    dp_add_head(q, head);
-    return head;
-}
-
-void dp_kick(DpQueue *q)
-{
-    q->pci.vq.vdev->bus->virtqueue_kick(q->pci.vq.vdev, &q->pci.vq);
-}
-
-/* Section 2.7.13.4: does the device want to be told? */
-static bool want_kick(DpQueue *q, uint16_t old)
-{
-    uint16_t *avail_event = (uint16_t *)&q->used->ring[q->pci.vq.size];
-
-    if (q->pci.vq.event) {
-        return vring_need_event(le16_to_cpu(qatomic_read(avail_event)),
-                                q->avail_idx, old);
-    }
-    return !(le16_to_cpu(qatomic_read(&q->used->flags)) &
-             VRING_USED_F_NO_NOTIFY);
-}
-
-bool dp_publish(DpQueue *q)
-{
-    uint16_t old = q->published;
-
-    /* The chains and the ring's entries before the index */
-    smp_wmb();
-    qatomic_set(&q->avail->idx, cpu_to_le16(q->avail_idx));
-    q->published = q->avail_idx;
-    /* The index before the look at what the device wants */
-    smp_mb();
-    if (want_kick(q, old)) {
-        dp_kick(q);
-        return true;
-    }
-    return false;
-}
-
-bool dp_get_used(DpQueue *q, uint16_t *head, uint32_t *len)
-{
-    const struct vring_used_elem *elem;
-
-    if (le16_to_cpu(qatomic_read(&q->used->idx)) == q->used_idx) {
-        return false;
-    }
-    /* The index before the element */
-    smp_rmb();
-    elem = &q->used->ring[q->used_idx++ % q->pci.vq.size];
-    if (head) {
-        *head = le32_to_cpu(elem->id);
-    }
-    if (len) {
-        *len = le32_to_cpu(elem->len);
-    }
-    return true;
-}
-
-uint16_t dp_wait_used(DpQueue *q, uint32_t *len)
-{
-    uint16_t head;
-
-    dp_wait_until(dp_get_used(q, &head, len));
-    return head;
-}
-
-void dp_set_no_interrupt(DpQueue *q, bool set)
-{
-    qatomic_set(&q->avail->flags,
-                cpu_to_le16(set ? VRING_AVAIL_F_NO_INTERRUPT : 0));
-    /* Before the caller looks at the used ring */
-    smp_mb();
-}
-
-void dp_set_used_event(DpQueue *q, uint16_t idx)
-{
-    qatomic_set(&q->avail->ring[q->pci.vq.size], cpu_to_le16(idx));
-    /* Before the caller looks at the used ring */
-    smp_mb();
-}
-
 /* ---- Frames ---- */
 
-void dp_transmit(DpNic *nic, const struct virtio_net_hdr *hdr,
-                 const void *frame, size_t len)
+void dp_transmit_on(DpNic *nic, unsigned pair,
+                    const struct virtio_net_hdr *hdr, const void *frame,
+                    size_t len)
 {
-    DpQueue *q = &nic->queue[DP_TX];
+    DpQueue *q = &nic->queue[2 * pair + DP_TX];
     DpBuf buf = { .len = nic->hdr_len + len };
     uint8_t *p;
-    uint16_t head;
+    uint16_t id;
 
     buf.addr = dp_alloc(nic->guest, buf.len);
     p = dp_host(nic->guest, buf.addr);
@@ -418,27 +353,40 @@ void dp_transmit(DpNic *nic, const struct virtio_net_hdr *hdr,
         memcpy(p, hdr, sizeof(*hdr));
     }
     memcpy(p + nic->hdr_len, frame, len);
-    head = dp_add(q, &buf, 1);
+    id = dp_add(q, &buf, 1);
     dp_publish(q);
-    g_assert_cmpuint(dp_wait_used(q, NULL), ==, head);
+    g_assert_cmpuint(dp_wait_used(q, NULL), ==, id);
     guest_free(&nic->guest->alloc, buf.addr);
 }
 
-void dp_check_transmit(DpNic *nic, int sock, size_t len, unsigned seed)
+void dp_transmit(DpNic *nic, const struct virtio_net_hdr *hdr,
+                 const void *frame, size_t len)
+{
+    dp_transmit_on(nic, 0, hdr, frame, len);
+}
+
+void dp_check_transmit_on(DpNic *nic, unsigned pair, int sock, size_t len,
+                          unsigned seed)
 {
     g_autofree uint8_t *frame = g_malloc(len);
     g_autofree uint8_t *got = g_malloc(DP_MAX_FRAME);
     size_t got_len;
 
     dp_make_frame(frame, len, seed);
-    dp_transmit(nic, NULL, frame, len);
+    dp_transmit_on(nic, pair, NULL, frame, len);
     got_len = dp_sock_recv(sock, DP_ETHERTYPE, NULL, got, DP_MAX_FRAME,
                            DP_TIMEOUT_US);
     dp_assert_frame(got, got_len, frame, len);
 }
 
-uint64_t dp_post(DpNic *nic, unsigned n, size_t size)
+void dp_check_transmit(DpNic *nic, int sock, size_t len, unsigned seed)
 {
+    dp_check_transmit_on(nic, 0, sock, len, seed);
+}
+
+uint64_t dp_post_on(DpNic *nic, unsigned pair, unsigned n, size_t size)
+{
+    DpQueue *q = &nic->queue[2 * pair + DP_RX];
     uint64_t first = dp_alloc(nic->guest, n * size);
     unsigned i;
 
@@ -446,16 +394,21 @@ uint64_t dp_post(DpNic *nic, unsigned n, size_t size)
     for (i = 0; i < n; i++) {
         DpBuf buf = { .addr = first + i * size, .len = size, .write = true };
 
-        dp_add(&nic->queue[DP_RX], &buf, 1);
+        dp_add(q, &buf, 1);
     }
-    dp_publish(&nic->queue[DP_RX]);
+    dp_publish(q);
     return first;
 }
 
-size_t dp_receive(DpNic *nic, struct virtio_net_hdr_v1 *hdr, void *frame,
-                  size_t size)
+uint64_t dp_post(DpNic *nic, unsigned n, size_t size)
 {
-    DpQueue *q = &nic->queue[DP_RX];
+    return dp_post_on(nic, 0, n, size);
+}
+
+size_t dp_receive_on(DpNic *nic, unsigned pair, struct virtio_net_hdr_v1 *hdr,
+                     void *frame, size_t size)
+{
+    DpQueue *q = &nic->queue[2 * pair + DP_RX];
     g_autofree uint8_t *whole = g_malloc(nic->hdr_len + size);
     struct virtio_net_hdr_v1 h = {};
     unsigned left = 1;
@@ -464,12 +417,11 @@ size_t dp_receive(DpNic *nic, struct virtio_net_hdr_v1 *hdr, void *frame,
 
     while (left--) {
         uint32_t n;
-        uint16_t head = dp_wait_used(q, &n);
-        const struct vring_desc *desc = &q->desc[head];
+        const DpBuf *buf = dp_first_buf(q, dp_wait_used(q, &n));
 
-        g_assert_cmpuint(n, <=, le32_to_cpu(desc->len));
+        g_assert_cmpuint(n, <=, buf->len);
         g_assert_cmpuint(len + n, <=, nic->hdr_len + size);
-        memcpy(whole + len, dp_host(nic->guest, le64_to_cpu(desc->addr)), n);
+        memcpy(whole + len, dp_host(nic->guest, buf->addr), n);
         len += n;
         if (first) {
             first = false;
@@ -488,6 +440,12 @@ size_t dp_receive(DpNic *nic, struct virtio_net_hdr_v1 *hdr, void *frame,
     }
     memcpy(frame, whole + nic->hdr_len, len - nic->hdr_len);
     return len - nic->hdr_len;
+}
+
+size_t dp_receive(DpNic *nic, struct virtio_net_hdr_v1 *hdr, void *frame,
+                  size_t size)
+{
+    return dp_receive_on(nic, 0, hdr, frame, size);
 }
 
 void dp_check_receive(DpNic *nic, int sock, size_t len, unsigned seed)
@@ -509,19 +467,51 @@ void dp_check_receive(DpNic *nic, int sock, size_t len, unsigned seed)
 
 /* ---- All together ---- */
 
+static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs)
+{
+    const char *driver = setup->null ? "null0" : "tap0";
+    g_autofree char *queues = pairs > 1 ? g_strdup_printf(",queues=%u", pairs)
+                                        : g_strdup("");
+
+    return dp_guest_new("-object vhost-dp-%s,id=%s%s%s "
+                        "-netdev vhost-dp,id=vd0,driver=%s%s "
+                        DP_DEVICE "%s%s%s",
+                        setup->null ? "null" : "tap", driver,
+                        setup->driver ? "," : "", setup->driver ?: "",
+                        driver, queues, setup->device ?: "disable-legacy=on",
+                        pairs > 1 ? ",mq=on" : "",
+                        setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
+                        ",in_order=on" : "");
+}
+
+static void rig_use_nic(DpRig *r)
+{
+    r->rx = &r->nic->queue[DP_RX];
+    r->tx = &r->nic->queue[DP_TX];
+    if (r->pairs > 1) {
+        dp_nic_set_pairs(r->nic, r->pairs);
+    }
+}
+
 DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr)
 {
     DpRig *r = g_new0(DpRig, 1);
 
-    r->guest = dp_guest_new(DP_NETDEV DP_DEVICE "%s",
-                            setup->device ?: "disable-legacy=on");
+    r->pairs = MAX(setup->pairs, 1);
+    r->guest = rig_guest_new(setup, r->pairs);
     r->qts = r->guest->qts;
-    r->sock = dp_sock_open("tap0", vnet_hdr);
-    r->nic = dp_nic_new(r->guest, DP_SLOT,
-                        (setup->bare ? 0 : DP_FEATURES_DEFAULT) |
-                        setup->features);
-    r->rx = &r->nic->queue[DP_RX];
-    r->tx = &r->nic->queue[DP_TX];
+    r->sock = setup->null ? -1 : dp_sock_open("tap0", vnet_hdr);
+    r->features = (setup->bare ? 0 : DP_FEATURES_DEFAULT) | setup->features;
+    if (r->pairs > 1) {
+        r->features |= DP_FEATURE(VIRTIO_NET_F_MQ) |
+                       DP_FEATURE(VIRTIO_NET_F_CTRL_VQ);
+    }
+    r->nic = dp_nic_probe(r->guest, DP_SLOT);
+    if (setup->msix) {
+        dp_nic_use_msix(r->nic);
+    }
+    dp_nic_start(r->nic, r->features);
+    rig_use_nic(r);
     r->frame = g_malloc(DP_MAX_FRAME);
     r->got = g_malloc(DP_MAX_FRAME);
     return r;
@@ -532,163 +522,21 @@ DpRig *dp_rig_new(uint64_t features)
     return dp_rig_start(&(DpSetup) { .features = features }, false);
 }
 
+void dp_rig_restart(DpRig *r)
+{
+    dp_nic_reset(r->nic);
+    dp_nic_start(r->nic, r->features);
+    rig_use_nic(r);
+}
+
 void dp_rig_free(DpRig *r)
 {
     dp_nic_free(r->nic);
     dp_guest_free(r->guest);
-    close(r->sock);
+    if (r->sock >= 0) {
+        close(r->sock);
+    }
     g_free(r->frame);
     g_free(r->got);
     g_free(r);
-}
-
-/* ---- QMP ---- */
-
-QDict *dp_query(QTestState *qts, const char *id)
-{
-    QDict *response = qtest_qmp(qts, "{ 'execute': 'query-vhost-dp' }");
-    QDict *found = NULL;
-    const QListEntry *entry;
-
-    g_assert_true(qdict_haskey(response, "return"));
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(response, "return"), entry) {
-        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (!strcmp(qdict_get_str(info, "id"), id)) {
-            found = info;
-            qobject_ref(found);
-        }
-    }
-    qobject_unref(response);
-    return found;
-}
-
-static QDict *query_queue(QDict *info, unsigned queue)
-{
-    QList *queues = qdict_get_qlist(info, "queues");
-    QDict *pair = qobject_to(QDict, qlist_peek(queues));
-
-    return qdict_get_qdict(pair, queue == DP_RX ? "rx" : "tx");
-}
-
-/* In a list of { @key: name, @value: number } */
-static uint64_t find_number(QList *list, const char *key, const char *name,
-                            const char *value)
-{
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(list, entry) {
-        QDict *item = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (!strcmp(qdict_get_str(item, key), name)) {
-            return qdict_get_int(item, value);
-        }
-    }
-    return 0;
-}
-
-uint64_t dp_counter(QTestState *qts, const char *id, unsigned queue,
-                    const char *name)
-{
-    QDict *info = dp_query(qts, id);
-    QDict *q;
-    uint64_t n;
-
-    g_assert_nonnull(info);
-    q = query_queue(info, queue);
-    if (g_str_has_prefix(name, "drop:")) {
-        n = find_number(qdict_get_qlist(q, "drops"), "reason",
-                        name + strlen("drop:"), "frames");
-    } else if (g_str_has_prefix(name, "violation:")) {
-        n = find_number(qdict_get_qlist(q, "violations"), "violation",
-                        name + strlen("violation:"), "count");
-    } else {
-        n = qdict_get_int(q, name);
-    }
-    qobject_unref(info);
-    return n;
-}
-
-void dp_wait_counter(QTestState *qts, const char *id, unsigned queue,
-                     const char *name, uint64_t value)
-{
-    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
-    uint64_t n;
-
-    while ((n = dp_counter(qts, id, queue, name)) != value) {
-        if (g_get_monotonic_time() > end) {
-            g_error("netdev %s, %s queue, %s: %" PRIu64 ", should be %" PRIu64,
-                    id, queue == DP_RX ? "rx" : "tx", name, n, value);
-        }
-        g_usleep(500);
-    }
-}
-
-char *dp_queue_state(QTestState *qts, const char *id, unsigned queue)
-{
-    QDict *info = dp_query(qts, id);
-    char *state;
-
-    g_assert_nonnull(info);
-    state = g_strdup(qdict_get_str(query_queue(info, queue), "state"));
-    qobject_unref(info);
-    return state;
-}
-
-void dp_check_error(QDict *response, ...)
-{
-    const char *text, *want;
-    va_list ap;
-
-    if (!qdict_haskey(response, "error")) {
-        g_error("the command should have failed");
-    }
-    text = qdict_get_str(qdict_get_qdict(response, "error"), "desc");
-    g_test_message("%s", text);
-    va_start(ap, response);
-    while ((want = va_arg(ap, const char *))) {
-        if (!strstr(text, want)) {
-            g_test_message("\"%s\" should be in the error", want);
-            g_test_fail();
-        }
-    }
-    va_end(ap);
-    qobject_unref(response);
-}
-
-static unsigned count_entries(pid_t pid, const char *name)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/%s", (int)pid, name);
-    GDir *dir = g_dir_open(path, 0, NULL);
-    unsigned n = 0;
-
-    g_assert_nonnull(dir);
-    while (g_dir_read_name(dir)) {
-        n++;
-    }
-    g_dir_close(dir);
-    return n;
-}
-
-DpUsage dp_usage(QTestState *qts)
-{
-    return (DpUsage) {
-        .fds = count_entries(qtest_pid(qts), "fd"),
-        .threads = count_entries(qtest_pid(qts), "task"),
-    };
-}
-
-void dp_check_usage(QTestState *qts, DpUsage before)
-{
-    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
-    DpUsage now = dp_usage(qts);
-
-    while (now.fds > before.fds || now.threads > before.threads) {
-        if (g_get_monotonic_time() > end) {
-            g_error("leak: %u descriptors, before %u; %u threads, before %u",
-                    now.fds, before.fds, now.threads, before.threads);
-        }
-        g_usleep(1000);
-        now = dp_usage(qts);
-    }
 }

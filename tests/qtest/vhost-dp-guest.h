@@ -5,8 +5,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A small virtio-net driver.  Guest RAM is shared with the test, so that it
+ * A small virtio-net driver for split and packed virtqueues, with one or more
+ * queue pairs.  Guest RAM is shared with the test, so that it
  * works on the rings at the same time as QEMU does, as a real guest would.
+ * vhost-dp-guest.c has the machine and the device, vhost-dp-guest-ring.c the
+ * rings, vhost-dp-guest-qmp.c what QEMU says about them.
  */
 
 #ifndef TESTS_QTEST_VHOST_DP_GUEST_H
@@ -34,7 +37,11 @@
 #define DP_GPA_UNMAPPED 0x80000000ull
 #define DP_GPA_NOT_RAM  0xfec00000ull       /* the I/O APIC */
 
-enum { DP_RX, DP_TX, DP_CTRL, DP_QUEUES };
+/* Of a queue pair: virtqueue 2 * pair + one of these */
+enum { DP_RX, DP_TX };
+
+#define DP_MAX_PAIRS 8
+#define DP_MAX_QUEUES (2 * DP_MAX_PAIRS + 1)
 
 typedef struct DpGuest DpGuest;
 
@@ -45,16 +52,40 @@ typedef struct DpBuf {
     bool write;
 } DpBuf;
 
+/* A chain that the device has */
+typedef struct DpChain {
+    DpBuf first;
+    uint16_t ndescs;            /* entries of the ring, 0: not in use */
+} DpChain;
+
 typedef struct DpQueue {
     QVirtQueuePCI pci;
     DpGuest *guest;
+    bool packed, in_order;
+
+    /* A split ring */
     struct vring_desc *desc;
     struct vring_avail *avail;
     struct vring_used *used;
-    uint16_t avail_idx;         /* what is published, and what comes next */
-    uint16_t published;
-    uint16_t used_idx;
-    uint16_t next_desc;         /* descriptors are taken in turn */
+
+    /* A packed ring */
+    struct vring_packed_desc *pdesc;
+    struct vring_packed_desc_event *driver_event, *device_event;
+    uint16_t first_flags;       /* of the first that is not published */
+
+    /* Places: chains of a split ring, descriptors of a packed one */
+    uint64_t avail_idx;         /* what comes next */
+    uint64_t published;
+    uint64_t used_idx;
+
+    uint16_t next_desc;         /* split: descriptors, packed: IDs, in turn */
+    unsigned nfree;             /* descriptors */
+    DpChain *chain;             /* by ID: of the head, or the buffer */
+    uint16_t *order;            /* the IDs as they were added */
+    unsigned nadded, ngot;
+    bool in_batch;              /* IN_ORDER: up to this ID they are used */
+    uint16_t batch_id;
+    uint32_t batch_len;
 } DpQueue;
 
 /* One virtio-net device, with its driver */
@@ -65,7 +96,9 @@ typedef struct DpNic {
     QVirtioDevice *vdev;
     uint64_t features;
     size_t hdr_len;
-    DpQueue queue[DP_QUEUES];
+    unsigned max_pairs;         /* that were set up */
+    DpQueue queue[DP_MAX_QUEUES];
+    DpQueue *ctrl;              /* one of them, or NULL */
 } DpNic;
 
 struct DpGuest {
@@ -74,12 +107,15 @@ struct DpGuest {
     QPCIBus *bus;
     uint8_t *ram;
     int ram_fd;
+    bool packed;                /* NICs have packed virtqueues */
 };
 
 /**
  * dp_guest_new: start QEMU with more options
  *
- * The machine is a PC; slots from 4 on are free.
+ * The machine is a PC; slots from 4 on are free.  In a test of packed
+ * virtqueues (dp_add_ring_test()) all virtio-net devices offer them, and
+ * dp_nic_start() negotiates them if it does VIRTIO_F_VERSION_1.
  */
 DpGuest *dp_guest_new(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
@@ -115,16 +151,52 @@ bool dp_nic_link(DpNic *nic);
 bool dp_queue_interrupted(DpNic *nic, unsigned queue);
 bool dp_config_interrupted(DpNic *nic);
 
-/* Rings */
+/* Section 5.1.6.5: a command on the control queue.  Returns the answer. */
+uint8_t dp_nic_ctrl(DpNic *nic, uint8_t class, uint8_t command,
+                    const void *data, size_t len);
 
-/* Make a chain of @n buffers available, without telling.  Returns its head. */
+/* Section 5.1.6.5.5: use the first @n queue pairs; needs VIRTIO_NET_F_MQ */
+void dp_nic_set_pairs(DpNic *nic, unsigned n);
+
+/*
+ * Section 4.1.4.3.2 (queue_reset): take one queue away from the device, and
+ * set it up again, empty; needs VIRTIO_F_RING_RESET.
+ */
+void dp_queue_reset(DpNic *nic, unsigned queue);
+void dp_queue_restart(DpNic *nic, unsigned queue);
+
+/* Rings: the same functions for split and packed ones */
+
+void dp_ring_init(DpQueue *q);
+void dp_ring_destroy(DpQueue *q);
+
+/*
+ * Make a chain of @n buffers available, without telling.  Returns its ID: the
+ * head (split), or the buffer ID (packed).
+ */
 uint16_t dp_add(DpQueue *q, const DpBuf *bufs, unsigned n);
 uint16_t dp_add_indirect(DpQueue *q, const DpBuf *bufs, unsigned n);
 
-/* The lower layer: descriptors, and an entry of the available ring */
+/* The same again, for a used chain of one buffer */
+uint16_t dp_add_again(DpQueue *q, uint16_t id);
+
+/* The first buffer of a chain; also after it was used */
+const DpBuf *dp_first_buf(const DpQueue *q, uint16_t id);
+
+/* An indirect table, and a descriptor that refers to one, right or wrong */
+uint64_t dp_make_table(DpQueue *q, const DpBuf *bufs, unsigned n);
+uint16_t dp_add_table(DpQueue *q, uint64_t table, uint32_t size);
+
+/* The lower layer, split: descriptors, and an entry of the available ring */
 void dp_set_desc(struct vring_desc *desc, uint64_t addr, uint32_t len,
                  uint16_t flags, uint16_t next);
 void dp_add_head(DpQueue *q, uint16_t head);
+
+/* The lower layer, packed; AVAIL and USED are added to @flags */
+void dp_set_packed_desc(struct vring_packed_desc *desc, uint64_t addr,
+                        uint32_t len, uint16_t id, uint16_t flags);
+void dp_add_packed_desc(DpQueue *q, uint64_t addr, uint32_t len, uint16_t id,
+                        uint16_t flags);
 
 /*
  * Publish what was added, and kick if the device wants to be told.  Returns
@@ -133,14 +205,22 @@ void dp_add_head(DpQueue *q, uint16_t head);
 bool dp_publish(DpQueue *q);
 void dp_kick(DpQueue *q);
 
-/* Take an element off the used ring; false if there is none */
-bool dp_get_used(DpQueue *q, uint16_t *head, uint32_t *len);
+/* Is there a used chain? */
+bool dp_has_used(DpQueue *q);
 
-/* Wait for an element */
+/* Take a used chain off the ring; false if there is none */
+bool dp_get_used(DpQueue *q, uint16_t *id, uint32_t *len);
+
+/* Wait for one */
 uint16_t dp_wait_used(DpQueue *q, uint32_t *len);
 
 void dp_set_no_interrupt(DpQueue *q, bool set);
-void dp_set_used_event(DpQueue *q, uint16_t idx);
+
+/*
+ * EVENT_IDX: an interrupt for the @n-th used chain from now on; in a packed
+ * ring all chains have one descriptor.
+ */
+void dp_set_used_event(DpQueue *q, unsigned n);
 
 /* Frames */
 
@@ -150,12 +230,18 @@ void dp_set_used_event(DpQueue *q, uint16_t idx);
  */
 void dp_transmit(DpNic *nic, const struct virtio_net_hdr *hdr,
                  const void *frame, size_t len);
+void dp_transmit_on(DpNic *nic, unsigned pair,
+                    const struct virtio_net_hdr *hdr, const void *frame,
+                    size_t len);
 
 /* Send a made-up frame and see that it arrives on @sock */
 void dp_check_transmit(DpNic *nic, int sock, size_t len, unsigned seed);
+void dp_check_transmit_on(DpNic *nic, unsigned pair, int sock, size_t len,
+                          unsigned seed);
 
 /* Post @n receive buffers of @size bytes each; the address of the first */
 uint64_t dp_post(DpNic *nic, unsigned n, size_t size);
+uint64_t dp_post_on(DpNic *nic, unsigned pair, unsigned n, size_t size);
 
 /*
  * Wait for a frame that the device put into buffers of one descriptor each,
@@ -163,6 +249,8 @@ uint64_t dp_post(DpNic *nic, unsigned n, size_t size);
  */
 size_t dp_receive(DpNic *nic, struct virtio_net_hdr_v1 *hdr, void *frame,
                   size_t size);
+size_t dp_receive_on(DpNic *nic, unsigned pair, struct virtio_net_hdr_v1 *hdr,
+                     void *frame, size_t size);
 
 /* Give a made-up frame to @sock and see that it arrives; posts the buffer */
 void dp_check_receive(DpNic *nic, int sock, size_t len, unsigned seed);
@@ -173,15 +261,24 @@ typedef struct DpSetup {
     const char *device;         /* more options of the device */
     uint64_t features;          /* more than the default ones */
     bool bare;                  /* no default ones */
+    unsigned pairs;             /* 0 means 1, without VIRTIO_NET_F_MQ */
+    bool null;                  /* vhost-dp-null instead of a tap */
+    const char *driver;         /* more options of the driver */
+    bool msix;
 } DpSetup;
 
-/* A NIC on netdev vd0 and tap0, with a packet socket at the other end */
+/*
+ * A NIC on netdev vd0 and a tap, tap0, with a packet socket at the other end;
+ * or on vhost-dp-null, null0.
+ */
 typedef struct DpRig {
     DpGuest *guest;
     QTestState *qts;
     DpNic *nic;
-    DpQueue *rx, *tx;
-    int sock;
+    DpQueue *rx, *tx;           /* of the first queue pair */
+    unsigned pairs;
+    uint64_t features;
+    int sock;                   /* -1: none */
     uint8_t *frame, *got;       /* DP_MAX_FRAME bytes each */
 } DpRig;
 
@@ -195,13 +292,16 @@ DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr);
 DpRig *dp_rig_new(uint64_t features);
 void dp_rig_free(DpRig *rig);
 
+/* Reset the device and start it again as it was */
+void dp_rig_restart(DpRig *rig);
+
 /* QMP */
 
 /* The entry of netdev @id in query-vhost-dp, or NULL */
 QDict *dp_query(QTestState *qts, const char *id);
 
 /*
- * A counter of the first queue pair of netdev @id.  @name: of a member, or
+ * A counter of virtqueue @queue of netdev @id.  @name: of a member, or
  * "drop:REASON" or "violation:KIND".
  */
 uint64_t dp_counter(QTestState *qts, const char *id, unsigned queue,

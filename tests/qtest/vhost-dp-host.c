@@ -180,7 +180,10 @@ const char *dp_qemu_unprivileged(void)
 typedef struct DpTest {
     const void *data;
     void (*fn)(const void *data);
+    bool packed;
 } DpTest;
+
+static const DpTest *current_test;
 
 static void run_test(const void *opaque)
 {
@@ -191,17 +194,36 @@ static void run_test(const void *opaque)
         return;
     }
     g_assert_true(enter_network_namespace());
+    current_test = test;
     test->fn(test->data);
+}
+
+static void add_test(const char *format, const char *path, const void *data,
+                     void (*fn)(const void *data), bool packed)
+{
+    DpTest *test = g_new(DpTest, 1);
+    g_autofree char *full = g_strdup_printf("/vhost-dp/%s%s", format, path);
+
+    *test = (DpTest) { .data = data, .fn = fn, .packed = packed };
+    qtest_add_data_func_full(full, test, run_test, g_free);
 }
 
 void dp_add_test(const char *path, const void *data,
                  void (*fn)(const void *data))
 {
-    DpTest *test = g_new(DpTest, 1);
-    g_autofree char *full = g_strdup_printf("/vhost-dp/%s", path);
+    add_test("", path, data, fn, false);
+}
 
-    *test = (DpTest) { .data = data, .fn = fn };
-    qtest_add_data_func_full(full, test, run_test, g_free);
+void dp_add_ring_test(const char *path, const void *data,
+                      void (*fn)(const void *data))
+{
+    add_test("split/", path, data, fn, false);
+    add_test("packed/", path, data, fn, true);
+}
+
+bool dp_test_is_packed(void)
+{
+    return current_test->packed;
 }
 
 /* ---- Interfaces ---- */

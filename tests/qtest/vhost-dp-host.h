@@ -60,6 +60,17 @@ void dp_add_test(const char *path, const void *data,
                  void (*fn)(const void *data));
 
 /**
+ * dp_add_ring_test: the same, for each ring format
+ *
+ * The test is added twice, with split/ and packed/ in front of its path.
+ */
+void dp_add_ring_test(const char *path, const void *data,
+                      void (*fn)(const void *data));
+
+/* Is the test that runs one of packed virtqueues? */
+bool dp_test_is_packed(void);
+
+/**
  * dp_qemu_unprivileged: a command that runs QEMU without CAP_NET_ADMIN
  *
  * Returns the name of an environment variable, for qtest_init_with_env().

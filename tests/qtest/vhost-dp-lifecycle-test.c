@@ -217,6 +217,27 @@ static void test_device_reset(const void *opaque)
 
 /* ---- set_link ---- */
 
+/*
+ * Without a link it is virtio-net itself that takes frames, and drops them.
+ * QEMU 10.0's virtqueue_drop_all() is wrong for packed queues: it leaves
+ * notifications switched off, so the guest kicks without being asked to, and
+ * it counts down what it never counted up, so it drops only once.
+ */
+static void transmit_without_link(DpNic *nic)
+{
+    DpQueue *q = &nic->queue[DP_TX];
+    size_t len = nic->hdr_len + 60;
+    DpBuf buf = { .addr = dp_alloc(nic->guest, len), .len = len };
+    uint8_t *p = dp_host(nic->guest, buf.addr);
+
+    memset(p, 0, nic->hdr_len);
+    dp_make_frame(p + nic->hdr_len, 60, 1);
+    dp_add(q, &buf, 1);
+    dp_publish(q);
+    dp_kick(q);
+    dp_wait_used(q, NULL);
+}
+
 /* Frames of before may come first; returns how many did */
 static unsigned check_receive_at_last(DpRig *r)
 {
@@ -240,12 +261,9 @@ static unsigned check_receive_at_last(DpRig *r)
 static void test_set_link(const void *opaque)
 {
     const char *name = opaque;
-    DpRig *r = dp_rig_new(0);
+    DpRig *r = dp_rig_start(&(DpSetup) { .msix = true }, false);
     unsigned i;
 
-    dp_nic_reset(r->nic);
-    dp_nic_use_msix(r->nic);
-    dp_nic_start(r->nic, DP_FEATURES_DEFAULT);
     g_assert_true(dp_nic_link(r->nic));
     for (i = 0; i < ROUNDS; i++) {
         check_both_ways(r->nic, r->sock);
@@ -255,8 +273,8 @@ static void test_set_link(const void *opaque)
         dp_wait_until(dp_config_interrupted(r->nic));
 
         /* Nothing arrives at either end; the guest gets its buffers back */
+        transmit_without_link(r->nic);
         dp_make_frame(r->frame, 60, 1);
-        dp_transmit(r->nic, NULL, r->frame, 60);
         g_assert_cmpuint(dp_sock_recv(r->sock, DP_ETHERTYPE, NULL, r->got,
                                       DP_MAX_FRAME, DP_QUIET_US), ==, 0);
         dp_post(r->nic, 1, 2048);
@@ -308,8 +326,7 @@ static void test_tap_deleted(const void *opaque)
     before = dp_usage(r->qts);
     dp_if_delete("tap0");
     if (!strcmp(after, "transmit")) {
-        dp_make_frame(r->frame, 60, 1);
-        dp_transmit(r->nic, NULL, r->frame, 60);
+        transmit_without_link(r->nic);
     }
     dp_wait_until(!dp_nic_link(r->nic));
     info = dp_query(r->qts, "vd0");
@@ -323,8 +340,7 @@ static void test_tap_deleted(const void *opaque)
     g_usleep(DP_QUIET_US);
     g_assert_false(dp_nic_link(r->nic));
 
-    dp_make_frame(r->frame, 60, 1);
-    dp_transmit(r->nic, NULL, r->frame, 60);
+    transmit_without_link(r->nic);
     qmp(r->qts, "stop");
     qmp(r->qts, "cont");
     g_assert_false(dp_nic_link(r->nic));
@@ -418,7 +434,7 @@ static void test_netdev_del_first(const void *opaque)
         dp_wait_until(!dp_nic_link(nic));
         dp_post(nic, 1, 2048);
         dp_sock_send(sock, NULL, frame, 100);
-        dp_transmit(nic, NULL, frame, 100);
+        transmit_without_link(nic);
         g_usleep(DP_QUIET_US / 3);
         g_assert_false(dp_get_used(&nic->queue[DP_RX], NULL, NULL));
         set_link(qts, "nic", true);
@@ -673,22 +689,24 @@ int main(int argc, char **argv)
     };
 
     dp_test_init(&argc, &argv);
-    dp_add_test("stop-cont/plain", &plain, test_stop_cont);
-    dp_add_test("stop-cont/event-idx", &event_idx, test_stop_cont);
+    dp_add_ring_test("stop-cont/plain", &plain, test_stop_cont);
+    dp_add_ring_test("stop-cont/event-idx", &event_idx, test_stop_cont);
     dp_add_test("stop-cont/legacy", &legacy, test_stop_cont);
-    dp_add_test("stop-cont/busy", &plain, test_stop_cont_busy);
-    dp_add_test("stop-cont/busy-event-idx", &event_idx, test_stop_cont_busy);
-    dp_add_test("system-reset", NULL, test_system_reset);
-    dp_add_test("device-reset", NULL, test_device_reset);
-    dp_add_test("set-link/netdev", "vd0", test_set_link);
+    dp_add_ring_test("stop-cont/busy", &plain, test_stop_cont_busy);
+    dp_add_ring_test("stop-cont/busy-event-idx", &event_idx,
+                     test_stop_cont_busy);
+    dp_add_ring_test("system-reset", NULL, test_system_reset);
+    dp_add_ring_test("device-reset", NULL, test_device_reset);
+    dp_add_ring_test("set-link/netdev", "vd0", test_set_link);
     dp_add_test("set-link/nic", "nic", test_set_link);
     dp_add_test("set-link/at-start", NULL, test_set_link_at_start);
-    dp_add_test("tap-deleted/idle", "nothing", test_tap_deleted);
-    dp_add_test("tap-deleted/transmit", "transmit", test_tap_deleted);
-    dp_add_test("tap-down", NULL, test_tap_down);
-    dp_add_test("hotplug/in-order", NULL, test_hotplug);
-    dp_add_test("hotplug/netdev-first", NULL, test_netdev_del_first);
-    dp_add_test("hotplug/busy", NULL, test_hotplug_busy);
+    dp_add_ring_test("tap-deleted/idle", "nothing", test_tap_deleted);
+    /* Drops twice: not for packed queues, see transmit_without_link() */
+    dp_add_test("split/tap-deleted/transmit", "transmit", test_tap_deleted);
+    dp_add_ring_test("tap-down", NULL, test_tap_down);
+    dp_add_ring_test("hotplug/in-order", NULL, test_hotplug);
+    dp_add_ring_test("hotplug/netdev-first", NULL, test_netdev_del_first);
+    dp_add_ring_test("hotplug/busy", NULL, test_hotplug_busy);
     dp_add_test("hotplug/netdev-alone", NULL, test_netdev_alone);
     dp_add_test("order/object-netdev-device",
                 DP_NETDEV DP_DEVICE "disable-legacy=on", test_order);
@@ -701,7 +719,7 @@ int main(int argc, char **argv)
                 "-device virtio-net-pci,netdev=vd0,addr=04.0,romfile= "
                 "-netdev vhost-dp,id=vd0,driver=tap0 "
                 "-object vhost-dp-tap,id=tap0", test_order);
-    dp_add_test("iothread/shared", NULL, test_shared_iothread);
+    dp_add_ring_test("iothread/shared", NULL, test_shared_iothread);
     dp_add_test("iothread/own", NULL, test_own_iothreads);
     dp_add_test("fd/getfd", "getfd", test_fd);
     dp_add_test("fd/inherited", "inherited", test_fd);

@@ -16,12 +16,8 @@
 
 static DpRig *rig_new_msix(uint64_t features)
 {
-    DpRig *r = dp_rig_new(features);
-
-    dp_nic_reset(r->nic);
-    dp_nic_use_msix(r->nic);
-    dp_nic_start(r->nic, DP_FEATURES_DEFAULT | features);
-    return r;
+    return dp_rig_start(&(DpSetup) { .features = features, .msix = true },
+                        false);
 }
 
 /* An interrupt for each frame that comes alone, and none is lost */
@@ -97,7 +93,7 @@ static void test_used_event(const void *opaque)
     dp_wait_used(r->rx, NULL);
 
     /* Not before the tenth */
-    dp_set_used_event(r->rx, r->rx->used_idx + 9);
+    dp_set_used_event(r->rx, 10);
     for (i = 0; i < 9; i++) {
         dp_sock_send(r->sock, NULL, r->frame, 60);
         dp_wait_used(r->rx, NULL);
@@ -125,13 +121,9 @@ static void test_no_lost_call(const void *opaque)
 {
     const unsigned total = 2000;
     DpRig *r = dp_rig_start(opaque, false);
-    bool event_idx;
+    bool event_idx = r->rx->pci.vq.event;
     unsigned seen = 0, sent = 0;
 
-    dp_nic_reset(r->nic);
-    dp_nic_use_msix(r->nic);
-    dp_nic_start(r->nic, r->nic->features);
-    event_idx = r->rx->pci.vq.event;
     dp_post(r->nic, DP_RING_SIZE, 128);
     dp_make_frame(r->frame, 60, 0);
 
@@ -139,7 +131,7 @@ static void test_no_lost_call(const void *opaque)
         uint16_t head;
 
         while (dp_get_used(r->rx, &head, NULL)) {
-            dp_add_head(r->rx, head);
+            dp_add_again(r->rx, head);
             seen++;
         }
         dp_publish(r->rx);
@@ -151,12 +143,11 @@ static void test_no_lost_call(const void *opaque)
             break;
         }
         if (event_idx) {
-            dp_set_used_event(r->rx, r->rx->used_idx);
+            dp_set_used_event(r->rx, 1);
         } else {
             dp_set_no_interrupt(r->rx, false);
         }
-        if (le16_to_cpu(qatomic_read(&r->rx->used->idx)) ==
-            r->rx->used_idx) {
+        if (!dp_has_used(r->rx)) {
             dp_wait_until(dp_queue_interrupted(r->nic, DP_RX));
         }
         if (!event_idx) {
@@ -217,7 +208,6 @@ static void test_kicks_suppressed(const void *opaque)
     dp_wait_counter(r->qts, "vd0", DP_TX, "packets", 1);
 
     /* One kick is enough for many frames */
-    r->tx->published = r->tx->avail_idx;
     for (i = 0; i < DP_RING_SIZE; i++) {
         dp_add(r->tx, &buf, 1);
     }
@@ -231,21 +221,24 @@ static void test_kicks_suppressed(const void *opaque)
 
 int main(int argc, char **argv)
 {
-    static const DpSetup plain;
+    static const DpSetup plain = { .msix = true };
     static const DpSetup event_idx = {
         .features = DP_FEATURE(VIRTIO_RING_F_EVENT_IDX),
+        .msix = true,
     };
 
     dp_test_init(&argc, &argv);
-    dp_add_test("notify/calls", NULL, test_calls);
-    dp_add_test("notify/no-interrupt", NULL, test_no_interrupt);
-    dp_add_test("notify/used-event", NULL, test_used_event);
-    dp_add_test("notify/no-lost-call", &plain, test_no_lost_call);
-    dp_add_test("notify/no-lost-call-event-idx", &event_idx, test_no_lost_call);
-    dp_add_test("notify/no-lost-kick", &plain, test_no_lost_kick);
-    dp_add_test("notify/no-lost-kick-event-idx", &event_idx, test_no_lost_kick);
-    dp_add_test("notify/kicks-suppressed", &plain, test_kicks_suppressed);
-    dp_add_test("notify/kicks-suppressed-event-idx", &event_idx,
-           test_kicks_suppressed);
+    dp_add_ring_test("notify/calls", NULL, test_calls);
+    dp_add_ring_test("notify/no-interrupt", NULL, test_no_interrupt);
+    dp_add_ring_test("notify/used-event", NULL, test_used_event);
+    dp_add_ring_test("notify/no-lost-call", &plain, test_no_lost_call);
+    dp_add_ring_test("notify/no-lost-call-event-idx", &event_idx,
+                     test_no_lost_call);
+    dp_add_ring_test("notify/no-lost-kick", &plain, test_no_lost_kick);
+    dp_add_ring_test("notify/no-lost-kick-event-idx", &event_idx,
+                     test_no_lost_kick);
+    dp_add_ring_test("notify/kicks-suppressed", &plain, test_kicks_suppressed);
+    dp_add_ring_test("notify/kicks-suppressed-event-idx", &event_idx,
+                     test_kicks_suppressed);
     return g_test_run();
 }

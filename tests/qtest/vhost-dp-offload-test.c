@@ -216,26 +216,14 @@ static void test_rx_without_offloads(const void *opaque)
     dp_rig_free(r);
 }
 
-/* Section 5.1.6.5.6: a command on the control queue */
+/* Section 5.1.6.5.6 */
 static void set_guest_offloads(DpRig *r, uint64_t offloads)
 {
-    DpQueue *q = &r->nic->queue[DP_CTRL];
-    uint64_t addr = dp_alloc(r->guest, 64);
-    uint8_t *p = dp_host(r->guest, addr);
-    DpBuf bufs[] = {
-        { .addr = addr, .len = 2 },
-        { .addr = addr + 8, .len = 8 },
-        { .addr = addr + 16, .len = 1, .write = true },
-    };
+    uint64_t data = cpu_to_le64(offloads);
 
-    p[0] = VIRTIO_NET_CTRL_GUEST_OFFLOADS;
-    p[1] = VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET;
-    stq_le_p(p + 8, offloads);
-    p[16] = 0xff;
-    dp_add(q, bufs, ARRAY_SIZE(bufs));
-    dp_publish(q);
-    dp_wait_used(q, NULL);
-    g_assert_cmpint(p[16], ==, VIRTIO_NET_OK);
+    g_assert_cmpint(dp_nic_ctrl(r->nic, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
+                                VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
+                                &data, sizeof(data)), ==, VIRTIO_NET_OK);
 }
 
 static void check_rx_checksum(DpRig *r, bool partial)
@@ -361,13 +349,14 @@ static void test_unknown_flags(const void *opaque)
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
-    dp_add_test("offload/tx-checksum", NULL, test_tx_checksum);
-    dp_add_test("offload/tx-segmentation", NULL, test_tx_segmentation);
-    dp_add_test("offload/tx-on-the-wire", NULL, test_tx_on_the_wire);
-    dp_add_test("offload/rx", NULL, test_rx_offloads);
-    dp_add_test("offload/rx-not-negotiated", NULL, test_rx_without_offloads);
-    dp_add_test("offload/rx-switched", NULL, test_ctrl_guest_offloads);
-    dp_add_test("offload/bad-metadata", NULL, test_bad_metadata);
-    dp_add_test("offload/unknown-flags", NULL, test_unknown_flags);
+    dp_add_ring_test("offload/tx-checksum", NULL, test_tx_checksum);
+    dp_add_ring_test("offload/tx-segmentation", NULL, test_tx_segmentation);
+    dp_add_ring_test("offload/tx-on-the-wire", NULL, test_tx_on_the_wire);
+    dp_add_ring_test("offload/rx", NULL, test_rx_offloads);
+    dp_add_ring_test("offload/rx-not-negotiated", NULL,
+                     test_rx_without_offloads);
+    dp_add_ring_test("offload/rx-switched", NULL, test_ctrl_guest_offloads);
+    dp_add_ring_test("offload/bad-metadata", NULL, test_bad_metadata);
+    dp_add_ring_test("offload/unknown-flags", NULL, test_unknown_flags);
     return g_test_run();
 }

@@ -471,27 +471,69 @@ static void test_announce(const void *opaque)
     dp_rig_free(r);
 }
 
-int main(int argc, char **argv)
+/* ---- All ways to negotiate ---- */
+
+/* Tests that check both ways, frame by frame */
+static void add_ways(const char *name, const DpSetup *setup, bool packed)
 {
     static const struct {
         const char *name;
-        DpSetup setup;
-    } ways[] = {
-        { "modern", { 0 } },
-        { "transitional", { .device = "disable-legacy=off" } },
-        { "legacy", { .device = "disable-legacy=off,disable-modern=on" } },
-        { "no-features", { .device = "disable-legacy=off,disable-modern=on",
-                           .bare = true } },
-        { "event-idx", {
-            .features = DP_FEATURE(VIRTIO_RING_F_EVENT_IDX) } },
-        { "mergeable", {
-            .features = DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) } },
-        { "all", {
-            .features = DP_FEATURE(VIRTIO_RING_F_EVENT_IDX) |
-                        DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
-                        DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) } },
+        void (*fn)(const void *opaque);
+    } tests[] = {
+        { "transmit", test_transmit },
+        { "receive", test_receive },
+        { "many", test_many },
     };
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(tests); i++) {
+        g_autofree char *path = g_strdup_printf("%s%s/%s", packed ? "" :
+                                                "split/", tests[i].name, name);
+
+        if (packed) {
+            dp_add_ring_test(path, setup, tests[i].fn);
+        } else {
+            dp_add_test(path, setup, tests[i].fn);
+        }
+    }
+}
+
+/* Each feature that concerns rings, on and off, in all combinations */
+static void add_feature_matrix(void)
+{
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } features[] = {
+        { "indirect", VIRTIO_RING_F_INDIRECT_DESC },
+        { "event-idx", VIRTIO_RING_F_EVENT_IDX },
+        { "mergeable", VIRTIO_NET_F_MRG_RXBUF },
+    };
+    static DpSetup setups[1 << ARRAY_SIZE(features)];
+    unsigned i, k;
+
+    for (i = 0; i < ARRAY_SIZE(setups); i++) {
+        g_autoptr(GString) name = g_string_new(i ? NULL : "modern");
+
+        for (k = 0; k < ARRAY_SIZE(features); k++) {
+            if (i & (1u << k)) {
+                g_string_append_printf(name, "%s%s", name->len ? "+" : "",
+                                       features[k].name);
+                setups[i].features |= DP_FEATURE(features[k].bit);
+            }
+        }
+        add_ways(name->str, &setups[i], true);
+    }
+}
+
+int main(int argc, char **argv)
+{
     static const DpSetup plain;
+    static const DpSetup transitional = { .device = "disable-legacy=off" };
+    static const DpSetup no_features = {
+        .device = "disable-legacy=off,disable-modern=on",
+        .bare = true,
+    };
     static const DpSetup event_idx = {
         .features = DP_FEATURE(VIRTIO_RING_F_EVENT_IDX),
     };
@@ -509,36 +551,30 @@ int main(int argc, char **argv)
         .device = "disable-legacy=off,disable-modern=on",
         .features = DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),
     };
-    unsigned i;
 
     dp_test_init(&argc, &argv);
-    for (i = 0; i < ARRAY_SIZE(ways); i++) {
-        g_autofree char *tx = g_strdup_printf("transmit/%s", ways[i].name);
-        g_autofree char *rx = g_strdup_printf("receive/%s", ways[i].name);
-        g_autofree char *many = g_strdup_printf("many/%s", ways[i].name);
-
-        dp_add_test(tx, &ways[i].setup, test_transmit);
-        dp_add_test(rx, &ways[i].setup, test_receive);
-        dp_add_test(many, &ways[i].setup, test_many);
-    }
-    dp_add_test("burst/plain", &plain, test_burst);
-    dp_add_test("burst/event-idx", &event_idx, test_burst);
-    dp_add_test("shapes/plain", &indirect, test_shapes);
-    dp_add_test("shapes/legacy", &legacy, test_shapes);
-    dp_add_test("mergeable/many-buffers", NULL, test_mergeable);
-    dp_add_test("mergeable/out-of-buffers", &mergeable,
-           test_mergeable_out_of_buffers);
-    dp_add_test("mergeable/out-of-buffers-event-idx", &mergeable_event_idx,
-           test_mergeable_out_of_buffers);
-    dp_add_test("mergeable/too-large", NULL, test_mergeable_too_large);
-    dp_add_test("no-buffers/plain", &plain, test_no_buffers);
-    dp_add_test("no-buffers/event-idx", &event_idx, test_no_buffers);
-    dp_add_test("buffer-too-small", NULL, test_buffer_too_small);
-    dp_add_test("bad-length", NULL, test_bad_length);
-    dp_add_test("jumbo/modern", &indirect, test_jumbo);
-    dp_add_test("jumbo/legacy", &legacy, test_jumbo);
-    dp_add_test("query", NULL, test_query);
-    dp_add_test("announce/modern", &plain, test_announce);
-    dp_add_test("announce/legacy", &legacy, test_announce);
+    add_feature_matrix();
+    add_ways("transitional", &transitional, true);
+    add_ways("legacy", &legacy, false);
+    add_ways("no-features", &no_features, false);
+    dp_add_ring_test("burst/plain", &plain, test_burst);
+    dp_add_ring_test("burst/event-idx", &event_idx, test_burst);
+    dp_add_ring_test("shapes/plain", &indirect, test_shapes);
+    dp_add_test("split/shapes/legacy", &legacy, test_shapes);
+    dp_add_ring_test("mergeable/many-buffers", NULL, test_mergeable);
+    dp_add_ring_test("mergeable/out-of-buffers", &mergeable,
+                     test_mergeable_out_of_buffers);
+    dp_add_ring_test("mergeable/out-of-buffers-event-idx",
+                     &mergeable_event_idx, test_mergeable_out_of_buffers);
+    dp_add_ring_test("mergeable/too-large", NULL, test_mergeable_too_large);
+    dp_add_ring_test("no-buffers/plain", &plain, test_no_buffers);
+    dp_add_ring_test("no-buffers/event-idx", &event_idx, test_no_buffers);
+    dp_add_ring_test("buffer-too-small", NULL, test_buffer_too_small);
+    dp_add_ring_test("bad-length", NULL, test_bad_length);
+    dp_add_ring_test("jumbo/modern", &indirect, test_jumbo);
+    dp_add_test("split/jumbo/legacy", &legacy, test_jumbo);
+    dp_add_ring_test("query", NULL, test_query);
+    dp_add_ring_test("announce/modern", &plain, test_announce);
+    dp_add_test("split/announce/legacy", &legacy, test_announce);
     return g_test_run();
 }

@@ -1,0 +1,167 @@
+/*
+ * vhost-dp: qtests, what QEMU says about a netdev and uses for it
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "qobject/qnum.h"
+#include "vhost-dp-guest.h"
+
+QDict *dp_query(QTestState *qts, const char *id)
+{
+    QDict *response = qtest_qmp(qts, "{ 'execute': 'query-vhost-dp' }");
+    QDict *found = NULL;
+    const QListEntry *entry;
+
+    g_assert_true(qdict_haskey(response, "return"));
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(response, "return"), entry) {
+        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (!strcmp(qdict_get_str(info, "id"), id)) {
+            found = info;
+            qobject_ref(found);
+        }
+    }
+    qobject_unref(response);
+    return found;
+}
+
+static QDict *query_queue(QDict *info, unsigned queue)
+{
+    const QListEntry *entry = qlist_first(qdict_get_qlist(info, "queues"));
+    unsigned i;
+
+    for (i = 0; i < queue / 2; i++) {
+        entry = qlist_next(entry);
+        g_assert_nonnull(entry);
+    }
+    return qdict_get_qdict(qobject_to(QDict, qlist_entry_obj(entry)),
+                           queue % 2 == DP_RX ? "rx" : "tx");
+}
+
+/* In a list of { @key: name, @value: number } */
+static uint64_t find_number(QList *list, const char *key, const char *name,
+                            const char *value)
+{
+    const QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(list, entry) {
+        QDict *item = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (!strcmp(qdict_get_str(item, key), name)) {
+            return qdict_get_int(item, value);
+        }
+    }
+    return 0;
+}
+
+uint64_t dp_counter(QTestState *qts, const char *id, unsigned queue,
+                    const char *name)
+{
+    QDict *info = dp_query(qts, id);
+    QDict *q;
+    uint64_t n;
+
+    g_assert_nonnull(info);
+    q = query_queue(info, queue);
+    if (g_str_has_prefix(name, "drop:")) {
+        n = find_number(qdict_get_qlist(q, "drops"), "reason",
+                        name + strlen("drop:"), "frames");
+    } else if (g_str_has_prefix(name, "violation:")) {
+        n = find_number(qdict_get_qlist(q, "violations"), "violation",
+                        name + strlen("violation:"), "count");
+    } else {
+        n = qdict_get_int(q, name);
+    }
+    qobject_unref(info);
+    return n;
+}
+
+void dp_wait_counter(QTestState *qts, const char *id, unsigned queue,
+                     const char *name, uint64_t value)
+{
+    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
+    uint64_t n;
+
+    while ((n = dp_counter(qts, id, queue, name)) != value) {
+        if (g_get_monotonic_time() > end) {
+            g_error("netdev %s, virtqueue %u, %s: %" PRIu64 ", should be %"
+                    PRIu64, id, queue, name, n, value);
+        }
+        g_usleep(500);
+    }
+}
+
+char *dp_queue_state(QTestState *qts, const char *id, unsigned queue)
+{
+    QDict *info = dp_query(qts, id);
+    char *state;
+
+    g_assert_nonnull(info);
+    state = g_strdup(qdict_get_str(query_queue(info, queue), "state"));
+    qobject_unref(info);
+    return state;
+}
+
+void dp_check_error(QDict *response, ...)
+{
+    const char *text, *want;
+    va_list ap;
+
+    if (!qdict_haskey(response, "error")) {
+        g_error("the command should have failed");
+    }
+    text = qdict_get_str(qdict_get_qdict(response, "error"), "desc");
+    g_test_message("%s", text);
+    va_start(ap, response);
+    while ((want = va_arg(ap, const char *))) {
+        if (!strstr(text, want)) {
+            g_test_message("\"%s\" should be in the error", want);
+            g_test_fail();
+        }
+    }
+    va_end(ap);
+    qobject_unref(response);
+}
+
+static unsigned count_entries(pid_t pid, const char *name)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/%s", (int)pid, name);
+    GDir *dir = g_dir_open(path, 0, NULL);
+    unsigned n = 0;
+
+    g_assert_nonnull(dir);
+    while (g_dir_read_name(dir)) {
+        n++;
+    }
+    g_dir_close(dir);
+    return n;
+}
+
+DpUsage dp_usage(QTestState *qts)
+{
+    return (DpUsage) {
+        .fds = count_entries(qtest_pid(qts), "fd"),
+        .threads = count_entries(qtest_pid(qts), "task"),
+    };
+}
+
+void dp_check_usage(QTestState *qts, DpUsage before)
+{
+    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
+    DpUsage now = dp_usage(qts);
+
+    while (now.fds > before.fds || now.threads > before.threads) {
+        if (g_get_monotonic_time() > end) {
+            g_error("leak: %u descriptors, before %u; %u threads, before %u",
+                    now.fds, before.fds, now.threads, before.threads);
+        }
+        g_usleep(1000);
+        now = dp_usage(qts);
+    }
+}
