@@ -20,7 +20,8 @@
  *     complete      check the options' syntax        (main thread; BQL)
  *     open          claimed by a netdev: open fds    (any; BQL)
  *       attach        register fd handlers           (IOThread; none)
- *       tx_burst, rx_burst, rx_release, rx_enable    (IOThread; see each)
+ *       tx_burst, rx_burst, rx_release, rx_enable,
+ *       set_active                                   (IOThread; see each)
  *       set_offload   may come at any time           (any; BQL)
  *       detach        remove fd handlers             (IOThread; none)
  *     close         closed by the netdev             (any; BQL)
@@ -267,6 +268,18 @@ struct VhostDPDriverClass {
      * Thread: the port's IOThread.  Lock: none.
      */
     void (*detach)(VhostDPDriver *drv, unsigned pair);
+
+    /**
+     * set_active: whether the guest uses queue pair @pair
+     *
+     * A pair that was attached is active.  While it is not, neither tx_burst
+     * nor rx_burst is called, and reception is disabled; a driver whose host
+     * interface spreads frames over its queues should see to it that this one
+     * gets none.  Optional.
+     *
+     * Thread: the port's IOThread.  Lock: none.
+     */
+    void (*set_active)(VhostDPDriver *drv, unsigned pair, bool active);
 
     /**
      * tx_burst: send frames

@@ -82,6 +82,7 @@ struct VhostDPPort {
     /* The IOThread's own */
     bool attached;
     bool attach_failed;         /* the link is down for that */
+    bool inactive;              /* what the driver was told */
     bool in_turn;
     bool news;                  /* vhost_dp_port_ready() inside a turn */
     bool call;                  /* backend.call_pending may be set */

@@ -168,6 +168,7 @@ static void port_attach(VhostDPPort *port)
     }
     port->attached = port->dc->attach(port->drv, port->index, port, port->ctx,
                                       &err);
+    port->inactive = false;
     trace_vhost_dp_port_attach(port->netdev, port->index, port->attached);
     if (!port->attached) {
         port->attach_failed = true;
@@ -177,6 +178,15 @@ static void port_attach(VhostDPPort *port)
     } else if (port->attach_failed) {
         port->attach_failed = false;
         vhost_dp_port_set_link(port, true, NULL);
+    }
+}
+
+/* Tell the driver whether the guest uses the queue pair */
+static void port_set_active(VhostDPPort *port, bool active)
+{
+    if (port->attached && port->dc->set_active && port->inactive == active) {
+        port->inactive = !active;
+        port->dc->set_active(port->drv, port->index, active);
     }
 }
 
@@ -218,7 +228,7 @@ static bool port_reconcile(VhostDPPort *port)
     g_autoptr(GArray) stale = NULL;
     int fd[VHOST_DP_QUEUES];
     uint32_t generation;
-    bool dead, rx_active, rx_discard;
+    bool dead, enabled, rx_active, rx_discard;
     unsigned i;
 
     WITH_QEMU_LOCK_GUARD(&be->lock) {
@@ -228,9 +238,11 @@ static bool port_reconcile(VhostDPPort *port)
 
             fd[i] = listen ? be->kick_fd[i] : -1;
         }
-        rx_active = be->vq[VHOST_DP_RX].running && be->enabled &&
+        enabled = be->enabled;
+        rx_active = be->vq[VHOST_DP_RX].running && enabled &&
                     !be->vq[VHOST_DP_RX].broken;
-        rx_discard = !be->vq[VHOST_DP_RX].running && port->nic_down;
+        rx_discard = !be->vq[VHOST_DP_RX].running && enabled &&
+                     port->nic_down;
         generation = be->generation;
         stale = be->stale_kick_fds;
         be->stale_kick_fds = g_array_new(false, false, sizeof(int));
@@ -248,6 +260,7 @@ static bool port_reconcile(VhostDPPort *port)
         return false;
     }
     port_attach(port);
+    port_set_active(port, enabled);
 
     if (!rx_active || generation != port->generation) {
         vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);

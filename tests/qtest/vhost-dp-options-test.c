@@ -155,8 +155,8 @@ static const Case cases[] = {
         { "vd0", "queues=0" },
     }, {
         "queues/more-than-the-driver-has", { ADD_TAP("tap0") },
-        ADD_NETDEV_WITH("vd0", "tap0", "'queues': 2"),
-        { "vd0", "queues=2", "tap0", "1 to 1" },
+        ADD_NETDEV_WITH("vd0", "tap0", "'queues': 257"),
+        { "vd0", "queues=257", "tap0", "1 to 256" },
     }, {
         "queues/huge", { ADD_TAP("tap0") },
         ADD_NETDEV_WITH("vd0", "tap0", "'queues': 4294967295"),
@@ -271,6 +271,56 @@ static const Case cases[] = {
         ADD_NETDEV("vd0", "drv0"), { "drv0", "fd=nosuch" },
     },
 
+    /* -object vhost-dp-tap,fds= */
+    {
+        "fds/and-ifname", {},
+        ADD_TAP_WITH("drv0", "'ifname': 'tap0', 'fds': '5:6'"),
+        { "drv0", "ifname=tap0", "fds=5:6" },
+    }, {
+        "fds/and-fd", {},
+        ADD_TAP_WITH("drv0", "'fd': '4', 'fds': '5:6'"),
+        { "drv0", "fd=4", "fds=5:6" },
+    }, {
+        "fds/empty", {}, ADD_TAP_WITH("drv0", "'fds': ''"),
+        { "drv0", "fds=", "1 to 256" },
+    }, {
+        "fds/empty-element", {}, ADD_TAP_WITH("drv0", "'fds': '3::4'"),
+        { "drv0", "fds=3::4", "descriptor 2" },
+    }, {
+        "fds/more-than-queues", { ADD_TAP_WITH("drv0", "'fds': '3:4'") },
+        ADD_NETDEV("vd0", "drv0"), { "drv0", "fds=3:4", "queues=1" },
+    }, {
+        "fds/fewer-than-queues", { ADD_TAP_WITH("drv0", "'fds': '3:4'") },
+        ADD_NETDEV_WITH("vd0", "drv0", "'queues': 3"),
+        { "drv0", "fds=3:4", "queues=3" },
+    }, {
+        "fds/one-fd-for-two-queues", { ADD_TAP_WITH("drv0", "'fd': '3'") },
+        ADD_NETDEV_WITH("vd0", "drv0", "'queues': 2"),
+        { "drv0", "fd=3", "queues=2" },
+    }, {
+        "fds/not-open", { ADD_TAP_WITH("drv0", "'fds': '4000:4001'") },
+        ADD_NETDEV_WITH("vd0", "drv0", "'queues': 2"),
+        { "drv0", "fds=4000:4001" },
+    }, {
+        "fds/change-while-claimed", {
+            ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
+        "{ 'execute': 'qom-set', 'arguments': { 'path': '/objects/tap0',"
+        " 'property': 'fds', 'value': '3:4' } }",
+        { "tap0", "fds=", "'vd0'" },
+    },
+
+    /* -object vhost-dp-tap,sndbuf= */
+    {
+        "sndbuf/not-a-number", {}, ADD_TAP_WITH("drv0", "'sndbuf': 'x'"),
+        { "sndbuf" },
+    }, {
+        "sndbuf/change-while-claimed", {
+            ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
+        "{ 'execute': 'qom-set', 'arguments': { 'path': '/objects/tap0',"
+        " 'property': 'sndbuf', 'value': 100000 } }",
+        { "tap0", "sndbuf=", "'vd0'" },
+    },
+
     /* The device */
     {
         "nic/e1000", { ADD_TAP("tap0"), ADD_NETDEV("vd0", "tap0") },
@@ -379,6 +429,203 @@ static void test_fd(const void *opaque)
     dp_check_usage(qts, before);
     qtest_quit(qts);
     close(fd);
+}
+
+/* ---- Several descriptors ---- */
+
+#define NFDS 4
+
+typedef struct FdsCase {
+    const char *name;
+    void (*open)(int *fd);
+    unsigned nfds;
+    const char *texts[MAX_STRINGS];
+} FdsCase;
+
+static void open_two_interfaces(int *fd)
+{
+    fd[0] = dp_tap_open("tap7", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    fd[1] = dp_tap_open("tap8", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+}
+
+/* Two of them can only be the same queue */
+static void open_single_queue(int *fd)
+{
+    fd[0] = dp_tap_open("tap7", IFF_VNET_HDR);
+    fd[1] = dup(fd[0]);
+}
+
+/* The flags are those of the first TUNSETIFF, for all queues */
+static void open_without_vnet_hdr(int *fd)
+{
+    fd[0] = dp_tap_open("tap7", IFF_MULTI_QUEUE);
+    fd[1] = dp_tap_open("tap7", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+}
+
+static void open_second_is_no_tap(int *fd)
+{
+    fd[0] = dp_tap_open("tap7", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    fd[1] = open_null();
+}
+
+static const FdsCase fds_cases[] = {
+    { "two-interfaces", open_two_interfaces, 2, { "tap7", "tap8" } },
+    { "single-queue", open_single_queue, 2, { "tap7", "multi_queue" } },
+    { "no-vnet-hdr", open_without_vnet_hdr, 2, { "tap7", "vnet_hdr" } },
+    { "no-tap", open_second_is_no_tap, 2, { "not a descriptor of a tap" } },
+};
+
+/* All of them are given back, or closed */
+static void test_fds(const void *opaque)
+{
+    const FdsCase *c = opaque;
+    QTestState *qts = qtest_init("-M pc -nodefaults");
+    DpUsage before;
+    int fd[NFDS];
+    unsigned i, j;
+
+    c->open(fd);
+    before = dp_usage(qts);
+    run_good(qts, ADD_TAP_WITH("drv0", "'fds': 'a:b'"));
+    for (i = 0; i < 3; i++) {
+        for (j = 0; j < c->nfds; j++) {
+            char name[] = { 'a' + j, 0 };
+
+            send_fd(qts, name, fd[j]);
+        }
+        dp_check_error(run_command(qts, ADD_NETDEV_WITH("vd0", "drv0",
+                                                        "'queues': 2")),
+                       "drv0", c->texts[0], c->texts[1], NULL);
+    }
+    run_good(qts, DEL_OBJECT("drv0"));
+    check_goes_on(qts);
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+    for (j = 0; j < c->nfds; j++) {
+        close(fd[j]);
+    }
+}
+
+/* The same descriptor for two queue pairs */
+static void test_fds_twice(const void *opaque)
+{
+    int fd = dp_tap_open("tap7", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    g_autofree char *args = g_strdup_printf(
+        "-M pc -nodefaults -object vhost-dp-tap,id=drv0,fds=%d:%d", fd, fd);
+    QTestState *qts;
+
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+    qts = qtest_init(args);
+    dp_check_error(run_command(qts, ADD_NETDEV_WITH("vd0", "drv0",
+                                                    "'queues': 2")),
+                   "drv0", "fds=", "twice", NULL);
+    check_goes_on(qts);
+    qtest_quit(qts);
+    close(fd);
+}
+
+/* QEMU without privileges uses all queues that it was given, again and again */
+static void test_fds_no_permission(const void *opaque)
+{
+    QTestState *qts = qtest_init_with_env(dp_qemu_unprivileged(),
+                                          "-M pc -nodefaults", true);
+    DpUsage before = dp_usage(qts);
+    unsigned i;
+
+    for (i = 0; i < NFDS; i++) {
+        char name[] = { 'a' + i, 0 };
+        int fd = dp_tap_open("tap7", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+
+        send_fd(qts, name, fd);
+        close(fd);
+    }
+    run_good(qts, ADD_TAP_WITH("drv0", "'fds': 'a:b:c:d'"));
+    for (i = 0; i < 3; i++) {
+        QDict *info;
+
+        run_good(qts, ADD_NETDEV_WITH("vd0", "drv0", "'queues': 4"));
+        info = dp_query(qts, "vd0");
+        g_assert_nonnull(strstr(qdict_get_str(info, "interface"),
+                                "ifname=tap7,fds="));
+        g_assert_true(qdict_get_bool(info, "link-up"));
+        g_assert_cmpint(qlist_size(qdict_get_qlist(info, "queues")), ==, 4);
+        qobject_unref(info);
+        run_good(qts, DEL_NETDEV("vd0"));
+    }
+    /* They are the object's, and the interface goes with them */
+    g_assert_true(dp_if_exists("tap7"));
+    run_good(qts, DEL_OBJECT("drv0"));
+    dp_wait_until(!dp_if_exists("tap7"));
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+}
+
+/* ---- Several queues by name ---- */
+
+static void test_queues(const void *opaque)
+{
+    QTestState *qts = qtest_init("-M pc -nodefaults");
+    int fd;
+
+    /* One that is created */
+    run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'mq%d'"));
+    run_good(qts, ADD_NETDEV_WITH("vd0", "drv0", "'queues': 4"));
+    g_assert_true(dp_if_exists("mq0"));
+    g_assert_false(dp_if_exists("mq1"));
+    run_good(qts, DEL_NETDEV("vd0"));
+    dp_wait_until(!dp_if_exists("mq0"));
+
+    /* One that is there; also with one queue pair only */
+    fd = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    dp_tap_set_persistent(fd, true);
+    close(fd);
+    run_good(qts, ADD_TAP("mq0"));
+    run_good(qts, ADD_NETDEV_WITH("vd0", "mq0", "'queues': 4"));
+    run_good(qts, DEL_NETDEV("vd0"));
+    run_good(qts, ADD_NETDEV("vd0", "mq0"));
+    run_good(qts, DEL_NETDEV("vd0"));
+
+    /* One that has a single queue */
+    fd = dp_tap_open("sq0", IFF_VNET_HDR);
+    dp_tap_set_persistent(fd, true);
+    close(fd);
+    run_good(qts, ADD_TAP("sq0"));
+    dp_check_error(run_command(qts, ADD_NETDEV_WITH("vd0", "sq0",
+                                                    "'queues': 2")),
+                   "ifname=sq0", "multi_queue", "queues=2", NULL);
+    run_good(qts, ADD_NETDEV("vd0", "sq0"));
+    run_good(qts, DEL_NETDEV("vd0"));
+
+    /* And one that is no tap at all */
+    run_good(qts, ADD_TAP("lo"));
+    dp_check_error(run_command(qts, ADD_NETDEV_WITH("vd0", "lo",
+                                                    "'queues': 2")),
+                   "ifname=lo", "not a tap", NULL);
+    check_goes_on(qts);
+    qtest_quit(qts);
+}
+
+/* Others have all queues of the interface but one */
+static void test_queues_too_few(const void *opaque)
+{
+    QTestState *qts = qtest_init("-M pc -nodefaults");
+    DpUsage before = dp_usage(qts);
+    int fd[255];
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(fd); i++) {
+        fd[i] = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    }
+    run_good(qts, ADD_TAP("mq0"));
+    dp_check_error(run_command(qts, ADD_NETDEV_WITH("vd0", "mq0",
+                                                    "'queues': 2")),
+                   "ifname=mq0", "queues=2", "1 queues", NULL);
+    dp_check_usage(qts, before);
+    run_good(qts, ADD_NETDEV("vd0", "mq0"));
+    qtest_quit(qts);
+    for (i = 0; i < ARRAY_SIZE(fd); i++) {
+        close(fd[i]);
+    }
 }
 
 /* ---- Interfaces of others ---- */
@@ -536,7 +783,15 @@ static const CommandLine command_lines[] = {
     { "driver-claimed", DP_NETDEV "-netdev vhost-dp,id=vd1,driver=tap0",
       { "driver=tap0", "vd0", "vd1" } },
     { "queues", "-object vhost-dp-tap,id=tap0 "
-      "-netdev vhost-dp,id=vd0,driver=tap0,queues=2", { "queues=2" } },
+      "-netdev vhost-dp,id=vd0,driver=tap0,queues=257", { "queues=257" } },
+    { "fds-and-queues", "-object vhost-dp-tap,id=tap0,fds=3:4 "
+      "-netdev vhost-dp,id=vd0,driver=tap0,queues=4",
+      { "fds=3:4", "queues=4" } },
+    { "multi-queue-no-permission",
+      "-object vhost-dp-tap,id=tap0 "
+      "-netdev vhost-dp,id=vd0,driver=tap0,queues=2",
+      { "'tap0'", "permission", "multi_queue", "fds=" },
+      .unprivileged = true },
     { "iothread", "-object vhost-dp-tap,id=tap0 "
       "-netdev vhost-dp,id=vd0,driver=tap0,iothread=nosuch",
       { "iothread=nosuch", "-object iothread,id=nosuch" } },
@@ -637,6 +892,16 @@ int main(int argc, char **argv)
 
         dp_add_test(path, &command_lines[i], test_command_line);
     }
+    for (i = 0; i < ARRAY_SIZE(fds_cases); i++) {
+        g_autofree char *path = g_strdup_printf("error/fds/%s",
+                                                fds_cases[i].name);
+
+        dp_add_test(path, &fds_cases[i], test_fds);
+    }
+    dp_add_test("error/fds/twice", NULL, test_fds_twice);
+    dp_add_test("error/queues/too-few", NULL, test_queues_too_few);
+    dp_add_test("fds/no-permission", NULL, test_fds_no_permission);
+    dp_add_test("queues", NULL, test_queues);
     dp_add_test("error/ifname/busy", NULL, test_busy);
     dp_add_test("error/ifname/no-permission", NULL, test_no_permission);
     dp_add_test("ifname", NULL, test_ifname);

@@ -65,7 +65,7 @@ class VhostDpTap:
     """-netdev vhost-dp on vhost-dp-tap."""
 
     counters = True         # query-vhost-dp knows it
-    max_queues = 1          # queue pairs that the driver supports
+    max_queues = 8          # queue pairs that the driver supports
     host_is_peer = True     # what the guest reaches is the namespace's own network stack
 
     def missing(self):
@@ -98,7 +98,6 @@ class StockTap(VhostDpTap):
     """QEMU's own -netdev tap, without vhost: what the same tests give without vhost-dp."""
 
     counters = False
-    max_queues = 8
 
     def nic(self, number=0, **netdev):
         netdev.pop("iothread", None)

@@ -1,0 +1,507 @@
+/*
+ * vhost-dp-tap: getting the descriptors of a TAP interface
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: runs under the BQL, between claim and release.  Each
+ * queue pair has a descriptor, which is one queue of the interface: opened by
+ * name here (IFF_MULTI_QUEUE if there are more than one, linux/if_tun.h), or
+ * opened by somebody else and passed with fd= or fds=.  A passed one is kept
+ * until the object goes, so that the driver can be claimed again, and may as
+ * well be that of a macvtap interface.
+ *
+ * An interface that exists is attached to, one that does not is created, and
+ * goes away with its last descriptor.  No script is run: addresses and bridges
+ * are the administrator's business.  With fd= and fds=, QEMU needs no
+ * privileges.
+ */
+
+#include "qemu/osdep.h"
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+#include "qemu/ctype.h"
+#include "qemu/cutils.h"
+#include "qemu/sockets.h"
+#include "qapi/error.h"
+#include "monitor/monitor.h"
+#include "net/tap-linux.h"
+#include "net/tap_int.h"
+#include "tap-int.h"
+#include "trace.h"
+
+#define TAP_DEVICE "/dev/net/tun"
+
+/* The device number of TAP_DEVICE (Documentation/admin-guide/devices.txt) */
+#define TAP_MAJOR 10
+#define TAP_MINOR 200
+
+void vhost_dp_tap_get_name(VhostDPTap *tap, char *name)
+{
+    struct ifreq ifr = {};
+
+    pstrcpy(name, IFNAMSIZ, tap->real_ifname);
+    if (tap->queue && ioctl(tap->queue[0].fd, TUNGETIFF, &ifr) == 0) {
+        pstrcpy(name, IFNAMSIZ, ifr.ifr_name);
+    }
+}
+
+/* ---- By name ---- */
+
+/* What the interface's driver says it is */
+static bool tap_name_is_tap(const char *name)
+{
+    struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+    struct ifreq ifr = { .ifr_data = (void *)&info };
+    int sock = qemu_socket(AF_INET, SOCK_DGRAM, 0);
+    bool is_tap;
+
+    if (sock < 0) {
+        return false;
+    }
+    pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), name);
+    is_tap = ioctl(sock, SIOCETHTOOL, &ifr) == 0 &&
+             !strcmp(info.driver, "tun") && !strcmp(info.bus_info, "tap");
+    close(sock);
+    return is_tap;
+}
+
+static void tap_name_error_perm(VhostDPTap *tap, const char *name, bool exists,
+                                unsigned queue_pairs, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (exists) {
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: no permission to use "
+                   "the interface", tap_id(tap), name);
+        error_append_hint(errp, "It belongs to another user: create it with "
+                          "'user NAME', give QEMU CAP_NET_ADMIN, or pass "
+                          "open descriptors with fd= or fds=.\n");
+        return;
+    }
+    error_setg(errp, "vhost-dp-tap '%s': ifname=%s: there is no such "
+               "interface, and no permission to create it", tap_id(tap),
+               name);
+    error_append_hint(errp, "Let the administrator create it: "
+                      "ip tuntap add mode tap %sname %s user NAME\n"
+                      "or give QEMU CAP_NET_ADMIN, or pass open "
+                      "descriptors with fd= or fds=.\n",
+                      queue_pairs > 1 ? "multi_queue " : "", name);
+}
+
+/* TUNSETIFF failed with @err for queue @i of interface @name */
+static void tap_name_error(VhostDPTap *tap, const char *name, bool exists,
+                           unsigned i, unsigned queue_pairs, int err,
+                           Error **errp)
+{
+    ERRP_GUARD();
+    const char *id = tap_id(tap);
+
+    if (err == EPERM) {
+        tap_name_error_perm(tap, name, exists, queue_pairs, errp);
+    } else if (err == EBUSY) {
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: the interface is in "
+                   "use", id, name);
+        error_append_hint(errp, "Another program or driver has it open: "
+                          "choose another interface.\n");
+    } else if (err == E2BIG) {
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: queues=%u is more "
+                   "than the %u queues that the interface has left", id, name,
+                   queue_pairs, i);
+        error_append_hint(errp, "An interface has %u queues, for all of its "
+                          "users.\n", TAP_MAX_QUEUES);
+    } else if (err == EINVAL && exists && !tap_name_is_tap(name)) {
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: the interface exists, "
+                   "and is not a tap", id, name);
+        error_append_hint(errp, "Choose another name with ifname=.\n");
+    } else if (err == EINVAL && exists) {
+        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: the interface was "
+                   "created without multi_queue, and queues=%u needs it", id,
+                   name, queue_pairs);
+        error_append_hint(errp, "Delete it and create it anew: "
+                          "ip tuntap add mode tap multi_queue name %s\n",
+                          name);
+    } else {
+        error_setg_errno(errp, err, "vhost-dp-tap '%s': ifname=%s: cannot use "
+                         "the interface", id, name);
+    }
+}
+
+static int tap_open_device(VhostDPTap *tap, const char *name, Error **errp)
+{
+    ERRP_GUARD();
+    int fd = RETRY_ON_EINTR(qemu_open_old(TAP_DEVICE, O_RDWR | O_NONBLOCK));
+    int err = errno;
+
+    if (fd < 0) {
+        error_setg_errno(errp, err, "vhost-dp-tap '%s': ifname=%s: cannot open "
+                         "%s", tap_id(tap), name, TAP_DEVICE);
+        error_append_hint(errp, "%s\n", err == ENOENT || err == ENODEV ?
+                          "Load the kernel's driver with: modprobe tun" :
+                          "Or pass open descriptors with fd= or fds=.");
+    }
+    return fd;
+}
+
+/*
+ * Attach to a queue of interface @name, the @i'th for us, or create it.
+ * Returns a descriptor, or -1.
+ */
+static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
+                              unsigned queue_pairs, Error **errp)
+{
+    struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+    bool exists = if_nametoindex(name) != 0;
+    int fd = tap_open_device(tap, name, errp);
+    int err;
+
+    if (fd < 0) {
+        return -1;
+    }
+    pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), name);
+    if (queue_pairs > 1) {
+        ifr.ifr_flags |= IFF_MULTI_QUEUE;
+    }
+    err = ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
+    if (err == EINVAL && exists && queue_pairs == 1) {
+        /* One that was created with multi_queue wants to hear it again */
+        ifr.ifr_flags |= IFF_MULTI_QUEUE;
+        err = ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
+    }
+    if (err) {
+        close(fd);
+        tap_name_error(tap, name, exists, i, queue_pairs, err, errp);
+        return -1;
+    }
+    return fd;
+}
+
+static bool tap_open_by_name(VhostDPTap *tap, unsigned queue_pairs,
+                             Error **errp)
+{
+    struct ifreq ifr = {};
+    unsigned i;
+
+    pstrcpy(tap->real_ifname, sizeof(tap->real_ifname),
+            tap->ifname ?: tap_id(tap));
+    for (i = 0; i < queue_pairs; i++) {
+        int fd = tap_attach_by_name(tap, tap->real_ifname, i, queue_pairs,
+                                    errp);
+
+        if (fd < 0) {
+            return false;
+        }
+        tap->queue[i].fd = fd;
+        /* The kernel may have put a number into the name */
+        if (ioctl(fd, TUNGETIFF, &ifr) == 0) {
+            pstrcpy(tap->real_ifname, sizeof(tap->real_ifname), ifr.ifr_name);
+        }
+    }
+    return true;
+}
+
+/* ---- Descriptors from outside ---- */
+
+char **vhost_dp_tap_split_fds(VhostDPTap *tap, Error **errp)
+{
+    ERRP_GUARD();
+    g_auto(GStrv) names = g_strsplit(tap->fds, ":", -1);
+    unsigned n = g_strv_length(names);
+    unsigned i;
+
+    if (!n || n > TAP_MAX_QUEUES) {
+        error_setg(errp, "vhost-dp-tap '%s': fds=%s has %u descriptors: 1 to "
+                   "%d are accepted", tap_id(tap), tap->fds, n,
+                   TAP_MAX_QUEUES);
+        return NULL;
+    }
+    for (i = 0; i < n; i++) {
+        if (!*names[i]) {
+            error_setg(errp, "vhost-dp-tap '%s': fds=%s: descriptor %u is "
+                       "empty", tap_id(tap), tap->fds, i + 1);
+            error_append_hint(errp, "Descriptors are separated by single "
+                              "colons: fds=3:4:5\n");
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&names);
+}
+
+/* Other descriptors than those of TAP_DEVICE are of macvtap interfaces */
+static bool tap_fd_is_tun(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
+           st.st_rdev == makedev(TAP_MAJOR, TAP_MINOR);
+}
+
+/*
+ * Is @fd, which the user calls @name, a tap with a virtio-net header?  @ifr is
+ * set to the interface's name and flags.
+ */
+static bool tap_check_fd(VhostDPTap *tap, int fd, const char *name,
+                         struct ifreq *ifr, Error **errp)
+{
+    ERRP_GUARD();
+    struct ifreq attach = { .ifr_flags = IFF_ATTACH_QUEUE };
+    g_autofree char *what = tap->fd ? g_strdup_printf("fd=%s", name) :
+                            g_strdup_printf("fds=%s: %s", tap->fds, name);
+
+    memset(ifr, 0, sizeof(*ifr));
+    if (ioctl(fd, TUNGETIFF, ifr) < 0 || !(ifr->ifr_flags & IFF_TAP)) {
+        error_setg(errp, "vhost-dp-tap '%s': %s is not a descriptor of a "
+                   "tap interface", tap_id(tap), what);
+        error_append_hint(errp, "Open %s and use TUNSETIFF with IFF_TAP | "
+                          "IFF_NO_PI | IFF_VNET_HDR.\n", TAP_DEVICE);
+        return false;
+    }
+    if (!(ifr->ifr_flags & IFF_VNET_HDR)) {
+        error_setg(errp, "vhost-dp-tap '%s': %s: interface '%s' was opened "
+                   "without a virtio-net header (vnet_hdr)", tap_id(tap),
+                   what, ifr->ifr_name);
+        error_append_hint(errp, "Use IFF_VNET_HDR with TUNSETIFF.\n");
+        return false;
+    }
+    if (!(ifr->ifr_flags & IFF_NO_PI)) {
+        error_setg(errp, "vhost-dp-tap '%s': %s: interface '%s' was opened "
+                   "with packet information", tap_id(tap), what,
+                   ifr->ifr_name);
+        error_append_hint(errp, "Use IFF_NO_PI with TUNSETIFF.\n");
+        return false;
+    }
+    /* Its last user may have had fewer queues in use */
+    if ((ifr->ifr_flags & IFF_DETACH_QUEUE) &&
+        ioctl(fd, TUNSETQUEUE, &attach) < 0) {
+        error_setg_errno(errp, errno, "vhost-dp-tap '%s': %s is a detached "
+                         "queue of interface '%s' and cannot be attached",
+                         tap_id(tap), what, ifr->ifr_name);
+        return false;
+    }
+    return true;
+}
+
+/* Do the descriptors, which the user calls @name, make one interface? */
+static bool tap_check_passed(VhostDPTap *tap, const int *fd, char **name,
+                             unsigned n, Error **errp)
+{
+    ERRP_GUARD();
+    struct ifreq first, other;
+    unsigned i, j;
+
+    for (i = 0; i < n; i++) {
+        struct ifreq *ifr = i ? &other : &first;
+
+        if (!tap_check_fd(tap, fd[i], name[i], ifr, errp)) {
+            return false;
+        }
+        if (strcmp(ifr->ifr_name, first.ifr_name)) {
+            error_setg(errp, "vhost-dp-tap '%s': fds=%s: %s is of interface "
+                       "'%s', and %s of '%s'", tap_id(tap), tap->fds, name[0],
+                       first.ifr_name, name[i], ifr->ifr_name);
+            error_append_hint(errp, "All have to be queues of one "
+                              "interface.\n");
+            return false;
+        }
+        for (j = 0; j < i; j++) {
+            if (fd[i] == fd[j]) {
+                error_setg(errp, "vhost-dp-tap '%s': fds=%s has %s twice",
+                           tap_id(tap), tap->fds, name[i]);
+                return false;
+            }
+        }
+        if (n > 1 && tap_fd_is_tun(fd[i]) &&
+            !(ifr->ifr_flags & IFF_MULTI_QUEUE)) {
+            error_setg(errp, "vhost-dp-tap '%s': fds=%s: interface '%s' was "
+                       "opened without multi_queue", tap_id(tap), tap->fds,
+                       ifr->ifr_name);
+            error_append_hint(errp, "Use IFF_MULTI_QUEUE with TUNSETIFF for "
+                              "each descriptor.\n");
+            return false;
+        }
+    }
+    pstrcpy(tap->real_ifname, sizeof(tap->real_ifname), first.ifr_name);
+    return true;
+}
+
+/* A number may be anything, stdin too; only a name gave the descriptor to us */
+static void tap_give_up_fds(const int *fd, char **name, unsigned n)
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        if (!qemu_isdigit(name[i][0])) {
+            close(fd[i]);
+        }
+    }
+}
+
+/* Find what fd= or fds= name */
+static bool tap_find_passed(VhostDPTap *tap, char **name, unsigned n,
+                            Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree int *fd = g_new(int, n);
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        fd[i] = monitor_fd_param(monitor_cur(), name[i], errp);
+        if (fd[i] < 0) {
+            error_prepend(errp, "vhost-dp-tap '%s': %s=%s: ", tap_id(tap),
+                          tap->fd ? "fd" : "fds", tap->fd ?: tap->fds);
+            tap_give_up_fds(fd, name, i);
+            return false;
+        }
+    }
+    if (!tap_check_passed(tap, fd, name, n, errp)) {
+        tap_give_up_fds(fd, name, n);
+        return false;
+    }
+    tap->passed_fd = g_steal_pointer(&fd);
+    tap->npassed = n;
+    return true;
+}
+
+static bool tap_open_passed(VhostDPTap *tap, unsigned queue_pairs,
+                            Error **errp)
+{
+    ERRP_GUARD();
+    g_auto(GStrv) name = tap->fd ? g_strsplit(tap->fd, "\n", 1) :
+                                   vhost_dp_tap_split_fds(tap, errp);
+    unsigned n, i;
+
+    if (!name) {
+        return false;
+    }
+    n = g_strv_length(name);
+    if (n != queue_pairs) {
+        error_setg(errp, "vhost-dp-tap '%s': %s=%s: there %s %u descriptor%s, "
+                   "and queues=%u of the netdev needs %u", tap_id(tap),
+                   tap->fd ? "fd" : "fds", tap->fd ?: tap->fds,
+                   n == 1 ? "is" : "are", n, n == 1 ? "" : "s", queue_pairs,
+                   queue_pairs);
+        error_append_hint(errp, "Pass one for each queue pair: fds=3:4\n");
+        return false;
+    }
+    /* Found before?  The interface may have gone since. */
+    if (tap->npassed ? !tap_check_passed(tap, tap->passed_fd, name, n, errp) :
+                       !tap_find_passed(tap, name, n, errp)) {
+        return false;
+    }
+    for (i = 0; i < n; i++) {
+        tap->queue[i].fd = tap->passed_fd[i];
+    }
+    return true;
+}
+
+void vhost_dp_tap_forget_passed(VhostDPTap *tap)
+{
+    unsigned i;
+
+    for (i = 0; i < tap->npassed; i++) {
+        close(tap->passed_fd[i]);
+    }
+    g_free(tap->passed_fd);
+    tap->passed_fd = NULL;
+    tap->npassed = 0;
+}
+
+/* ---- Both ---- */
+
+static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
+{
+    ERRP_GUARD();
+    NetdevTapOptions options = {
+        .has_sndbuf = tap->has_sndbuf, .sndbuf = tap->sndbuf,
+    };
+    int hdr_len = sizeof(struct virtio_net_hdr);
+    int little_endian = 1;
+    GError *gerr = NULL;
+
+    if (!g_unix_set_fd_nonblocking(fd, true, &gerr)) {
+        error_setg(errp, "vhost-dp-tap '%s': %s", tap_id(tap), gerr->message);
+        g_error_free(gerr);
+        return false;
+    }
+    /* A persistent tap remembers what its last user set */
+    if (ioctl(fd, TUNSETVNETHDRSZ, &hdr_len) < 0) {
+        error_setg_errno(errp, errno, "vhost-dp-tap '%s': cannot set the size "
+                         "of the virtio-net header", tap_id(tap));
+        return false;
+    }
+    if (ioctl(fd, TUNSETVNETLE, &little_endian) < 0 && HOST_BIG_ENDIAN) {
+        error_setg_errno(errp, errno, "vhost-dp-tap '%s': cannot set the byte "
+                         "order of the virtio-net header", tap_id(tap));
+        return false;
+    }
+    tap_set_sndbuf(fd, &options, errp);
+    if (*errp) {
+        error_prepend(errp, "vhost-dp-tap '%s': sndbuf=%" PRIu64 ": ",
+                      tap_id(tap), tap->sndbuf);
+        return false;
+    }
+    return true;
+}
+
+static void tap_probe_offloads(VhostDPTap *tap, int fd)
+{
+    tap->offloads = VHOST_DP_OFFLOAD_CSUM | VHOST_DP_OFFLOAD_TSO4 |
+                    VHOST_DP_OFFLOAD_TSO6 | VHOST_DP_OFFLOAD_ECN;
+    if (tap_probe_has_ufo(fd)) {
+        tap->offloads |= VHOST_DP_OFFLOAD_UFO;
+    }
+    if (tap_probe_has_uso(fd)) {
+        tap->offloads |= VHOST_DP_OFFLOAD_USO4 | VHOST_DP_OFFLOAD_USO6;
+    }
+    tap_fd_set_offload(fd, 0, 0, 0, 0, 0, 0, 0);
+}
+
+static void tap_close_queues(VhostDPTap *tap)
+{
+    unsigned i;
+
+    for (i = 0; i < tap->nqueues; i++) {
+        if (!tap->npassed && tap->queue[i].fd >= 0) {
+            close(tap->queue[i].fd);
+        }
+    }
+    g_free(tap->queue);
+    tap->queue = NULL;
+    tap->nqueues = 0;
+    tap->real_ifname[0] = '\0';
+}
+
+bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp)
+{
+    bool ok;
+    unsigned i;
+
+    tap->queue = g_new0(TapQueue, queue_pairs);
+    tap->nqueues = queue_pairs;
+    for (i = 0; i < queue_pairs; i++) {
+        tap->queue[i].fd = -1;
+    }
+
+    ok = tap->fd || tap->fds ? tap_open_passed(tap, queue_pairs, errp) :
+                               tap_open_by_name(tap, queue_pairs, errp);
+    for (i = 0; ok && i < queue_pairs; i++) {
+        ok = tap_configure(tap, tap->queue[i].fd, errp);
+    }
+    if (!ok) {
+        tap_close_queues(tap);
+        return false;
+    }
+    tap_probe_offloads(tap, tap->queue[0].fd);
+    trace_vhost_dp_tap_open(tap_id(tap), tap->real_ifname, queue_pairs,
+                            tap->queue[0].fd, tap->offloads);
+    return true;
+}
+
+void vhost_dp_tap_close(VhostDPTap *tap)
+{
+    trace_vhost_dp_tap_close(tap_id(tap), tap->real_ifname);
+    tap_close_queues(tap);
+}
