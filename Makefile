@@ -18,7 +18,8 @@ export V
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
-.PHONY: check-integration bench demo clean distclean need-run need-guest
+.PHONY: check-models check-integration bench demo clean distclean
+.PHONY: need-run need-guest
 
 all: build
 
@@ -28,6 +29,7 @@ help:
 	@echo "                     runs ./configure when nothing is configured yet"
 	@echo "  check              build, then run all of the tests below"
 	@echo "  check-unit           unit tests"
+	@echo "  check-models         models of the locking and wake-up protocols, with spin"
 	@echo "  check-qtest          device tests through qtest, ours and QEMU's own of net"
 	@echo "  check-guest          tests that boot a guest"
 	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
@@ -54,10 +56,13 @@ need-guest:
 
 # What has to be installed comes first: it needs somebody to look at it.
 check: need-guest build
-	$(CHECK) unit qtest guest integration
+	$(CHECK) unit models qtest guest integration
 
 check-unit: build
 	$(CHECK) unit
+
+check-models: need-run build
+	$(CHECK) models
 
 check-qtest: need-run build
 	$(CHECK) qtest

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the tests of a finished build and count their cases.
 
-usage: check.py --build-dir DIR [unit] [qtest] [guest] [integration]
+usage: check.py --build-dir DIR [unit] [models] [qtest] [guest] [integration]
 
 Each suite is one run of `meson test`; while it goes on there is a line per
 finished test.  A TAP test counts by its cases, any other test as one.  What
@@ -49,6 +49,8 @@ class Suite:
 # QEMU's own tests of the code next to ours run with ours.
 SUITES = {
     'unit': Suite('unit', ['test-vhost-dp-*']),
+    # It runs as many checks at a time as there are processors
+    'models': Suite('models', ['*'], processes=1),
     'qtest': Suite('qtest', [
         'qtest-x86_64/vhost-dp-*',
         'qtest-x86_64/qos-test',

@@ -157,7 +157,7 @@ void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
     port->link_changed(port->opaque);
 }
 
-/* ---- Reconciling wanted and actual state ---- */
+/* ---- Reconciling wanted and actual state (tests/models/port.pml) ---- */
 
 static void port_attach(VhostDPPort *port)
 {

@@ -93,7 +93,7 @@ const char *vhost_dp_violation_text(VhostDPViolation violation)
     return text[violation];
 }
 
-/* ---- The lock ---- */
+/* ---- The lock: modelled in tests/models/lock.pml ---- */
 
 void vhost_dp_backend_lock(VhostDPBackend *be)
 {

@@ -155,6 +155,7 @@ static void packed_disable_notify(VhostDPVring *vq)
     }
 }
 
+/* Modelled in tests/models/ring.pml, as is packed_need_call() */
 static bool packed_enable_notify(VhostDPVring *vq)
 {
     struct vring_packed_desc_event *event = packed_device_event(vq);

@@ -85,6 +85,7 @@ static void split_disable_notify(VhostDPVring *vq)
     }
 }
 
+/* Modelled in tests/models/ring.pml, as is split_need_call() */
 static bool split_enable_notify(VhostDPVring *vq)
 {
     if (vq->broken || !vq->used.host) {
