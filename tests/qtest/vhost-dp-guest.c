@@ -93,6 +93,7 @@ DpNic *dp_nic_probe(DpGuest *guest, unsigned slot)
 
     nic->guest = guest;
     nic->slot = slot;
+    nic->ring_size = DP_RING_SIZE;
     nic->pci = virtio_pci_new(guest->bus, &addr);
     g_assert_nonnull(nic->pci);
     nic->vdev = &nic->pci->vdev;
@@ -155,7 +156,7 @@ static void queue_setup(DpNic *nic, unsigned index)
     q->pci.msix_entry = -1;
     q->pci.msix_data = 0x12345678;
     if (nic_is_modern(nic)) {
-        vq->size = MIN(vq->size, DP_RING_SIZE);
+        vq->size = nic->ring_size;
         common_write(nic, VIRTIO_PCI_COMMON_Q_SIZE, vq->size);
     }
     dp_ring_init(q);
@@ -507,6 +508,7 @@ DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr)
                        DP_FEATURE(VIRTIO_NET_F_CTRL_VQ);
     }
     r->nic = dp_nic_probe(r->guest, DP_SLOT);
+    r->nic->ring_size = setup->ring_size ?: DP_RING_SIZE;
     if (setup->msix) {
         dp_nic_use_msix(r->nic);
     }

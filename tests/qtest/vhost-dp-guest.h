@@ -30,7 +30,7 @@
     (DP_FEATURE(VIRTIO_F_VERSION_1) | DP_FEATURE(VIRTIO_NET_F_MAC) | \
      DP_FEATURE(VIRTIO_NET_F_STATUS))
 
-/* Size of the rings, where the driver may choose it */
+/* Size of the rings, where the driver may choose it and nothing else is said */
 #define DP_RING_SIZE 64
 
 /* Guest-physical addresses behind which there is no RAM */
@@ -96,6 +96,7 @@ typedef struct DpNic {
     QVirtioDevice *vdev;
     uint64_t features;
     size_t hdr_len;
+    unsigned ring_size;         /* where the driver may choose it */
     unsigned max_pairs;         /* that were set up */
     DpQueue queue[DP_MAX_QUEUES];
     DpQueue *ctrl;              /* one of them, or NULL */
@@ -265,6 +266,7 @@ typedef struct DpSetup {
     bool null;                  /* vhost-dp-null instead of a tap */
     const char *driver;         /* more options of the driver */
     bool msix;
+    unsigned ring_size;         /* 0 means DP_RING_SIZE */
 } DpSetup;
 
 /*

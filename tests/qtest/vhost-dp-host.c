@@ -214,11 +214,23 @@ void dp_add_test(const char *path, const void *data,
     add_test("", path, data, fn, false);
 }
 
+void dp_add_split_test(const char *path, const void *data,
+                       void (*fn)(const void *data))
+{
+    add_test("split/", path, data, fn, false);
+}
+
+void dp_add_packed_test(const char *path, const void *data,
+                        void (*fn)(const void *data))
+{
+    add_test("packed/", path, data, fn, true);
+}
+
 void dp_add_ring_test(const char *path, const void *data,
                       void (*fn)(const void *data))
 {
-    add_test("split/", path, data, fn, false);
-    add_test("packed/", path, data, fn, true);
+    dp_add_split_test(path, data, fn);
+    dp_add_packed_test(path, data, fn);
 }
 
 bool dp_test_is_packed(void)

@@ -67,6 +67,12 @@ void dp_add_test(const char *path, const void *data,
 void dp_add_ring_test(const char *path, const void *data,
                       void (*fn)(const void *data));
 
+/* For one of them alone */
+void dp_add_split_test(const char *path, const void *data,
+                       void (*fn)(const void *data));
+void dp_add_packed_test(const char *path, const void *data,
+                        void (*fn)(const void *data));
+
 /* Is the test that runs one of packed virtqueues? */
 bool dp_test_is_packed(void);
 

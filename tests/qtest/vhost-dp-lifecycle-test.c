@@ -702,7 +702,7 @@ int main(int argc, char **argv)
     dp_add_test("set-link/at-start", NULL, test_set_link_at_start);
     dp_add_ring_test("tap-deleted/idle", "nothing", test_tap_deleted);
     /* Drops twice: not for packed queues, see transmit_without_link() */
-    dp_add_test("split/tap-deleted/transmit", "transmit", test_tap_deleted);
+    dp_add_split_test("tap-deleted/transmit", "transmit", test_tap_deleted);
     dp_add_ring_test("tap-down", NULL, test_tap_down);
     dp_add_ring_test("hotplug/in-order", NULL, test_hotplug);
     dp_add_ring_test("hotplug/netdev-first", NULL, test_netdev_del_first);

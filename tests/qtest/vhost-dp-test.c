@@ -487,13 +487,12 @@ static void add_ways(const char *name, const DpSetup *setup, bool packed)
     unsigned i;
 
     for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        g_autofree char *path = g_strdup_printf("%s%s/%s", packed ? "" :
-                                                "split/", tests[i].name, name);
+        g_autofree char *path = g_strdup_printf("%s/%s", tests[i].name, name);
 
         if (packed) {
             dp_add_ring_test(path, setup, tests[i].fn);
         } else {
-            dp_add_test(path, setup, tests[i].fn);
+            dp_add_split_test(path, setup, tests[i].fn);
         }
     }
 }
@@ -560,7 +559,7 @@ int main(int argc, char **argv)
     dp_add_ring_test("burst/plain", &plain, test_burst);
     dp_add_ring_test("burst/event-idx", &event_idx, test_burst);
     dp_add_ring_test("shapes/plain", &indirect, test_shapes);
-    dp_add_test("split/shapes/legacy", &legacy, test_shapes);
+    dp_add_split_test("shapes/legacy", &legacy, test_shapes);
     dp_add_ring_test("mergeable/many-buffers", NULL, test_mergeable);
     dp_add_ring_test("mergeable/out-of-buffers", &mergeable,
                      test_mergeable_out_of_buffers);
@@ -572,9 +571,9 @@ int main(int argc, char **argv)
     dp_add_ring_test("buffer-too-small", NULL, test_buffer_too_small);
     dp_add_ring_test("bad-length", NULL, test_bad_length);
     dp_add_ring_test("jumbo/modern", &indirect, test_jumbo);
-    dp_add_test("split/jumbo/legacy", &legacy, test_jumbo);
+    dp_add_split_test("jumbo/legacy", &legacy, test_jumbo);
     dp_add_ring_test("query", NULL, test_query);
     dp_add_ring_test("announce/modern", &plain, test_announce);
-    dp_add_test("split/announce/legacy", &legacy, test_announce);
+    dp_add_split_test("announce/legacy", &legacy, test_announce);
     return g_test_run();
 }

@@ -149,6 +149,19 @@ void vhost_dp_backend_report(VhostDPBackend *be)
     qemu_bh_schedule(be->violation_bh);
 }
 
+/*
+ * As virtio_error(), but for the device's `broken`: with that virtio.c would
+ * also stop the control queue, and without irqfds it would keep the calls of
+ * the queues that go on from the guest.
+ */
+static void backend_set_needs_reset(VirtIODevice *vdev)
+{
+    if (virtio_vdev_has_feature(vdev, VIRTIO_F_VERSION_1)) {
+        vdev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+        virtio_notify_config(vdev);
+    }
+}
+
 /* Main loop, BQL */
 static void backend_violation_bh(void *opaque)
 {
@@ -175,10 +188,11 @@ static void backend_violation_bh(void *opaque)
             trace_vhost_dp_violation(be->name, queue_name(i),
                                      VhostDPViolation_str(why[i]));
             /* Under the BQL the device cannot have been stopped meanwhile */
-            virtio_error(be->vdev, "vhost-dp netdev '%s': %s queue %d "
-                         "stopped, the guest's driver is at fault: %s",
-                         be->name, queue_name(i), be->dev->vq_index + i,
+            error_report("vhost-dp netdev '%s': %s queue %d stopped, the "
+                         "guest's driver is at fault: %s", be->name,
+                         queue_name(i), be->dev->vq_index + i,
                          vhost_dp_violation_text(why[i]));
+            backend_set_needs_reset(be->vdev);
         }
     }
 }

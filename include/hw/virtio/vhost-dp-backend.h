@@ -145,7 +145,8 @@ void vhost_dp_backend_call(VhostDPBackend *be);
 /**
  * vhost_dp_backend_report: report queues that a violation broke
  *
- * Sets DEVICE_NEEDS_RESET as virtio_error() does, from the main loop.
+ * Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the guest, from the
+ * main loop.  Other queues, and the control queue, go on.
  * Thread: any.  Lock: the queue pair's.
  */
 void vhost_dp_backend_report(VhostDPBackend *be);
