@@ -6,12 +6,17 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation: pure functions on one frame.  The metadata of a frame
- * from the guest is compared with a private copy of the frame's headers, so
- * that a driver, and the host's network stack behind it, get metadata that
- * fits the frame.  Header parsing is QEMU's (net/eth.h).
+ * is compared with a private copy of the frame's headers, so that a driver,
+ * and the host's network stack behind it, or offload-csum.c and
+ * offload-segment.c here, get metadata that fits the frame.
+ *
+ * The headers are not parsed by net/eth.c: it knows two VLAN tags in one order,
+ * does not say where a fragment header belongs, and takes Authentication
+ * headers, whose contents segmentation would falsify.
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "net/eth.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "offload.h"
@@ -19,27 +24,140 @@
 #define TCP_CSUM_OFFSET 16
 #define UDP_CSUM_OFFSET 6
 
+/* IEEE 802.1ad before it was a standard, and still in use */
+#define ETHERTYPE_QINQ 0x9100
+
+/* ---- Headers ---- */
+
+static bool parse_ip4(VhostDPHeaders *h, const uint8_t *head, size_t head_len)
+{
+    const struct ip_header *ip = (const void *)(head + h->l3);
+
+    if (h->l3 + sizeof(*ip) > head_len ||
+        IP_HEADER_VERSION(ip) != IP_HEADER_VERSION_4 ||
+        (ip->ip_ver_len & 0xf) * 4 < sizeof(*ip) ||
+        (lduw_be_p(&ip->ip_off) & (IP_OFFMASK | IP_MF))) {
+        return false;
+    }
+    h->l4 = h->l3 + (ip->ip_ver_len & 0xf) * 4;
+    h->fragment = h->l4;
+    h->proto = ip->ip_p;
+    return true;
+}
+
+/*
+ * RFC 8200, 4.5: what has to come again in each fragment is all up to the
+ * routing header, or else up to the hop-by-hop header.
+ */
+static bool parse_ip6(VhostDPHeaders *h, const uint8_t *head, size_t head_len)
+{
+    const size_t ip6_end = h->l3 + sizeof(struct ip6_header);
+    size_t at = ip6_end;
+    size_t next = h->l3 + offsetof(struct ip6_header, ip6_nxt);
+
+    if (at > head_len || head[h->l3] >> 4 != IP_HEADER_VERSION_6) {
+        return false;
+    }
+    h->ip6 = true;
+    h->fragment = at;
+    h->fragment_next = next;
+    for (;;) {
+        uint8_t type = head[next];
+
+        if (type != IP6_HOP_BY_HOP && type != IP6_ROUTING &&
+            type != IP6_DESTINATON) {
+            h->l4 = at;
+            h->proto = type;
+            return true;
+        }
+        /* Each has at least 8 bytes, so this ends */
+        if (at + IP6_EXT_GRANULARITY > head_len ||
+            (type == IP6_HOP_BY_HOP && at != ip6_end)) {
+            return false;
+        }
+        if (type == IP6_ROUTING &&
+            head[at + offsetof(struct ip6_ext_hdr_routing, segleft)]) {
+            h->routed = true;
+        }
+        next = at;
+        at += (head[at + 1] + 1) * IP6_EXT_GRANULARITY;
+        if (type != IP6_DESTINATON) {
+            h->fragment = at;
+            h->fragment_next = next;
+        }
+    }
+}
+
+static bool parse_l4(VhostDPHeaders *h, const uint8_t *head, size_t head_len)
+{
+    unsigned data_offset;
+
+    switch (h->proto) {
+    case IP_PROTO_TCP:
+        if (h->l4 + sizeof(struct tcp_header) > head_len) {
+            return false;
+        }
+        data_offset = (head[h->l4 + offsetof(struct tcp_header,
+                                             th_offset_flags)] >> 4) * 4;
+        h->payload = h->l4 + data_offset;
+        return data_offset >= sizeof(struct tcp_header) &&
+               h->payload <= head_len;
+    case IP_PROTO_UDP:
+        h->payload = h->l4 + sizeof(struct udp_header);
+        return h->payload <= head_len;
+    default:
+        return false;
+    }
+}
+
+bool vhost_dp_offload_parse(VhostDPHeaders *headers, const uint8_t *head,
+                            size_t head_len)
+{
+    size_t type = offsetof(struct eth_header, h_proto);
+
+    memset(headers, 0, sizeof(*headers));
+    for (; type + sizeof(uint16_t) <= head_len;
+         type += sizeof(struct vlan_header)) {
+        headers->l3 = type + sizeof(uint16_t);
+        switch (lduw_be_p(head + type)) {
+        case ETH_P_VLAN:
+        case ETH_P_DVLAN:
+        case ETHERTYPE_QINQ:
+            continue;
+        case ETH_P_IP:
+            return parse_ip4(headers, head, head_len) &&
+                   parse_l4(headers, head, head_len);
+        case ETH_P_IPV6:
+            return parse_ip6(headers, head, head_len) &&
+                   parse_l4(headers, head, head_len);
+        default:
+            return false;
+        }
+    }
+    return false;
+}
+
+/* ---- Metadata ---- */
+
 /* What a GSO type promises about the headers */
 typedef struct GsoRule {
     bool ip4;                   /* may be IPv4 */
     bool ip6;                   /* may be IPv6 */
-    EthL4HdrProto proto;
+    uint8_t proto;
     uint16_t csum_offset;
 } GsoRule;
 
 static const GsoRule *gso_rule(uint8_t gso_type)
 {
     static const GsoRule tcp4 = {
-        .ip4 = true,
-        .proto = ETH_L4_HDR_PROTO_TCP, .csum_offset = TCP_CSUM_OFFSET,
+        .ip4 = true, .proto = IP_PROTO_TCP, .csum_offset = TCP_CSUM_OFFSET,
     };
     static const GsoRule tcp6 = {
-        .ip6 = true,
-        .proto = ETH_L4_HDR_PROTO_TCP, .csum_offset = TCP_CSUM_OFFSET,
+        .ip6 = true, .proto = IP_PROTO_TCP, .csum_offset = TCP_CSUM_OFFSET,
     };
     static const GsoRule udp = {
         .ip4 = true, .ip6 = true,
-        .proto = ETH_L4_HDR_PROTO_UDP, .csum_offset = UDP_CSUM_OFFSET,
+        .proto = IP_PROTO_UDP, .csum_offset = UDP_CSUM_OFFSET,
     };
 
     switch (gso_type) {
@@ -57,48 +175,46 @@ static const GsoRule *gso_rule(uint8_t gso_type)
     }
 }
 
+/*
+ * A fragment's size is a multiple of 8 (RFC 791, 3.2; RFC 8200, 4.5), and the
+ * first one has all headers (RFC 7112).
+ */
+static bool check_fragments(const VhostDPFrame *frame, const VhostDPHeaders *h)
+{
+    return IP_FRAG_ALIGN_SIZE(frame->gso_size) >= h->payload - h->fragment &&
+           (!h->ip6 || h->payload + VHOST_DP_FRAGMENT_HEADER <=
+            VHOST_DP_HEAD_BYTES);
+}
+
 /* Virtio 1.3, 5.1.6.2: a GSO frame's headers are what its metadata says */
-static bool offload_check_gso(VhostDPFrame *frame, const uint8_t *head,
-                              size_t head_len)
+static bool check_gso(VhostDPFrame *frame, const VhostDPHeaders *h)
 {
     const GsoRule *rule = gso_rule(frame->gso_type);
-    struct iovec iov = { .iov_base = (void *)head, .iov_len = head_len };
-    size_t l3 = 0, l4 = 0, payload = 0;
-    eth_ip6_hdr_info ip6;
-    eth_ip4_hdr_info ip4;
-    eth_l4_hdr_info l4_info;
-    bool is_ip4, is_ip6;
 
+    if (!rule || !frame->gso_size || h->proto != rule->proto ||
+        !(h->ip6 ? rule->ip6 : rule->ip4)) {
+        return false;
+    }
     /* Segments get new checksums, so the frame must have asked for one */
-    if (!rule || !frame->gso_size ||
-        !(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)) {
+    if (!(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+        frame->csum_start != h->l4 || frame->csum_offset != rule->csum_offset ||
+        frame->len <= h->payload ||
+        (!h->ip6 && frame->len - h->l3 > ETH_MAX_IP_DGRAM_LEN)) {
         return false;
     }
-
-    eth_get_protocols(&iov, 1, 0, &is_ip4, &is_ip6, &l3, &l4, &payload,
-                      &ip6, &ip4, &l4_info);
-    if (!((is_ip4 && rule->ip4) || (is_ip6 && rule->ip6)) ||
-        l4_info.proto != rule->proto) {
+    if (frame->gso_type == VIRTIO_NET_HDR_GSO_UDP &&
+        !check_fragments(frame, h)) {
         return false;
     }
-    if (is_ip4 && l4 - l3 < sizeof(struct ip_header)) {
-        return false;
-    }
-    if (rule->proto == ETH_L4_HDR_PROTO_TCP &&
-        payload - l4 < sizeof(struct tcp_header)) {
-        return false;
-    }
-    if (payload > head_len || payload >= frame->len ||
-        frame->csum_start != l4 || frame->csum_offset != rule->csum_offset) {
-        return false;
-    }
-    frame->hdr_len = payload;
+    frame->hdr_len = h->payload;
     return true;
 }
 
 bool vhost_dp_offload_check(VhostDPFrame *frame, const uint8_t *head,
                             size_t head_len)
 {
+    VhostDPHeaders headers;
+
     if (frame->flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM) {
         return false;
     }
@@ -109,41 +225,85 @@ bool vhost_dp_offload_check(VhostDPFrame *frame, const uint8_t *head,
         return false;
     }
     if (frame->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-        return offload_check_gso(frame, head, head_len);
+        return vhost_dp_offload_parse(&headers, head, head_len) &&
+               check_gso(frame, &headers);
     }
     frame->gso_size = 0;
     frame->hdr_len = 0;
     return true;
 }
 
-bool vhost_dp_offload_allowed(const VhostDPFrame *frame, uint32_t offloads)
+/* The pseudo header's sum goes to where the checksum belongs */
+static bool make_partial(VhostDPFrame *frame, uint8_t *head, size_t head_len)
 {
-    uint32_t any_of = 0;
+    const GsoRule *rule = gso_rule(frame->gso_type);
+    VhostDPHeaders h;
+    uint16_t sum;
 
-    if ((frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-        !(offloads & VHOST_DP_OFFLOAD_CSUM)) {
+    /* A routed packet's pseudo header has an address that is elsewhere */
+    if (!rule || !vhost_dp_offload_parse(&h, head, head_len) || h.routed ||
+        h.proto != rule->proto) {
         return false;
     }
-    if ((frame->gso_type & VIRTIO_NET_HDR_GSO_ECN) &&
-        !(offloads & VHOST_DP_OFFLOAD_ECN)) {
+    if (h.ip6) {
+        sum = vhost_dp_csum(head + h.l3 + offsetof(struct ip6_header, ip6_src),
+                            2 * sizeof(struct in6_address));
+    } else {
+        sum = vhost_dp_csum(head + h.l3 + offsetof(struct ip_header, ip_src),
+                            2 * sizeof(uint32_t));
+    }
+    sum = vhost_dp_csum_add(sum, cpu_to_be16(h.proto));
+    sum = vhost_dp_csum_add(sum, cpu_to_be16(frame->len - h.l4));
+
+    frame->flags |= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    frame->csum_start = h.l4;
+    frame->csum_offset = rule->csum_offset;
+    stw_he_p(head + h.l4 + rule->csum_offset, sum);
+    return true;
+}
+
+bool vhost_dp_offload_check_received(VhostDPFrame *frame, uint8_t *head,
+                                     size_t head_len)
+{
+    frame->flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    if (frame->gso_type && !frame->flags &&
+        !make_partial(frame, head, head_len)) {
         return false;
+    }
+    return vhost_dp_offload_check(frame, head, head_len);
+}
+
+bool vhost_dp_offload_allowed(const VhostDPFrame *frame, uint32_t offloads)
+{
+    uint32_t need = 0;
+
+    if (frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+        need |= VHOST_DP_OFFLOAD_CSUM;
+    }
+    if (frame->gso_type & VIRTIO_NET_HDR_GSO_ECN) {
+        need |= VHOST_DP_OFFLOAD_ECN;
     }
     switch (frame->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
     case VIRTIO_NET_HDR_GSO_NONE:
-        return true;
+        break;
     case VIRTIO_NET_HDR_GSO_TCPV4:
-        any_of = VHOST_DP_OFFLOAD_TSO4;
+        need |= VHOST_DP_OFFLOAD_TSO4;
         break;
     case VIRTIO_NET_HDR_GSO_TCPV6:
-        any_of = VHOST_DP_OFFLOAD_TSO6;
+        need |= VHOST_DP_OFFLOAD_TSO6;
         break;
     case VIRTIO_NET_HDR_GSO_UDP:
-        any_of = VHOST_DP_OFFLOAD_UFO;
+        need |= VHOST_DP_OFFLOAD_UFO;
         break;
     case VIRTIO_NET_HDR_GSO_UDP_L4:
-        /* One type for both IP versions (virtio 1.3, 5.1.6.2) */
-        any_of = VHOST_DP_OFFLOAD_USO4 | VHOST_DP_OFFLOAD_USO6;
+        /*
+         * One type for both IP versions (virtio 1.3, 5.1.6.2).  Those who take
+         * it for one of them only are not worth a look at the headers.
+         */
+        need |= VHOST_DP_OFFLOAD_USO4 | VHOST_DP_OFFLOAD_USO6;
         break;
+    default:
+        return false;
     }
-    return offloads & any_of;
+    return (offloads & need) == need;
 }

@@ -1,15 +1,62 @@
 /*
- * vhost-dp: offload metadata
+ * vhost-dp: offload metadata, checksums and segmentation in software
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Pure functions on one frame: no allocation, no state but what the caller
+ * gives.  All of them may be called by any thread, with or without a lock.
+ *
+ * What the receiver of a frame did not agree to is done like this:
+ *
+ *     if (!vhost_dp_offload_allowed(frame, offloads)) {
+ *         if (frame->gso_type) {
+ *             vhost_dp_segmenter_init(&seg, frame, head, id);
+ *             for (; !vhost_dp_segmenter_done(&seg);
+ *                  vhost_dp_segmenter_advance(&seg)) {
+ *                 vhost_dp_segmenter_make(&seg, offloads, &segment, buf, iov);
+ *                 ... deliver segment
+ *             }
+ *         } else {
+ *             vhost_dp_offload_finish_checksum(frame);
+ *         }
+ *     }
  */
 
 #ifndef NET_VHOST_DP_OFFLOAD_H
 #define NET_VHOST_DP_OFFLOAD_H
 
 #include "net/vhost-dp.h"
+
+/* The bytes that an IPv6 fragment header adds (RFC 8200, 4.5) */
+#define VHOST_DP_FRAGMENT_HEADER 8
+
+/* Where the headers of a frame are: offsets from its start */
+typedef struct VhostDPHeaders {
+    uint16_t l3;                /* IPv4 or IPv6 */
+    uint16_t l4;                /* TCP or UDP */
+    uint16_t payload;           /* behind TCP or UDP */
+    uint16_t fragment;          /* what is behind this is fragmented */
+    uint16_t fragment_next;     /* IPv6: the next-header field in front of it */
+    bool ip6;
+    bool routed;                /* IPv6: not yet at the final destination */
+    uint8_t proto;              /* IP_PROTO_TCP or IP_PROTO_UDP */
+} VhostDPHeaders;
+
+/**
+ * vhost_dp_offload_parse: find the headers of a TCP or UDP frame
+ * @head: the first bytes of the frame, where nobody can change them
+ * @head_len: their number
+ *
+ * Any number of VLAN tags; IPv4 with options; IPv6 with hop-by-hop, routing
+ * and destination options headers.
+ *
+ * Returns false if there is anything else, if it is a fragment, or if the
+ * headers do not fit @head_len bytes.
+ */
+bool vhost_dp_offload_parse(VhostDPHeaders *headers, const uint8_t *head,
+                            size_t head_len);
 
 /**
  * vhost_dp_offload_check: check a frame's metadata against its headers
@@ -19,17 +66,146 @@
  *
  * Afterwards the promises of VhostDPFrame hold.
  *
- * Thread: any.  Lock: none.  Returns false if the metadata is malformed.
+ * Returns false if the metadata is malformed.
  */
 bool vhost_dp_offload_check(VhostDPFrame *frame, const uint8_t *head,
                             size_t head_len);
 
 /**
+ * vhost_dp_offload_check_received: the same for a frame from a driver
+ * @head: may be changed: see below
+ *
+ * As vhost_dp_offload_check(), but the host may say
+ * VIRTIO_NET_HDR_F_DATA_VALID, which is taken away, and it may leave the
+ * checksum of a frame to be segmented complete, or unverified: then it is
+ * replaced by a partial one in @head, as a frame from a guest has it.
+ */
+bool vhost_dp_offload_check_received(VhostDPFrame *frame, uint8_t *head,
+                                     size_t head_len);
+
+/**
  * vhost_dp_offload_allowed: does a receiver take @frame's metadata?
  * @offloads: what the receiver agreed to, VHOST_DP_OFFLOAD_*
  *
- * Thread: any.  Lock: none.
+ * VIRTIO_NET_HDR_F_DATA_VALID is no matter of agreement here.
  */
 bool vhost_dp_offload_allowed(const VhostDPFrame *frame, uint32_t offloads);
+
+/**
+ * vhost_dp_csum_iov: sum up a part of a vector, for the Internet checksum
+ * @iov: @iovcnt pieces
+ * @offset: first byte
+ * @len: number of bytes; those that the vector does not have count as zeros
+ *
+ * Returns: the ones' complement sum of RFC 1071, of 16-bit words as they are
+ * in memory: a result goes back to memory without byte swap.
+ */
+uint16_t vhost_dp_csum_iov(const struct iovec *iov, unsigned iovcnt,
+                           size_t offset, size_t len);
+
+/**
+ * vhost_dp_csum: the same for @len bytes at @buf
+ */
+uint16_t vhost_dp_csum(const void *buf, size_t len);
+
+/* Add two such sums */
+static inline uint16_t vhost_dp_csum_add(uint16_t a, uint16_t b)
+{
+    uint32_t sum = (uint32_t)a + b;
+
+    return sum + (sum >> 16);
+}
+
+/**
+ * vhost_dp_offload_finish_checksum: do what VIRTIO_NET_HDR_F_NEEDS_CSUM asks
+ * @frame: checked.  The checksum field must be in memory of the caller's; the
+ *         other bytes are only read, once.
+ *
+ * Afterwards the frame has no metadata.
+ */
+void vhost_dp_offload_finish_checksum(VhostDPFrame *frame);
+
+/*
+ * VhostDPSegmenter: cuts one frame into segments or fragments, one by one
+ *
+ * Private to offload-segment.c, but for its size.
+ */
+typedef struct VhostDPSegmenter {
+    uint8_t head[VHOST_DP_HEAD_BYTES];  /* all headers of the frame */
+    VhostDPHeaders headers;
+    uint8_t gso_type;           /* without VIRTIO_NET_HDR_GSO_ECN */
+    uint16_t csum_field;        /* offset of TCP's or UDP's checksum */
+    uint16_t repeat;            /* header bytes that every segment has */
+    uint16_t pseudo;            /* sum of the pseudo header without length */
+    uint32_t size;              /* bytes behind these in each but the last */
+    uint32_t total;             /* in all of them */
+    uint32_t offset;            /* of the next segment, up to total */
+    uint32_t index;             /* its number */
+    uint32_t fragment_id;
+    /* The frame's bytes, from the next segment's on */
+    const struct iovec *iov;
+    unsigned iovcnt;
+    size_t iov_skip;            /* bytes of iov[0] */
+} VhostDPSegmenter;
+
+/**
+ * vhost_dp_segmenter_init: prepare to cut a frame
+ * @frame: checked, with a GSO type.  Its pieces must stay where they are until
+ *         the last segment was made; they are only read, and may be memory
+ *         that somebody else can change.
+ * @head: the bytes of the frame's headers that were checked; copied
+ * @fragment_id: identification of a datagram that becomes IPv6 fragments: not
+ *               one that was used lately (RFC 8200, 4.5)
+ */
+void vhost_dp_segmenter_init(VhostDPSegmenter *seg, const VhostDPFrame *frame,
+                             const uint8_t *head, uint32_t fragment_id);
+
+/**
+ * vhost_dp_segmenter_left: number of segments that are still to be made
+ */
+static inline unsigned vhost_dp_segmenter_left(const VhostDPSegmenter *seg)
+{
+    return DIV_ROUND_UP(seg->total - seg->offset, seg->size);
+}
+
+static inline bool vhost_dp_segmenter_done(const VhostDPSegmenter *seg)
+{
+    return seg->offset == seg->total;
+}
+
+/**
+ * vhost_dp_segmenter_max_frame: length of the longest segment, in bytes
+ */
+size_t vhost_dp_segmenter_max_frame(const VhostDPSegmenter *seg);
+
+/**
+ * vhost_dp_segmenter_make: make the next segment
+ * @offloads: what the receiver takes.  With VHOST_DP_OFFLOAD_CSUM, a segment
+ *            (but not a fragment) has a partial checksum.
+ * @segment: overwritten
+ * @head: room for VHOST_DP_HEAD_BYTES bytes, for the segment's headers
+ * @iov: room for one vector, and as many as the rest of the frame has
+ *
+ * The payload stays where it is.  Without vhost_dp_segmenter_advance(), the
+ * same segment can be made again.
+ */
+void vhost_dp_segmenter_make(const VhostDPSegmenter *seg, uint32_t offloads,
+                             VhostDPFrame *segment, uint8_t *head,
+                             struct iovec *iov);
+
+/**
+ * vhost_dp_segmenter_advance: go on to the next segment
+ */
+void vhost_dp_segmenter_advance(VhostDPSegmenter *seg);
+
+/**
+ * vhost_dp_segmenter_detach: copy what the segmenter still needs of the frame
+ * @buf: room for VHOST_DP_MAX_FRAME bytes
+ * @iov: one vector
+ *
+ * From now on the segmenter refers to these two, and not to the frame.
+ */
+void vhost_dp_segmenter_detach(VhostDPSegmenter *seg, uint8_t *buf,
+                               struct iovec *iov);
 
 #endif /* NET_VHOST_DP_OFFLOAD_H */
