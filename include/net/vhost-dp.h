@@ -121,6 +121,8 @@ typedef struct VhostDPCaps {
     uint32_t max_segments;      /* pieces that tx_burst takes per frame, >= 2 */
     uint32_t tx_offloads;       /* what tx_burst accepts in metadata */
     uint32_t rx_offloads;       /* what rx_burst can be told to produce */
+    bool rx_poll;               /* rx_burst needs no system call to find out
+                                   that there is nothing: see rx_burst */
 } VhostDPCaps;
 
 /* ---- The engine's side, called by drivers ---- */
@@ -270,16 +272,19 @@ struct VhostDPDriverClass {
     void (*detach)(VhostDPDriver *drv, unsigned pair);
 
     /**
-     * set_active: whether the guest uses queue pair @pair
+     * set_active: whether the guest uses queue pair @pair (multiqueue)
      *
-     * A pair that was attached is active.  While it is not, neither tx_burst
-     * nor rx_burst is called, and reception is disabled; a driver whose host
-     * interface spreads frames over its queues should see to it that this one
-     * gets none.  Optional.
+     * A pair that was attached is active.  While it is not, tx_burst is not
+     * called, and a driver whose host interface spreads frames over its
+     * queues should see to it that this one gets none.  Optional.
      *
      * Thread: the port's IOThread.  Lock: none.
+     *
+     * Returns true if an inactive pair gets no frames: reception is then
+     * disabled, and rx_burst is not called.  Otherwise, and without this
+     * function, the engine takes what comes, and drops and counts it.
      */
-    void (*set_active)(VhostDPDriver *drv, unsigned pair, bool active);
+    bool (*set_active)(VhostDPDriver *drv, unsigned pair, bool active);
 
     /**
      * tx_burst: send frames
@@ -317,7 +322,9 @@ struct VhostDPDriverClass {
      *
      * Returns the number of frames.  0 means that there are none at present:
      * the driver calls vhost_dp_port_ready(VHOST_DP_READY_RX) when there are,
-     * if reception is enabled.
+     * if reception is enabled.  A driver with the capability rx_poll is also
+     * called while reception is disabled and without having said that there
+     * are frames: the engine polls it (busy-poll-us=).
      */
     unsigned (*rx_burst)(VhostDPDriver *drv, unsigned pair,
                          VhostDPFrame *frames, unsigned n);
@@ -333,7 +340,8 @@ struct VhostDPDriverClass {
      * rx_enable: start or stop to call vhost_dp_port_ready(VHOST_DP_READY_RX)
      *
      * The engine stops reception while the guest has no buffers or does not
-     * run, so that a level-triggered fd does not spin.  When it is enabled
+     * run, so that a level-triggered fd does not spin, and while it polls a
+     * driver that has the capability rx_poll.  When it is enabled
      * and frames are there already, the driver has to call
      * vhost_dp_port_ready(), from its fd handler or at once.
      *

@@ -23,11 +23,15 @@
 #include "net/clients.h"
 #include "net/vhost_net.h"
 #include "net/vhost-dp-net.h"
+#include "hw/virtio/iothread-vq-mapping.h"
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/virtio-net.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "netdev.h"
 #include "trace.h"
+
+/* A second: longer is no polling before a sleep, but no sleep */
+#define BUSY_POLL_MAX_US (1000 * 1000)
 
 VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);
 
@@ -345,7 +349,8 @@ static bool netdev_add_queue(VhostDPNetdev *netdev, unsigned index,
     VhostDPPort *port;
 
     port = vhost_dp_port_new(netdev->id, index, netdev->drv, &netdev->caps,
-                             iothread, netdev_link_changed, netdev, errp);
+                             iothread, netdev->busy_poll_us,
+                             netdev_link_changed, netdev, errp);
     if (!port) {
         return false;
     }
@@ -391,25 +396,124 @@ static void netdev_set_info(VhostDPNetdev *netdev)
     }
 }
 
+/* ---- Options ---- */
+
+/* iothread=: the same for all queue pairs */
 static bool netdev_find_iothread(const NetdevVhostDPOptions *opts,
-                                 const char *name, IOThread **iothread,
-                                 Error **errp)
+                                 const char *name, unsigned queues,
+                                 IOThread **iothreads, Error **errp)
 {
     ERRP_GUARD();
-    *iothread = NULL;
-    if (!opts->iothread) {
-        return true;
-    }
-    *iothread = iothread_by_id(opts->iothread);
-    if (!*iothread) {
+    IOThread *iothread = iothread_by_id(opts->iothread);
+    unsigned i;
+
+    if (!iothread) {
         error_setg(errp, "vhost-dp netdev '%s': iothread=%s: there is no "
                    "IOThread object with this id", name, opts->iothread);
         error_append_hint(errp, "Create it first: -object iothread,id=%s\n",
                           opts->iothread);
         return false;
     }
+    for (i = 0; i < queues; i++) {
+        iothreads[i] = iothread;
+    }
     return true;
 }
+
+/*
+ * iothread-vq-mapping=: one for each queue pair, by the rules of the devices
+ * that have this property
+ */
+static bool netdev_map_iothreads(IOThreadVirtQueueMappingList *mapping,
+                                 const char *name, unsigned queues,
+                                 IOThread **iothreads, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree AioContext **ctx = g_new0(AioContext *, queues);
+    IOThreadVirtQueueMappingList *node;
+    unsigned i;
+
+    if (!mapping) {
+        error_setg(errp, "vhost-dp netdev '%s': iothread-vq-mapping is empty: "
+                   "it needs at least one IOThread", name);
+        return false;
+    }
+    if (!iothread_vq_mapping_apply(mapping, ctx, queues, errp)) {
+        error_prepend(errp, "vhost-dp netdev '%s': ", name);
+        error_append_hint(errp, "Here vqs are numbers of queue pairs, 0 to "
+                          "%u: name each of them once, or leave vqs out of "
+                          "all entries.\nEach entry needs an IOThread of its "
+                          "own: -object iothread,id=ID\n", queues - 1);
+        return false;
+    }
+    for (node = mapping; node; node = node->next) {
+        IOThread *iothread = iothread_by_id(node->value->iothread);
+
+        for (i = 0; i < queues; i++) {
+            if (ctx[i] == iothread_get_aio_context(iothread)) {
+                iothreads[i] = iothread;
+            }
+        }
+    }
+    /* Each port will have a reference of its own */
+    iothread_vq_mapping_cleanup(mapping);
+    return true;
+}
+
+/*
+ * Where the queue pairs are to run.  Returns an array, in which NULL stands
+ * for an IOThread of the queue pair's own, or NULL with @errp set.
+ */
+static IOThread **netdev_choose_iothreads(const NetdevVhostDPOptions *opts,
+                                          const char *name, unsigned queues,
+                                          Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree IOThread **iothreads = g_new0(IOThread *, queues);
+
+    if (opts->iothread && opts->has_iothread_vq_mapping) {
+        error_setg(errp, "vhost-dp netdev '%s': iothread=%s and "
+                   "iothread-vq-mapping exclude each other", name,
+                   opts->iothread);
+        error_append_hint(errp, "Use iothread for one IOThread, and "
+                          "iothread-vq-mapping for several.\n");
+        return NULL;
+    }
+    if (opts->iothread &&
+        !netdev_find_iothread(opts, name, queues, iothreads, errp)) {
+        return NULL;
+    }
+    if (opts->has_iothread_vq_mapping &&
+        !netdev_map_iothreads(opts->iothread_vq_mapping, name, queues,
+                              iothreads, errp)) {
+        return NULL;
+    }
+    return g_steal_pointer(&iothreads);
+}
+
+static bool netdev_check_options(const NetdevVhostDPOptions *opts,
+                                 const char *name, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (opts->has_queues &&
+        (opts->queues < 1 || opts->queues > MAX_QUEUE_NUM)) {
+        error_setg(errp, "vhost-dp netdev '%s': queues=%u is out of range: "
+                   "1 to what the driver supports", name, opts->queues);
+        return false;
+    }
+    if (opts->has_busy_poll_us && opts->busy_poll_us > BUSY_POLL_MAX_US) {
+        error_setg(errp, "vhost-dp netdev '%s': busy-poll-us=%u is out of "
+                   "range: 0 to %d microseconds", name, opts->busy_poll_us,
+                   BUSY_POLL_MAX_US);
+        error_append_hint(errp, "50 is enough for traffic that comes without "
+                          "long pauses; 0 turns polling off.\n");
+        return false;
+    }
+    return true;
+}
+
+/* ---- Making one ---- */
 
 int net_init_vhost_dp(const Netdev *opts, const char *name,
                       NetClientState *peer, Error **errp)
@@ -418,8 +522,8 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     const NetdevVhostDPOptions *dp = &opts->u.vhost_dp;
     unsigned queues = dp->has_queues ? dp->queues : 1;
     VhostDPNetdev *netdev;
+    g_autofree IOThread **iothreads = NULL;
     VhostDPDriver *drv;
-    IOThread *iothread;
     unsigned i;
 
     if (peer) {
@@ -428,12 +532,11 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
                           "virtio-net-pci instead of -net.\n");
         return -1;
     }
-    if (queues < 1 || queues > MAX_QUEUE_NUM) {
-        error_setg(errp, "vhost-dp netdev '%s': queues=%u is out of range: "
-                   "1 to what the driver supports", name, queues);
+    if (!netdev_check_options(dp, name, errp)) {
         return -1;
     }
-    if (!netdev_find_iothread(dp, name, &iothread, errp)) {
+    iothreads = netdev_choose_iothreads(dp, name, queues, errp);
+    if (!iothreads) {
         return -1;
     }
     drv = vhost_dp_driver_claim(dp->driver, name, queues, errp);
@@ -447,13 +550,14 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     VHOST_DP_DRIVER_GET_CLASS(drv)->get_caps(drv, &netdev->caps);
     assert(netdev->caps.max_frame <= VHOST_DP_MAX_FRAME &&
            netdev->caps.max_segments >= 2);
+    netdev->busy_poll_us = dp->has_busy_poll_us ? dp->busy_poll_us : 0;
     netdev->nqueues = queues;
     netdev->queue = g_new0(NetVhostDPState *, queues);
     netdev->link_bh = qemu_bh_new(netdev_link_bh, netdev);
     QTAILQ_INSERT_TAIL(&vhost_dp_netdevs, netdev, next);
 
     for (i = 0; i < queues; i++) {
-        if (!netdev_add_queue(netdev, i, iothread, errp)) {
+        if (!netdev_add_queue(netdev, i, iothreads[i], errp)) {
             goto fail;
         }
     }

@@ -24,6 +24,7 @@ typedef struct VhostDPNetdev {
     VhostDPDriver *drv;
     VhostDPCaps caps;
     uint32_t offloads;          /* that the guest takes */
+    uint32_t busy_poll_us;
     unsigned nqueues;
     NetVhostDPState **queue;    /* nqueues; NULL once cleaned up */
     unsigned nlive;             /* queues that are not cleaned up */

@@ -201,6 +201,7 @@ static void null_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
         .max_segments = UINT16_MAX,
         .tx_offloads = VHOST_DP_OFFLOAD_ALL,
         .rx_offloads = VHOST_DP_OFFLOAD_ALL,
+        .rx_poll = true,
     };
 }
 
@@ -277,6 +278,12 @@ static void null_detach(VhostDPDriver *drv, unsigned pair)
     q->port = NULL;
 }
 
+/* A rate goes on, like the traffic of a host that does not care */
+static bool null_set_active(VhostDPDriver *drv, unsigned pair, bool active)
+{
+    return VHOST_DP_NULL(drv)->flat_out;
+}
+
 static unsigned null_tx_burst(VhostDPDriver *drv, unsigned pair,
                               VhostDPFrame *frames, unsigned n)
 {
@@ -302,7 +309,9 @@ static bool null_due(VhostDPNull *null, NullQueue *q)
     }
     now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     if (now < q->due) {
-        timer_mod_ns(&q->timer, q->due);
+        if (q->rx_enabled) {
+            timer_mod_ns(&q->timer, q->due);
+        }
         return false;
     }
     /* What a slow guest or a busy thread missed by far is not made up for */
@@ -376,6 +385,7 @@ static void null_class_init(ObjectClass *oc, void *data)
     dc->set_offload = null_set_offload;
     dc->attach = null_attach;
     dc->detach = null_detach;
+    dc->set_active = null_set_active;
     dc->tx_burst = null_tx_burst;
     dc->rx_burst = null_rx_burst;
     dc->rx_release = null_rx_release;

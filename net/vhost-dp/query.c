@@ -48,6 +48,9 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
         VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->describe(netdev->drv);
     info->max_queue_pairs = netdev->caps.max_queue_pairs;
     info->max_frame = netdev->caps.max_frame;
+    info->max_segments = netdev->caps.max_segments;
+    info->rx_poll = netdev->caps.rx_poll;
+    info->busy_poll_us = netdev->busy_poll_us;
     info->tx_offloads = query_offloads(netdev->caps.tx_offloads);
     info->rx_offloads = query_offloads(netdev->caps.rx_offloads);
     info->guest_offloads = query_offloads(netdev->offloads);
@@ -90,24 +93,59 @@ static void print_offloads(Monitor *mon, const char *title,
     monitor_printf(mon, "\n");
 }
 
-static void print_queue(Monitor *mon, const char *name,
-                        const VhostDPQueueInfo *q)
+static uint64_t count_drops(const VhostDPQueueInfo *q)
+{
+    VhostDPDropInfoList *drop;
+    uint64_t n = 0;
+
+    for (drop = q->drops; drop; drop = drop->next) {
+        n += drop->value->frames;
+    }
+    return n;
+}
+
+static void print_traffic(Monitor *mon, const char *name,
+                          const VhostDPQueueInfo *q)
+{
+    monitor_printf(mon, "    %-2s %-8s %4u %15" PRIu64 " %17" PRIu64
+                   " %11" PRIu64 "\n", name, VhostDPQueueState_str(q->state),
+                   q->size, q->packets, q->bytes, count_drops(q));
+}
+
+static void print_notifications(Monitor *mon, const char *name,
+                                const VhostDPQueueInfo *q)
+{
+    monitor_printf(mon, "    %-2s %11" PRIu64 " %11" PRIu64 " %11" PRIu64
+                   " %11" PRIu64 " %11" PRIu64 " %11" PRIu64 "\n", name,
+                   q->kicks, q->kicks_suppressed, q->calls,
+                   q->calls_suppressed, q->polls, q->poll_hits);
+}
+
+static void print_bursts(Monitor *mon, const char *name,
+                         const VhostDPQueueInfo *q)
+{
+    uint64List *n;
+
+    monitor_printf(mon, "    %-2s", name);
+    for (n = q->burst_sizes; n; n = n->next) {
+        monitor_printf(mon, " %9" PRIu64, n->value);
+    }
+    monitor_printf(mon, "\n");
+}
+
+static void print_losses(Monitor *mon, const char *name,
+                         const VhostDPQueueInfo *q)
 {
     VhostDPDropInfoList *drop;
     VhostDPViolationInfoList *violation;
 
-    monitor_printf(mon, "    %-2s %-8s %5u %12" PRIu64 " %14" PRIu64
-                   " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
-                   "\n", name, VhostDPQueueState_str(q->state), q->size,
-                   q->packets, q->bytes, q->bursts, q->kicks, q->calls,
-                   q->calls_suppressed);
     for (drop = q->drops; drop; drop = drop->next) {
-        monitor_printf(mon, "       dropped (%s): %" PRIu64 "\n",
+        monitor_printf(mon, "    %s dropped (%s): %" PRIu64 "\n", name,
                        VhostDPDropReason_str(drop->value->reason),
                        drop->value->frames);
     }
     for (violation = q->violations; violation; violation = violation->next) {
-        monitor_printf(mon, "       violation (%s): %" PRIu64 "\n",
+        monitor_printf(mon, "    %s violation (%s): %" PRIu64 "\n", name,
                        VhostDPViolation_str(violation->value->violation),
                        violation->value->count);
     }
@@ -115,18 +153,28 @@ static void print_queue(Monitor *mon, const char *name,
 
 static void print_pair(Monitor *mon, const VhostDPQueuePairInfo *pair)
 {
-    monitor_printf(mon, "  queue pair %u: iothread %s (thread %" PRId64 "), %s",
-                   pair->index, pair->iothread, pair->thread_id,
-                   pair->enabled ? "enabled" : "disabled");
+    monitor_printf(mon, "  queue pair %u: iothread %s (thread %" PRId64
+                   "), %s, %s", pair->index, pair->iothread, pair->thread_id,
+                   pair->enabled ? "enabled" : "disabled",
+                   pair->attached ? "attached" : "not attached");
     if (pair->has_ring_format) {
         monitor_printf(mon, ", %s rings",
                        VhostDPRingFormat_str(pair->ring_format));
     }
-    monitor_printf(mon, "\n    %-2s %-8s %5s %12s %14s %10s %10s %10s %10s\n",
-                   "", "state", "size", "packets", "bytes", "bursts", "kicks",
-                   "calls", "suppressed");
-    print_queue(mon, "rx", pair->rx);
-    print_queue(mon, "tx", pair->tx);
+    monitor_printf(mon, "\n       %-8s %4s %15s %17s %11s\n", "state", "size",
+                   "packets", "bytes", "drops");
+    print_traffic(mon, "rx", pair->rx);
+    print_traffic(mon, "tx", pair->tx);
+    monitor_printf(mon, "       %11s %11s %11s %11s %11s %11s\n", "kicks",
+                   "suppressed", "calls", "suppressed", "polls", "hits");
+    print_notifications(mon, "rx", pair->rx);
+    print_notifications(mon, "tx", pair->tx);
+    monitor_printf(mon, "    %12s %9s %9s %9s %9s %9s %9s\n", "bursts of 1",
+                   "2-3", "4-7", "8-15", "16-31", "32-63", "64");
+    print_bursts(mon, "rx", pair->rx);
+    print_bursts(mon, "tx", pair->tx);
+    print_losses(mon, "rx", pair->rx);
+    print_losses(mon, "tx", pair->tx);
 }
 
 void hmp_info_vhost_dp(Monitor *mon, const QDict *qdict)
@@ -146,6 +194,14 @@ void hmp_info_vhost_dp(Monitor *mon, const QDict *qdict)
                        info->interface, info->link_up ? "up" : "down",
                        info->link_reason ? ": " : "",
                        info->link_reason ?: "");
+        monitor_printf(mon, "  driver's limits: %u queue pairs, frames of %u "
+                       "bytes in %u segments\n", info->max_queue_pairs,
+                       info->max_frame, info->max_segments);
+        if (info->busy_poll_us) {
+            monitor_printf(mon, "  busy polling: %u us, %s\n",
+                           info->busy_poll_us, info->rx_poll ?
+                           "rings and driver" : "rings");
+        }
         print_offloads(mon, "driver's offloads, tx", info->tx_offloads);
         print_offloads(mon, "driver's offloads, rx", info->rx_offloads);
         print_offloads(mon, "guest's offloads, rx", info->guest_offloads);

@@ -11,6 +11,7 @@
 
 #include "queue.h"
 #include "qemu/event_notifier.h"
+#include "qemu/host-utils.h"
 #include "qemu/lockable.h"
 #include "qemu/queue.h"
 #include "qemu/units.h"
@@ -18,13 +19,21 @@
 /* Frames of QEMU's own that wait for the IOThread, at most */
 #define PORT_INJECT_MAX 16
 
+/* Sizes of bursts are counted by powers of two: 1, 2-3, 4-7 ... 64 */
+#define PORT_BURST_SIZES 7
+
+QEMU_BUILD_BUG_ON(VHOST_DP_BURST_FRAMES != 1 << (PORT_BURST_SIZES - 1));
+
 /* Counters of one direction; written by the IOThread, see vhost_dp_count() */
 typedef struct PortStats {
     uint64_t packets;
     uint64_t bytes;
-    uint64_t bursts;
+    uint64_t bursts[PORT_BURST_SIZES];
     uint64_t kicks;
+    uint64_t kicks_suppressed;
     uint64_t calls_suppressed;
+    uint64_t polls;
+    uint64_t poll_hits;
     uint64_t drops[VHOST_DP_DROP_REASON__MAX];
 } PortStats;
 
@@ -55,6 +64,7 @@ struct VhostDPPort {
     char *iothread_name;
     bool own_iothread;          /* made by the port */
     AioContext *ctx;
+    int64_t busy_poll_ns;       /* how long to poll at most, or 0 */
     QEMUBH *bh;                 /* in ctx: reconcile, then a turn */
     void (*link_changed)(void *opaque);
     void *opaque;
@@ -80,20 +90,33 @@ struct VhostDPPort {
     uint64_t inject_lost;
 
     /* The IOThread's own */
-    bool attached;
+    bool attached;              /* atomic, as the query reads it */
     bool attach_failed;         /* the link is down for that */
-    bool inactive;              /* what the driver was told */
     bool in_turn;
     bool news;                  /* vhost_dp_port_ready() inside a turn */
+    bool more;                  /* the BH is scheduled to go on with work */
     bool call;                  /* backend.call_pending may be set */
     uint32_t generation;        /* backend.generation, at the last look */
     PortKick kick[VHOST_DP_QUEUES];
 
+    /* Busy polling: see queue-poll.c */
+    bool polling;               /* notifications are off */
+    bool poll_scheduled;        /* the BH is scheduled to look again */
+    bool poll_look;             /* this look was caused by nothing else */
+    bool poll_hit;              /* polling found work since it began */
+    bool worked;                /* this pass found work */
+    int64_t poll_window;        /* ns to poll after work; 0: do not */
+    int64_t poll_until;         /* ns, QEMU_CLOCK_REALTIME */
+    int64_t worked_at;          /* ns, QEMU_CLOCK_REALTIME */
+
+    bool inactive;              /* the guest disabled the pair */
+    bool steered;               /* and the driver keeps frames away from it */
     bool tx_blocked;            /* until the driver has room */
     bool tx_room;               /* it has, said during tx_burst */
 
     bool rx_active;             /* the guest wants frames */
-    bool rx_discard;            /* the link is down: frames are lost */
+    bool rx_discard;            /* frames are lost, for rx_discard_reason: */
+    VhostDPDropReason rx_discard_reason;
     bool rx_starved;            /* but has no buffers, until it kicks */
     bool rx_enabled;            /* what the driver was told */
     bool rx_ready;              /* the driver may have frames */
@@ -123,6 +146,58 @@ static inline void port_drop(VhostDPPort *port, unsigned queue,
     vhost_dp_count(&port->stats[queue].drops[reason], n);
 }
 
+/* Counts a burst that moved @packets frames.  Thread: the port's. */
+static inline void port_count_burst(VhostDPPort *port, unsigned queue,
+                                    uint64_t packets, uint64_t bytes)
+{
+    PortStats *stats = &port->stats[queue];
+
+    if (packets) {
+        vhost_dp_count(&stats->packets, packets);
+        vhost_dp_count(&stats->bytes, bytes);
+        vhost_dp_count(&stats->bursts[31 - clz32(packets)], 1);
+    }
+}
+
+/*
+ * Counts a look at the queue's ring, or at the driver, that found @n chains
+ * or frames.  Thread: the port's.
+ */
+static inline void port_count_look(VhostDPPort *port, unsigned queue,
+                                   unsigned n)
+{
+    PortStats *stats = &port->stats[queue];
+
+    if (unlikely(port->poll_look)) {
+        vhost_dp_count(&stats->polls, 1);
+        if (n) {
+            vhost_dp_count(&stats->poll_hits, 1);
+            port->poll_hit = true;
+        }
+    }
+    if (n) {
+        port->worked = true;
+    }
+}
+
+/* May the driver be asked for frames without having called?  See caps. */
+static inline bool port_polls_driver(const VhostDPPort *port)
+{
+    return port->polling && port->caps.rx_poll;
+}
+
+/* A turn begins at @now: begin to poll, unless the port does so already */
+void vhost_dp_port_poll_begin(VhostDPPort *port, int64_t now);
+
+/* Keep polling for a while if the pass that ends at @now found work */
+void vhost_dp_port_poll_extend(VhostDPPort *port, int64_t now);
+
+/*
+ * There is no work at @now.  Returns true if polling has ended just now: the
+ * caller has to make one more pass, which asks for notifications.
+ */
+bool vhost_dp_port_poll_end(VhostDPPort *port, int64_t now);
+
 /* Publishes what was pushed to a queue.  Thread: the port's.  Lock held. */
 void vhost_dp_port_flush(VhostDPPort *port, unsigned queue);
 
@@ -138,7 +213,7 @@ bool vhost_dp_port_rx(VhostDPPort *port);
 /* Gives lent frames back and counts them as dropped */
 void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason);
 
-/* Brings the driver's reception in line with rx_active and rx_starved */
+/* Brings the driver's reception in line with what the port wants */
 void vhost_dp_port_rx_update(VhostDPPort *port);
 
 #endif /* NET_VHOST_DP_QUEUE_INT_H */

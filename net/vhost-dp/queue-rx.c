@@ -142,7 +142,6 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
                               bool *progress)
 {
     bool mergeable = port->backend.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
-    PortStats *stats = &port->stats[VHOST_DP_RX];
     uint64_t packets = 0;
     uint64_t bytes = 0;
     unsigned used = 0;
@@ -178,24 +177,37 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
         port->rx_next++;
         *progress = true;
     }
-    if (packets) {
-        vhost_dp_count(&stats->packets, packets);
-        vhost_dp_count(&stats->bytes, bytes);
-        vhost_dp_count(&stats->bursts, 1);
-    }
+    port_count_burst(port, VHOST_DP_RX, packets, bytes);
     return used;
 }
 
 typedef enum RxResult {
     RX_DONE,                    /* all frames were delivered or dropped */
     RX_AGAIN,                   /* there are new buffers: come again */
-    RX_STARVED,                 /* no buffers; the guest will kick */
+    RX_STARVED,                 /* no buffers; the guest will kick, or we poll */
     RX_BROKEN,                  /* the guest's driver broke a rule */
 } RxResult;
+
+/* Count what was found; @notified: the guest was asked to kick for it */
+static void rx_count_pop(VhostDPPort *port, bool notified, unsigned n)
+{
+    if (n) {
+        port->worked = true;
+        if (!notified) {
+            vhost_dp_count(&port->stats[VHOST_DP_RX].kicks_suppressed, 1);
+        }
+    }
+    if (port->rx_starved) {
+        /* The look was for buffers; what follows is no look of its own */
+        port_count_look(port, VHOST_DP_RX, n);
+        port->poll_look = false;
+    }
+}
 
 /* Deliver the lent frames.  Lock held. */
 static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
 {
+    bool notified = vq->notify;
     unsigned want = 0;
 
     vhost_dp_vring_disable_notify(vq);
@@ -206,6 +218,8 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
 
         n = vhost_dp_vring_pop(vq, port->backend.mem, &port->burst, max,
                                UINT32_MAX);
+        rx_count_pop(port, notified, n);
+        notified = false;
         used = rx_fill_burst(port, vq, n, &progress);
         vhost_dp_vring_rewind(vq, &port->burst, n - used);
         vhost_dp_port_flush(port, VHOST_DP_RX);
@@ -222,6 +236,8 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
         } else if (n == max) {
             /* There may be more chains; the frame needs them */
             want = VHOST_DP_VRING_BURST;
+        } else if (port->polling) {
+            return RX_STARVED;
         } else {
             return vhost_dp_vring_enable_notify(vq) ? RX_AGAIN : RX_STARVED;
         }
@@ -242,7 +258,8 @@ void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
 void vhost_dp_port_rx_update(VhostDPPort *port)
 {
     bool enable = port->attached && !port->rx_starved &&
-                  (port->rx_active || port->rx_discard);
+                  (port->rx_active || port->rx_discard) &&
+                  !port_polls_driver(port);
 
     if (enable != port->rx_enabled) {
         port->rx_enabled = enable;
@@ -253,7 +270,9 @@ void vhost_dp_port_rx_update(VhostDPPort *port)
 /* Ask the driver for frames.  Returns false if there are none. */
 static bool rx_fetch(VhostDPPort *port)
 {
-    if (!port->rx_ready) {
+    bool poll = !port->rx_ready;
+
+    if (poll && !port_polls_driver(port)) {
         return false;
     }
     /* The driver may say in rx_burst that there are more */
@@ -264,6 +283,10 @@ static bool rx_fetch(VhostDPPort *port)
                                        VHOST_DP_BURST_FRAMES);
     if (port->rx_lent) {
         port->rx_ready = true;
+        port->worked = true;
+    }
+    if (poll) {
+        port_count_look(port, VHOST_DP_RX, port->rx_lent);
     }
     return port->rx_lent > 0;
 }
@@ -274,7 +297,7 @@ bool vhost_dp_port_rx(VhostDPPort *port)
     VhostDPVring *vq = &be->vq[VHOST_DP_RX];
     RxResult result = RX_DONE;
 
-    if (!port->attached || port->rx_starved ||
+    if (!port->attached || (port->rx_starved && !port->polling) ||
         !(port->rx_active || port->rx_discard)) {
         return false;
     }
@@ -282,7 +305,7 @@ bool vhost_dp_port_rx(VhostDPPort *port)
         return false;
     }
     if (unlikely(port->rx_discard)) {
-        vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_LINK_DOWN);
+        vhost_dp_port_rx_drop(port, port->rx_discard_reason);
         return true;
     }
 
@@ -303,6 +326,10 @@ bool vhost_dp_port_rx(VhostDPPort *port)
         port->dc->rx_release(port->drv, port->index, port->rx_lent);
         port->rx_lent = 0;
         port->rx_next = 0;
+        if (port->rx_starved) {
+            port->rx_starved = false;
+            vhost_dp_port_rx_update(port);
+        }
         return true;
     case RX_AGAIN:
         return true;

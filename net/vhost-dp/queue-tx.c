@@ -162,6 +162,10 @@ static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
             port->tx_drop[i] = VHOST_DP_DROP_REASON_LINK_DOWN;
             continue;
         }
+        if (unlikely(port->inactive)) {
+            port->tx_drop[i] = VHOST_DP_DROP_REASON_DISABLED;
+            continue;
+        }
         port->tx_drop[i] = tx_make_frame(port, chain,
                                          &port->tx_frames[nframes],
                                          port->tx_heads[nframes]);
@@ -175,7 +179,6 @@ static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
 /* Use the first @n chains of the burst */
 static void tx_complete(VhostDPPort *port, VhostDPVring *vq, unsigned n)
 {
-    PortStats *stats = &port->stats[VHOST_DP_TX];
     uint64_t packets = 0;
     uint64_t bytes = 0;
     unsigned i;
@@ -191,11 +194,7 @@ static void tx_complete(VhostDPPort *port, VhostDPVring *vq, unsigned n)
             port_drop(port, VHOST_DP_TX, port->tx_drop[i], 1);
         }
     }
-    if (packets) {
-        vhost_dp_count(&stats->packets, packets);
-        vhost_dp_count(&stats->bytes, bytes);
-        vhost_dp_count(&stats->bursts, 1);
-    }
+    port_count_burst(port, VHOST_DP_TX, packets, bytes);
 }
 
 /* Lock held.  Returns true if there may be more. */
@@ -203,13 +202,18 @@ static bool tx_burst(VhostDPPort *port, VhostDPVring *vq)
 {
     unsigned popped, looked_at, done, nframes;
     unsigned taken = 0;
+    bool notified = vq->notify;
     bool all = true;
 
     vhost_dp_vring_disable_notify(vq);
     popped = vhost_dp_vring_pop(vq, port->backend.mem, &port->burst,
                                 VHOST_DP_BURST_FRAMES, VHOST_DP_BURST_BYTES);
+    port_count_look(port, VHOST_DP_TX, popped);
     if (!popped) {
-        return vhost_dp_vring_enable_notify(vq);
+        return port->polling ? false : vhost_dp_vring_enable_notify(vq);
+    }
+    if (!notified) {
+        vhost_dp_count(&port->stats[VHOST_DP_TX].kicks_suppressed, 1);
     }
 
     looked_at = popped;
@@ -240,7 +244,8 @@ bool vhost_dp_port_tx(VhostDPPort *port)
     }
 
     qemu_mutex_lock(&be->lock);
-    if (vq->running && be->enabled && !vq->broken) {
+    /* Those of a disabled pair too, or its frames would be stuck there */
+    if (vq->running && !vq->broken) {
         more = tx_burst(port, vq);
         if (unlikely(vq->broken)) {
             vhost_dp_backend_report(be);
@@ -276,11 +281,12 @@ void vhost_dp_port_tx_injected(VhostDPPort *port)
         if (!packet) {
             return;
         }
-        if (!port->attached || packet->len < sizeof(struct eth_header) ||
+        if (!port->attached || port->inactive || packet->len < sizeof(struct eth_header) ||
             packet->len > port->caps.max_frame) {
-            port_drop(port, VHOST_DP_TX, port->attached ?
-                      VHOST_DP_DROP_REASON_TOO_SHORT :
-                      VHOST_DP_DROP_REASON_LINK_DOWN, 1);
+            port_drop(port, VHOST_DP_TX,
+                      !port->attached ? VHOST_DP_DROP_REASON_LINK_DOWN :
+                      port->inactive ? VHOST_DP_DROP_REASON_DISABLED :
+                      VHOST_DP_DROP_REASON_TOO_SHORT, 1);
             continue;
         }
 

@@ -15,6 +15,10 @@
  * over; then the bottom half gives the other users of the thread their chance.
  * While a queue is busy the guest is asked not to kick; before it goes to
  * sleep the guest is asked to kick, and the ring is looked at once more.
+ * With busy polling the sleep comes later: see queue-poll.c.
+ *
+ * A queue pair that the guest disabled (multiqueue) is still served, or its
+ * frames would be stuck: those of either direction are dropped and counted.
  *
  * Everything that control operations change (started or not, kick fds, dead
  * or alive) is only noted by them, under the backend's lock.  The same bottom
@@ -68,36 +72,72 @@ static void port_call(VhostDPPort *port)
     }
 }
 
-static void port_turn(VhostDPPort *port)
+/*
+ * A burst from and one to the guest.  *@more is set if there may be more work.
+ * Returns false if a control operation waits: port_resume() will be called.
+ */
+static bool port_pass(VhostDPPort *port, bool *more)
 {
-    int64_t end = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + PORT_TURN_NS;
+    bool tx_more, rx_more;
+
+    port->news = false;
+    port->worked = false;
+    *more = false;
+    if (!vhost_dp_backend_may_run(&port->backend)) {
+        return false;
+    }
+    tx_more = vhost_dp_port_tx(port);
+    if (!vhost_dp_backend_may_run(&port->backend)) {
+        return false;
+    }
+    rx_more = vhost_dp_port_rx(port);
+    port->poll_look = false;
+    *more = tx_more || rx_more || port->news;
+    return true;
+}
+
+/* @poll: there was no notification, and nothing was left to do */
+static void port_turn(VhostDPPort *port, bool poll)
+{
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    int64_t end = now + PORT_TURN_NS;
     bool more;
 
+    port->in_turn = true;
+    port->more = false;
+    port->poll_scheduled = false;
+    port->poll_look = poll;
+    vhost_dp_port_poll_begin(port, now);
+    while (port_pass(port, &more)) {
+        now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+        vhost_dp_port_poll_extend(port, now);
+        if (more ? now >= end : !vhost_dp_port_poll_end(port, now)) {
+            port->more = more;
+            port->poll_scheduled = port->polling && !more;
+            break;
+        }
+    }
+    port_call(port);
+    port->in_turn = false;
+    if (port->more || port->poll_scheduled) {
+        qemu_bh_schedule(port->bh);
+    }
+}
+
+/* There is a kick, or news from the driver */
+static void port_notified(VhostDPPort *port)
+{
     if (port->in_turn) {
         /* From inside a driver function: the turn below us goes on */
         port->news = true;
         return;
     }
-    port->in_turn = true;
-    do {
-        port->news = false;
-        if (!vhost_dp_backend_may_run(&port->backend)) {
-            /* A control operation waits: port_resume() will be called */
-            more = false;
-            break;
-        }
-        more = vhost_dp_port_tx(port);
-        if (!vhost_dp_backend_may_run(&port->backend)) {
-            more = false;
-            break;
-        }
-        more = vhost_dp_port_rx(port) || more || port->news;
-    } while (more && qemu_clock_get_ns(QEMU_CLOCK_REALTIME) < end);
-
-    port_call(port);
-    port->in_turn = false;
-    if (more) {
-        qemu_bh_schedule(port->bh);
+    /*
+     * A port whose bottom half is about to go on has had its turn; the fds of
+     * a busy port would otherwise give it a second one in each round.
+     */
+    if (!port->more) {
+        port_turn(port, false);
     }
 }
 
@@ -120,7 +160,7 @@ static void port_kick(EventNotifier *notifier)
         port->rx_starved = false;
         vhost_dp_port_rx_update(port);
     }
-    port_turn(port);
+    port_notified(port);
 }
 
 /* ---- For drivers ---- */
@@ -134,7 +174,7 @@ void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
         port->tx_blocked = false;
         port->tx_room = true;
     }
-    port_turn(port);
+    port_notified(port);
 }
 
 void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
@@ -166,10 +206,11 @@ static void port_attach(VhostDPPort *port)
     if (port->attached) {
         return;
     }
-    port->attached = port->dc->attach(port->drv, port->index, port, port->ctx,
-                                      &err);
-    port->inactive = false;
+    qatomic_set(&port->attached,
+                port->dc->attach(port->drv, port->index, port, port->ctx,
+                                 &err));
     trace_vhost_dp_port_attach(port->netdev, port->index, port->attached);
+    port->inactive = false;
     if (!port->attached) {
         port->attach_failed = true;
         vhost_dp_port_set_link(port, false,
@@ -181,13 +222,16 @@ static void port_attach(VhostDPPort *port)
     }
 }
 
-/* Tell the driver whether the guest uses the queue pair */
+/* Follow the guest, which enables and disables queue pairs (multiqueue) */
 static void port_set_active(VhostDPPort *port, bool active)
 {
-    if (port->attached && port->dc->set_active && port->inactive == active) {
-        port->inactive = !active;
-        port->dc->set_active(port->drv, port->index, active);
+    if (!port->attached || port->inactive == !active) {
+        return;
     }
+    port->steered = port->dc->set_active &&
+                    port->dc->set_active(port->drv, port->index, active);
+    port->inactive = !active;
+    trace_vhost_dp_port_set_active(port->netdev, port->index, active);
 }
 
 static void port_detach(VhostDPPort *port)
@@ -198,7 +242,7 @@ static void port_detach(VhostDPPort *port)
     vhost_dp_port_rx_update(port);
     if (port->attached) {
         port->dc->detach(port->drv, port->index);
-        port->attached = false;
+        qatomic_set(&port->attached, false);
         trace_vhost_dp_port_detach(port->netdev, port->index);
     }
 }
@@ -228,7 +272,7 @@ static bool port_reconcile(VhostDPPort *port)
     g_autoptr(GArray) stale = NULL;
     int fd[VHOST_DP_QUEUES];
     uint32_t generation;
-    bool dead, enabled, rx_active, rx_discard;
+    bool dead, enabled, rx_active, nic_down;
     unsigned i;
 
     WITH_QEMU_LOCK_GUARD(&be->lock) {
@@ -241,8 +285,7 @@ static bool port_reconcile(VhostDPPort *port)
         enabled = be->enabled;
         rx_active = be->vq[VHOST_DP_RX].running && enabled &&
                     !be->vq[VHOST_DP_RX].broken;
-        rx_discard = !be->vq[VHOST_DP_RX].running && enabled &&
-                     port->nic_down;
+        nic_down = !be->vq[VHOST_DP_RX].running && port->nic_down;
         generation = be->generation;
         stale = be->stale_kick_fds;
         be->stale_kick_fds = g_array_new(false, false, sizeof(int));
@@ -260,14 +303,16 @@ static bool port_reconcile(VhostDPPort *port)
         return false;
     }
     port_attach(port);
-    port_set_active(port, enabled);
-
     if (!rx_active || generation != port->generation) {
-        vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+        vhost_dp_port_rx_drop(port, enabled ? VHOST_DP_DROP_REASON_STOPPED :
+                                              VHOST_DP_DROP_REASON_DISABLED);
     }
+    port_set_active(port, enabled);
     port->generation = generation;
     port->rx_active = rx_active;
-    port->rx_discard = rx_discard;
+    port->rx_discard = enabled ? nic_down : !port->steered;
+    port->rx_discard_reason = enabled ? VHOST_DP_DROP_REASON_LINK_DOWN :
+                                        VHOST_DP_DROP_REASON_DISABLED;
     port->rx_starved = false;
     port->rx_ready = true;
     port->tx_blocked = false;
@@ -310,7 +355,7 @@ static void port_bh(void *opaque)
         return;
     }
     vhost_dp_port_tx_injected(port);
-    port_turn(port);
+    port_turn(port, port->poll_scheduled);
 }
 
 /* ---- What the backend tells ---- */
@@ -379,7 +424,7 @@ static bool port_set_iothread(VhostDPPort *port, IOThread *iothread,
 
 VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
                                VhostDPDriver *drv, const VhostDPCaps *caps,
-                               IOThread *iothread,
+                               IOThread *iothread, uint32_t busy_poll_us,
                                void (*link_changed)(void *opaque),
                                void *opaque, Error **errp)
 {
@@ -397,6 +442,8 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
     port->drv = drv;
     port->dc = VHOST_DP_DRIVER_GET_CLASS(drv);
     port->caps = *caps;
+    port->busy_poll_ns = busy_poll_us * (int64_t)SCALE_US;
+    port->poll_window = port->busy_poll_ns;
     port->link_changed = link_changed;
     port->opaque = opaque;
     port->link_up = true;
@@ -410,6 +457,8 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
         port->kick[i].queue = i;
         port->kick[i].port = port;
     }
+    trace_vhost_dp_port_new(netdev, index, port->iothread_name,
+                            port->iothread->thread_id, busy_poll_us);
     vhost_dp_backend_init(&port->backend, netdev, &port_backend_client, port);
     port->bh = aio_bh_new(port->ctx, port_bh, port);
     port_changed(port);
@@ -519,6 +568,7 @@ static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
     const PortStats *stats = &port->stats[queue];
     VhostDPBackend *be = &port->backend;
     VhostDPQueueInfo *info = g_new0(VhostDPQueueInfo, 1);
+    uint64List **sizes = &info->burst_sizes;
     VhostDPDropInfoList **drops = &info->drops;
     VhostDPViolationInfoList **violations = &info->violations;
     VhostDPVring *vq = &be->vq[queue];
@@ -533,8 +583,16 @@ static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
 
     info->packets = qatomic_read_u64(&stats->packets);
     info->bytes = qatomic_read_u64(&stats->bytes);
-    info->bursts = qatomic_read_u64(&stats->bursts);
+    for (i = 0; i < PORT_BURST_SIZES; i++) {
+        uint64_t n = qatomic_read_u64(&stats->bursts[i]);
+
+        info->bursts += n;
+        QAPI_LIST_APPEND(sizes, n);
+    }
+    info->polls = qatomic_read_u64(&stats->polls);
+    info->poll_hits = qatomic_read_u64(&stats->poll_hits);
     info->kicks = qatomic_read_u64(&stats->kicks);
+    info->kicks_suppressed = qatomic_read_u64(&stats->kicks_suppressed);
     info->calls = qatomic_read_u64(&be->calls[queue]);
     info->calls_suppressed = qatomic_read_u64(&stats->calls_suppressed);
 
@@ -572,6 +630,7 @@ VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPPort *port)
     info->thread_id = port->iothread->thread_id;
     /* These are written under the BQL, which we hold */
     info->enabled = port->backend.enabled;
+    info->attached = qatomic_read(&port->attached);
     info->has_ring_format = port->backend.started;
     info->ring_format =
         port->backend.features & (1ULL << VIRTIO_F_RING_PACKED) ?

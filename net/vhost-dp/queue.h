@@ -23,6 +23,7 @@
  * @drv: the driver, claimed and open
  * @caps: what @drv can do
  * @iothread: where to run, or NULL for an IOThread of its own
+ * @busy_poll_us: microseconds to poll after the last work, or 0
  * @link_changed: called when the driver's link changes, with @opaque, in any
  *                thread, with no lock
  *
@@ -32,7 +33,7 @@
  */
 VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
                                VhostDPDriver *drv, const VhostDPCaps *caps,
-                               IOThread *iothread,
+                               IOThread *iothread, uint32_t busy_poll_us,
                                void (*link_changed)(void *opaque),
                                void *opaque, Error **errp);
 

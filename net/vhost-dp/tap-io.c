@@ -86,13 +86,14 @@ static void tap_set_queue(TapQueue *q, bool attached)
     q->inactive = !attached;
 }
 
-static void tap_set_active(VhostDPDriver *drv, unsigned pair, bool active)
+static bool tap_set_active(VhostDPDriver *drv, unsigned pair, bool active)
 {
     VhostDPTap *tap = VHOST_DP_TAP(drv);
 
     if (tap->nqueues > 1) {
         tap_set_queue(&tap->queue[pair], active);
     }
+    return tap->queue[pair].inactive;
 }
 
 static void tap_detach(VhostDPDriver *drv, unsigned pair)
