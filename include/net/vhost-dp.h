@@ -121,8 +121,7 @@ typedef struct VhostDPCaps {
     uint32_t max_segments;      /* pieces that tx_burst takes per frame, >= 2 */
     uint32_t tx_offloads;       /* what tx_burst accepts in metadata */
     uint32_t rx_offloads;       /* what rx_burst can be told to produce */
-    bool rx_poll;               /* rx_burst needs no system call to find out
-                                   that there is nothing: see rx_burst */
+    bool rx_poll;               /* an rx_burst in vain costs no system call */
 } VhostDPCaps;
 
 /* ---- The engine's side, called by drivers ---- */

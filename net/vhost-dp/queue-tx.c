@@ -281,7 +281,8 @@ void vhost_dp_port_tx_injected(VhostDPPort *port)
         if (!packet) {
             return;
         }
-        if (!port->attached || port->inactive || packet->len < sizeof(struct eth_header) ||
+        if (!port->attached || port->inactive ||
+            packet->len < sizeof(struct eth_header) ||
             packet->len > port->caps.max_frame) {
             port_drop(port, VHOST_DP_TX,
                       !port->attached ? VHOST_DP_DROP_REASON_LINK_DOWN :
