@@ -46,7 +46,7 @@ static struct vring_packed_desc *packed_desc(DpQueue *q, uint64_t place)
 
 /* ---- Setting a ring up ---- */
 
-void dp_ring_init(DpQueue *q)
+void dp_ring_init(DpQueue *q, uint64_t at)
 {
     QVirtQueue *vq = &q->pci.vq;
     size_t size = q->packed ? vq->size * sizeof(*q->pdesc) +
@@ -55,7 +55,7 @@ void dp_ring_init(DpQueue *q)
     uint8_t *host;
 
     vq->align = RING_ALIGN;
-    vq->desc = dp_alloc(q->guest, size);
+    vq->desc = at ?: dp_alloc(q->guest, size);
     host = dp_host(q->guest, vq->desc);
     memset(host, 0, size);
     if (q->packed) {

@@ -16,34 +16,58 @@
 #include "standard-headers/linux/virtio_pci.h"
 #include "vhost-dp-guest.h"
 
-#define RAM_SIZE (64 * MiB)
 
 /* ---- The machine ---- */
 
-DpGuest *dp_guest_new_env(const char *var, const char *options)
+/* Options for RAM from descriptor @fd, in one piece or in two */
+static char *ram_options(int fd, bool split)
+{
+    const unsigned size = DP_RAM_SIZE;
+
+    if (!split) {
+        return g_strdup_printf("-M pc,memory-backend=ram "
+                               "-object memory-backend-file,id=ram,size=%u,"
+                               "share=on,mem-path=/proc/self/fd/%d", size, fd);
+    }
+    return g_strdup_printf("-M pc -smp 2 "
+                           "-object memory-backend-file,id=ram0,size=%u,"
+                           "share=on,mem-path=/proc/self/fd/%d "
+                           "-object memory-backend-file,id=ram1,size=%u,"
+                           "share=on,mem-path=/proc/self/fd/%d,offset=%u "
+                           "-numa node,memdev=ram0,cpus=0 "
+                           "-numa node,memdev=ram1,cpus=1",
+                           size / 2, fd, size / 2, fd, size / 2);
+}
+
+static DpGuest *guest_new(const char *var, const char *options,
+                          bool split_ram)
 {
     DpGuest *guest = g_new0(DpGuest, 1);
+    g_autofree char *ram = NULL;
     g_autofree char *args = NULL;
 
     /* QEMU inherits the descriptor */
     guest->ram_fd = memfd_create("vhost-dp-qtest", 0);
     g_assert_cmpint(guest->ram_fd, >=, 0);
-    g_assert_cmpint(ftruncate(guest->ram_fd, RAM_SIZE), ==, 0);
-    guest->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+    g_assert_cmpint(ftruncate(guest->ram_fd, DP_RAM_SIZE), ==, 0);
+    guest->ram = mmap(NULL, DP_RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
                       guest->ram_fd, 0);
     g_assert(guest->ram != MAP_FAILED);
 
-    args = g_strdup_printf("-M pc,memory-backend=ram -m 64 -nodefaults "
-                           "-object memory-backend-file,id=ram,size=64M,"
-                           "share=on,mem-path=/proc/self/fd/%d "
-                           "-global virtio-net-device.packed=%s %s",
-                           guest->ram_fd, dp_test_is_packed() ? "on" : "off",
-                           options);
+    ram = ram_options(guest->ram_fd, split_ram);
     guest->packed = dp_test_is_packed();
+    args = g_strdup_printf("%s -m 64 -nodefaults "
+                           "-global virtio-net-device.packed=%s %s",
+                           ram, guest->packed ? "on" : "off", options);
     guest->qts = qtest_init_with_env(var, args, true);
     pc_alloc_init(&guest->alloc, guest->qts, ALLOC_NO_FLAGS);
     guest->bus = qpci_new_pc(guest->qts, &guest->alloc);
     return guest;
+}
+
+DpGuest *dp_guest_new_env(const char *var, const char *options)
+{
+    return guest_new(var, options, false);
 }
 
 DpGuest *dp_guest_new(const char *fmt, ...)
@@ -62,7 +86,7 @@ void dp_guest_free(DpGuest *guest)
     qpci_free_pc(guest->bus);
     alloc_destroy(&guest->alloc);
     qtest_quit(guest->qts);
-    munmap(guest->ram, RAM_SIZE);
+    munmap(guest->ram, DP_RAM_SIZE);
     close(guest->ram_fd);
     g_free(guest);
 }
@@ -74,7 +98,10 @@ uint64_t dp_alloc(DpGuest *guest, size_t size)
 
 void *dp_host(DpGuest *guest, uint64_t gpa)
 {
-    g_assert_cmphex(gpa, <, RAM_SIZE);
+    if (gpa - guest->more_at < guest->more_size) {
+        return guest->more + (gpa - guest->more_at);
+    }
+    g_assert_cmphex(gpa, <, DP_RAM_SIZE);
     return guest->ram + gpa;
 }
 
@@ -159,7 +186,7 @@ static void queue_setup(DpNic *nic, unsigned index)
         vq->size = nic->ring_size;
         common_write(nic, VIRTIO_PCI_COMMON_Q_SIZE, vq->size);
     }
-    dp_ring_init(q);
+    dp_ring_init(q, nic->ring_at[index]);
     d->bus->set_queue_address(d, vq);
 
     if (nic_is_modern(nic)) {
@@ -474,15 +501,18 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs)
     g_autofree char *queues = pairs > 1 ? g_strdup_printf(",queues=%u", pairs)
                                         : g_strdup("");
 
-    return dp_guest_new("-object vhost-dp-%s,id=%s%s%s "
-                        "-netdev vhost-dp,id=vd0,driver=%s%s "
-                        DP_DEVICE "%s%s%s",
-                        setup->null ? "null" : "tap", driver,
-                        setup->driver ? "," : "", setup->driver ?: "",
-                        driver, queues, setup->device ?: "disable-legacy=on",
-                        pairs > 1 ? ",mq=on" : "",
-                        setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
-                        ",in_order=on" : "");
+    g_autofree char *options = NULL;
+
+    options = g_strdup_printf("-object vhost-dp-%s,id=%s%s%s "
+                              "-netdev vhost-dp,id=vd0,driver=%s%s "
+                              DP_DEVICE "mq=%s,in_order=%s,%s",
+                              setup->null ? "null" : "tap", driver,
+                              setup->driver ? "," : "", setup->driver ?: "",
+                              driver, queues, pairs > 1 ? "on" : "off",
+                              setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
+                              "on" : "off",
+                              setup->device ?: "disable-legacy=on");
+    return guest_new(NULL, options, setup->split_ram);
 }
 
 static void rig_use_nic(DpRig *r)

@@ -33,6 +33,8 @@
 /* Size of the rings, where the driver may choose it and nothing else is said */
 #define DP_RING_SIZE 64
 
+#define DP_RAM_SIZE (64u * 1024 * 1024)
+
 /* Guest-physical addresses behind which there is no RAM */
 #define DP_GPA_UNMAPPED 0x80000000ull
 #define DP_GPA_NOT_RAM  0xfec00000ull       /* the I/O APIC */
@@ -98,6 +100,7 @@ typedef struct DpNic {
     size_t hdr_len;
     unsigned ring_size;         /* where the driver may choose it */
     unsigned max_pairs;         /* that were set up */
+    uint64_t ring_at[DP_MAX_QUEUES];    /* where rings are; 0: anywhere */
     DpQueue queue[DP_MAX_QUEUES];
     DpQueue *ctrl;              /* one of them, or NULL */
 } DpNic;
@@ -108,6 +111,10 @@ struct DpGuest {
     QPCIBus *bus;
     uint8_t *ram;
     int ram_fd;
+    /* More memory that the test has mapped, see dp_host() */
+    uint8_t *more;
+    uint64_t more_at;
+    size_t more_size;
     bool packed;                /* NICs have packed virtqueues */
 };
 
@@ -168,7 +175,8 @@ void dp_queue_restart(DpNic *nic, unsigned queue);
 
 /* Rings: the same functions for split and packed ones */
 
-void dp_ring_init(DpQueue *q);
+/* @at: where in guest memory, or 0 for any place */
+void dp_ring_init(DpQueue *q, uint64_t at);
 void dp_ring_destroy(DpQueue *q);
 
 /*
@@ -267,6 +275,7 @@ typedef struct DpSetup {
     const char *driver;         /* more options of the driver */
     bool msix;
     unsigned ring_size;         /* 0 means DP_RING_SIZE */
+    bool split_ram;             /* RAM is in two pieces of the same size */
 } DpSetup;
 
 /*

@@ -12,7 +12,7 @@
  * are those of the virtio specification, version 1.3.
  *
  * Not here: available-index of a packed queue and ring-address, which need
- * more than a chain (vhost-dp-race-test.c).
+ * more than a chain (vhost-dp-memory-test.c).
  */
 
 #include "qemu/osdep.h"
@@ -23,9 +23,6 @@
 #define NEXT VRING_DESC_F_NEXT
 #define WRITE VRING_DESC_F_WRITE
 #define INDIRECT VRING_DESC_F_INDIRECT
-
-/* The end of RAM (vhost-dp-guest.c) */
-#define RAM_END (64u * 1024 * 1024)
 
 /* A descriptor as it stands there, right or wrong */
 typedef struct Desc {
@@ -291,9 +288,9 @@ static void table_wraps(const Victim *v)
 /* The first descriptor is RAM's last 16 bytes */
 static void table_leaves_ram(const Victim *v)
 {
-    write_table(v, RAM_END - 16,
+    write_table(v, DP_RAM_SIZE - 16,
                 &(Desc) { good_buffer(v), 114, v->dir | NEXT }, 1);
-    add_one(v, RAM_END - 16, 32, INDIRECT);
+    add_one(v, DP_RAM_SIZE - 16, 32, INDIRECT);
 }
 
 static void table_then_more(const Victim *v)
@@ -348,7 +345,7 @@ static void buffer_of_a_device(const Victim *v)
 
 static void buffer_leaves_ram(const Victim *v)
 {
-    add_one(v, RAM_END - 50, 114, v->dir);
+    add_one(v, DP_RAM_SIZE - 50, 114, v->dir);
 }
 
 static void buffer_wraps(const Victim *v)
