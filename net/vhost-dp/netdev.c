@@ -151,13 +151,15 @@ static bool netdev_nic_runs(NetClientState *nic)
            (vdev->status & VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
-/* Say once why packets that come here go nowhere */
+/* Say why packets that come here go nowhere */
 static void netdev_start_failed(VhostDPNetdev *netdev, const char *why)
 {
     if (!netdev->start_failed) {
         netdev->start_failed = true;
-        error_report("vhost-dp netdev '%s': %s, the link stays down",
-                     netdev->id, why);
+        if (vhost_dp_may_log(&netdev->next_log)) {
+            error_report("vhost-dp netdev '%s': %s, the link stays down",
+                         netdev->id, why);
+        }
         qemu_bh_schedule(netdev->link_bh);
     }
 }

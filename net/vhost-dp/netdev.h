@@ -37,6 +37,7 @@ typedef struct VhostDPNetdev {
     bool user_down;             /* what set_link said */
     bool driver_down;           /* what was reported last */
     bool start_failed;          /* the guest runs the NIC, vhost does not */
+    int64_t next_log;           /* see vhost_dp_may_log() */
 
     QTAILQ_ENTRY(VhostDPNetdev) next;
 } VhostDPNetdev;

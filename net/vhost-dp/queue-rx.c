@@ -184,7 +184,7 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
 typedef enum RxResult {
     RX_DONE,                    /* all frames were delivered or dropped */
     RX_AGAIN,                   /* there are new buffers: come again */
-    RX_STARVED,                 /* no buffers; the guest will kick, or we poll */
+    RX_STARVED,                 /* no buffers: wait for a kick, or poll */
     RX_BROKEN,                  /* the guest's driver broke a rule */
 } RxResult;
 

@@ -27,6 +27,7 @@
 #include <sys/eventfd.h>
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
+#include "qemu/timer.h"
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
 #include "hw/virtio/vhost.h"
@@ -37,6 +38,9 @@
 #include "standard-headers/linux/virtio_net.h"
 #include "standard-headers/linux/virtio_ring.h"
 #include "trace.h"
+
+/* How often the guest can make the same line appear in QEMU's log */
+#define LOG_INTERVAL_MS (60 * 1000)
 
 /* Ring and device features that the data path implements */
 #define VHOST_DP_FEATURES \
@@ -91,6 +95,17 @@ const char *vhost_dp_violation_text(VhostDPViolation violation)
 
     QEMU_BUILD_BUG_ON(ARRAY_SIZE(text) != VHOST_DP_VIOLATION__MAX);
     return text[violation];
+}
+
+bool vhost_dp_may_log(int64_t *next)
+{
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+
+    if (now < *next) {
+        return false;
+    }
+    *next = now + LOG_INTERVAL_MS;
+    return true;
 }
 
 /* ---- The lock: modelled in tests/models/lock.pml ---- */
@@ -222,7 +237,7 @@ static int backend_start_queue(VhostDPBackend *be, unsigned i)
     r = vhost_dp_vring_start(vq, be->mem, be->features);
     trace_vhost_dp_start_queue(be->name, queue_name(i), vq->num, vq->base,
                                vq->desc.gpa, vq->avail.gpa, vq->used.gpa, r);
-    if (r < 0) {
+    if (r < 0 && vhost_dp_may_log(&be->next_log)) {
         error_report("vhost-dp netdev '%s': cannot start the %s queue: %s",
                      be->name, queue_name(i), r == -EINVAL ?
                      "its size is invalid (up to 1024, for split rings a power "

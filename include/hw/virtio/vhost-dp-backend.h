@@ -76,6 +76,7 @@ typedef struct VhostDPBackend {
     MemoryListener listener;    /* from init to cleanup */
     QEMUBH *violation_bh;       /* main loop */
     uint32_t violation_generation;  /* guarded by lock */
+    int64_t next_log;           /* see vhost_dp_may_log() */
 
     /* Set once */
     char *name;                 /* for messages: netdev id */
@@ -150,6 +151,15 @@ void vhost_dp_backend_call(VhostDPBackend *be);
  * Thread: any.  Lock: the queue pair's.
  */
 void vhost_dp_backend_report(VhostDPBackend *be);
+
+/**
+ * vhost_dp_may_log: limit the lines that the guest can cause in QEMU's log
+ * @next: 0 at first; when the next line is allowed, in ms
+ *
+ * Returns true if a line may be written now; then the next one may be a
+ * minute later.  Lock: the caller's, for @next.
+ */
+bool vhost_dp_may_log(int64_t *next);
 
 /**
  * vhost_dp_violation_text: what the guest did, for messages
