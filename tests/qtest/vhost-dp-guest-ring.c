@@ -308,7 +308,8 @@ static bool want_kick_packed(DpQueue *q, uint64_t old)
     return vring_need_event(event, now, now - (q->avail_idx - old));
 }
 
-bool dp_publish(DpQueue *q)
+/* Returns what was published before */
+static uint64_t publish(DpQueue *q)
 {
     uint64_t old = q->published;
 
@@ -320,6 +321,18 @@ bool dp_publish(DpQueue *q)
         qatomic_set(&packed_desc(q, old)->flags, cpu_to_le16(q->first_flags));
     }
     q->published = q->avail_idx;
+    return old;
+}
+
+void dp_publish_quietly(DpQueue *q)
+{
+    publish(q);
+}
+
+bool dp_publish(DpQueue *q)
+{
+    uint64_t old = publish(q);
+
     /* That before the look at what the device wants */
     smp_mb();
     if (q->packed ? want_kick_packed(q, old) : want_kick_split(q, old)) {

@@ -212,6 +212,10 @@ void dp_add_packed_desc(DpQueue *q, uint64_t addr, uint32_t len, uint16_t id,
  * whether it was.
  */
 bool dp_publish(DpQueue *q);
+
+/* The same without a kick; may be called by any thread of the test */
+void dp_publish_quietly(DpQueue *q);
+
 void dp_kick(DpQueue *q);
 
 /* Is there a used chain? */
