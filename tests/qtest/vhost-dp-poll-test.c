@@ -114,18 +114,17 @@ static void test_off(const void *opaque)
 static void test_no_kicks(const void *opaque)
 {
     PollRig *r = rig_new(opaque);
-    uint64_t before;
     unsigned kicks = 0;
     unsigned i;
 
     transmit(r);
-    before = counter(r, DP_TX, "kicks");
     for (i = 0; i < 200; i++) {
         kicks += transmit(r);
         g_usleep(i);
     }
     g_assert_cmpuint(kicks, ==, 0);
-    g_assert_cmpuint(counter(r, DP_TX, "kicks"), ==, before);
+    /* The first, which may be seen late, and the notifier's initial state */
+    g_assert_cmpuint(counter(r, DP_TX, "kicks"), <=, 2);
     g_assert_cmpuint(counter(r, DP_TX, "kicks-suppressed"), >=, 200);
     g_assert_cmpuint(counter(r, DP_TX, "poll-hits"), >, 0);
     g_assert_cmpuint(counter(r, DP_TX, "polls"), >=,
