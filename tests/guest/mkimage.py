@@ -3,8 +3,9 @@
 """Make the guest image: a kernel and an initramfs, in a directory of the build.
 
 The kernel is the one that Debian's package linux-image-cloud-amd64 stands for, fetched with the
-machine's own apt, unpacked and never installed. The initramfs is a busybox, the few kernel modules
-that the tests want, and the files of tests/guest/rootfs; it is written here, in cpio's "newc" form,
+machine's own apt, unpacked and never installed. The initramfs is a busybox, a few programs of this
+machine with their libraries, the few kernel modules that the tests want, and the files of
+tests/guest/rootfs; it is written here, in cpio's "newc" form,
 which needs neither root nor cpio. What was fetched once is used from then on, so later runs are
 offline; an image that is newer than everything that it is made of is left as it is.
 
@@ -36,6 +37,9 @@ MODULES = [
     "pktgen",                                    # packets as fast as the guest can make them
     "vfio_pci", "vfio_iommu_type1",              # a second-level guest or a user-space driver
 ]
+
+# What the guest has of this machine's programs: the package's name is the program's.
+PROGRAMS = ["iperf3", "ethtool"]
 
 
 class ImageError(Exception):
@@ -202,6 +206,24 @@ def _busybox():
     return found, data
 
 
+def _find_program(name):
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/sbin:/bin:/sbin")
+    if not found:
+        raise ImageError(f"no {name} on this machine: install the package {name}")
+    return found
+
+
+def _program_files():
+    """The programs and the libraries that they need: {path in the image: path on this machine}."""
+    files = {}
+    for name in PROGRAMS:
+        program = _find_program(name)
+        files["bin/" + name] = program
+        for library in re.findall(r"(?:=>\s+)?(/\S+) \(0x", _run(["ldd", program])):
+            files[library.lstrip("/")] = library
+    return files
+
+
 def _rootfs_files():
     for folder, _, names in os.walk(ROOTFS):
         for name in names:
@@ -215,6 +237,9 @@ def _initramfs(kernel):
     archive.device("dev/console", 5, 1)    # for the first process, before anything is mounted
     archive.file("bin/busybox", _busybox()[1], 0o755)
     archive.link("bin/sh", "busybox")
+    for inside, path in sorted(_program_files().items()):
+        with open(path, "rb") as f:
+            archive.file(inside, f.read(), 0o755)
     version, chosen = _modules(kernel)
     for path, content, _ in chosen.values():
         archive.file(f"lib/modules/{version}/{path}", content)
@@ -255,7 +280,8 @@ def make_image(output, refresh=False, deb=None, say=lambda text: None):
         if not os.path.exists(vmlinuz):
             shutil.copyfile(glob.glob(os.path.join(kernel, "boot", "vmlinuz-*"))[0], vmlinuz + ".new")
             os.rename(vmlinuz + ".new", vmlinuz)
-        if _older(initramfs, [os.path.abspath(__file__), _busybox()[0], *_rootfs_files()]):
+        if _older(initramfs, [os.path.abspath(__file__), _busybox()[0], *_program_files().values(),
+                              *_rootfs_files()]):
             say("packing the guest's initramfs")
             _replace(initramfs, _initramfs(kernel))
     return vmlinuz, initramfs

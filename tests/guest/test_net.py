@@ -6,7 +6,10 @@ One class is one guest. The classes of VARIANTS differ in what the device offers
 same short set of transfers; Traffic and LifeCycle look closer at a guest with the defaults.
 """
 
-from harness import program, tap
+import json
+import subprocess
+
+from harness import netns, program, tap
 from harness.case import GuestCase, threads
 from harness.netns import Missing
 from harness.qmp import QmpError
@@ -154,6 +157,106 @@ class Variant(GuestCase):
         self.assertGreater(self._interrupts(queue), before, f"nothing came through queue pair {queue}")
 
 
+class Multiqueue(GuestCase):
+    """Four queue pairs on two IOThreads, the way the guest's administrator and its CPUs use them."""
+
+    title = "four queue pairs"
+    PAIRS = 4
+    cpus = queues = PAIRS
+    device = {"mq": True, "vectors": 2 * PAIRS + 2}
+    options = ["-object", "iothread,id=t0", "-object", "iothread,id=t1"]
+    netdev = {"queues": PAIRS, "iothread-vq-mapping.0.iothread": "t0",
+              "iothread-vq-mapping.1.iothread": "t1"}
+
+    def _pairs(self):
+        return self.guest.qmp.command("query-vhost-dp")[0]["queues"]
+
+    def _set_pairs(self, n):
+        self.guest.sh(f"ethtool -L eth0 combined {n}")
+        self.wait_until(lambda: [pair["enabled"] for pair in self._pairs()] ==
+                        [i < n for i in range(self.PAIRS)], f"query-vhost-dp with {n} enabled pairs")
+
+    def test_a_threads(self):
+        """the pairs are spread over the IOThreads, and the guest uses them all"""
+        pairs = self._pairs()
+        self.assertEqual([pair["iothread"] for pair in pairs], ["t0", "t1", "t0", "t1"])
+        self.assertEqual(len({pair["thread-id"] for pair in pairs}), 2)
+        self.assertTrue(all(pair["enabled"] and pair["attached"] for pair in pairs))
+        self.assertEqual({pair["ring-format"] for pair in pairs},
+                         {"packed" if self.device.get("packed") else "split"})
+        for cpu in range(self.PAIRS):
+            before = pairs[cpu]["tx"]["packets"]
+            self.guest.sh(f"taskset {1 << cpu:x} ping -c 3 -i 0.1 -W 2 {self.nic.host4}")
+            self.assertGreater(self._pairs()[cpu]["tx"]["packets"], before,
+                               f"what CPU {cpu} sent did not go through queue pair {cpu}")
+
+    def test_b_change(self):
+        """ethtool -L changes the number of pairs under traffic"""
+        self.start_traffic()
+        for n in (1, 4, 2, 3, 1, 2, 4):
+            self._set_pairs(n)
+            self.host_pings()
+            self.guest_reaches(self.nic.host4)
+        self.stop_traffic()
+        self.transfer(8)
+
+    def _iperf(self, *options):
+        """Run iperf3 between the guest and the host; the bytes that arrived."""
+        server = subprocess.Popen(["iperf3", "--server", "--one-off", "--json"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
+        try:
+            self.wait_until(lambda: netns.listens(5201), "iperf3's server")
+            out = self.guest.sh(f"iperf3 --client {self.nic.host4} --json --parallel 4 --time 2 "
+                                + " ".join(options))
+        finally:
+            server.kill()
+            server.communicate()
+        return json.loads(out)["end"]["sum_received"]["bytes"]
+
+    def test_c_iperf(self):
+        """iperf3 with four streams, both ways"""
+        for options in ((), ("--reverse",)):
+            self.assertGreater(self._iperf(*options), 1 << 20)
+
+    def _counts(self):
+        """What QEMU and what the guest counted since the start, as two dictionaries."""
+        ours = {}
+        for way in ("rx", "tx"):
+            for what in ("packets", "bytes"):
+                ours[f"{way}_{what}"] = sum(pair[way][what] for pair in self._pairs())
+        # Frames on a pair that was just disabled: the guest sent them, and counts them.
+        lost = sum(drop["frames"] for pair in self._pairs() for drop in pair["tx"]["drops"])
+        guest = {name: int(self.guest.sh(f"cat /sys/class/net/eth0/statistics/{name}")) for name in ours}
+        return ours, guest, lost
+
+    def test_d_counters(self):
+        """after all that, query-vhost-dp has the guest's own counts, to the byte"""
+        result = []
+
+        def agree():
+            result[:] = self._counts()
+            ours, guest, lost = result
+            if lost:
+                ours = {name: n for name, n in ours.items() if name != "tx_bytes"}
+                ours["tx_packets"] += lost
+            return ours.items() <= guest.items()
+
+        try:
+            self.wait_until(agree, "agreement")
+        except self.failureException:
+            self.fail(f"QEMU counted {result[0]} ({result[2]} lost), the guest {result[1]}\n{self.state()}")
+        self.assertGreater(result[0]["rx_bytes"], 8 << 20)
+        self.assertGreater(result[0]["tx_bytes"], 8 << 20)
+
+
+class MultiqueuePacked(Multiqueue):
+    """The same with packed virtqueues, and with busy polling."""
+
+    title = "four queue pairs, packed, polling"
+    device = {**Multiqueue.device, "packed": True}
+    netdev = {**Multiqueue.netdev, "busy-poll-us": 50}
+
+
 class LifeCycle(GuestCase):
     """Everything that management software does to a NIC, while it is busy."""
 
@@ -272,6 +375,8 @@ def classes(backend):
     for title, what in VARIANTS.items():
         if what.get("queues", 1) <= backend.max_queues:
             yield type(Variant)(f"Variant {title}", (Variant,), {"title": title, **what})
+    if backend.counters and backend.max_queues >= Multiqueue.PAIRS:
+        yield from (Multiqueue, MultiqueuePacked)
     yield LifeCycle
 
 

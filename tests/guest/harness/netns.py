@@ -83,6 +83,16 @@ def ip(*arguments):
     return done.stdout
 
 
+def listens(port):
+    """Whether a program in the namespace waits for TCP connections on this port."""
+    listening = f":{port:04X} ", " 0A "
+    for name in ("tcp", "tcp6"):
+        for line in (_read(f"/proc/net/{name}") or "").splitlines():
+            if all(part in line for part in listening):
+                return True
+    return False
+
+
 def interface_up(name, ip4, ip6, mtu=None):
     """Give an interface of the host's side its addresses and bring it up."""
     ip("addr", "replace", ip4, "dev", name)
