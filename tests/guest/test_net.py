@@ -33,7 +33,10 @@ class Traffic(GuestCase):
 
     def test_ping_sizes(self):
         """ping with payloads from nothing to a full frame, and fragmented"""
-        for size in (0, 1, 17, 18, 1400, 1471, 1472, 1473, 8000, 60000):
+        sizes = (0, 1, 17, 18, 1400, 1471, 1472)
+        if self.setup.backend.any_size:
+            sizes += (1473, 8000, 60000)
+        for size in sizes:
             self.guest_pings(self.nic.host4, count=1, size=size)
             self.host_pings(size=size)
 
@@ -371,7 +374,7 @@ class LifeCycle(GuestCase):
 
 
 def classes(backend):
-    yield Traffic
+    yield Traffic if backend.any_size else type("Traffic", (Traffic,), {"test_mtu": None})
     for title, what in VARIANTS.items():
         if what.get("queues", 1) <= backend.max_queues:
             yield type(Variant)(f"Variant {title}", (Variant,), {"title": title, **what})

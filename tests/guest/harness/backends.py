@@ -67,6 +67,7 @@ class VhostDpTap:
     counters = True         # query-vhost-dp knows it
     max_queues = 8          # queue pairs that the driver supports
     host_is_peer = True     # what the guest reaches is the namespace's own network stack
+    any_size = True         # any MTU, and datagrams in many fragments
 
     def missing(self):
         """Raise netns.Missing where this machine cannot run it."""
@@ -94,6 +95,39 @@ class VhostDpTap:
         netns.interface_up(nic.interface, f"{nic.host4}/24", f"{nic.host6}/64", mtu)
 
 
+class VhostDpSlirp:
+    """-netdev vhost-dp on vhost-dp-slirp: the guest has a network of its own, behind QEMU."""
+
+    counters = True
+    max_queues = 1
+    host_is_peer = False
+    any_size = False        # libslirp answers no ping of several fragments, and its MTU is fixed
+
+    def missing(self):
+        """It needs nothing of the machine."""
+
+    def nic(self, number=0, **netdev):
+        """A NIC; the addresses are libslirp's, in a network of its own for each."""
+        slirp = f"slirp{number}"
+        nic = Nic(number, {"type": "vhost-dp", "id": f"vd{number}", "driver": slirp, **netdev},
+                  [{"qom-type": "vhost-dp-slirp", "id": slirp}])
+        if number:
+            nic.objects[0] |= {"net": f"10.0.{2 + number}.0/24", "ipv6-prefix": f"fec0:{number}::"}
+        nic.host4, nic.guest4 = (f"10.0.{2 + number}.{host}" for host in (2, 15))
+        prefix = f"fec0:{number}::" if number else "fec0::"
+        nic.host6, nic.guest6 = (f"{prefix}{host}" for host in (2, 15))
+        return nic
+
+    def before_qemu(self, nic, queues=1):
+        """Nothing outlives QEMU's back end."""
+
+    def after_qemu(self, nic):
+        """Nothing is there."""
+
+    def host_up(self, nic, mtu=None):
+        """There is no interface."""
+
+
 class StockTap(VhostDpTap):
     """QEMU's own -netdev tap, without vhost: what the same tests give without vhost-dp."""
 
@@ -108,7 +142,7 @@ class StockTap(VhostDpTap):
         return nic
 
 
-BACKENDS = {"tap": VhostDpTap(), "stock-tap": StockTap()}
+BACKENDS = {"tap": VhostDpTap(), "slirp": VhostDpSlirp(), "stock-tap": StockTap()}
 
 
 def quoted(arguments):

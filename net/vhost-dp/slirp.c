@@ -1,0 +1,697 @@
+/*
+ * vhost-dp-slirp: a network without privileges, by libslirp
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: libslirp ends the guest's connections and makes sockets
+ * of the host from them.  All of it runs in the queue pair's IOThread while
+ * the driver is attached: frames from the guest are its input, and frames to
+ * the guest, which it produces at any time, wait in a ring until the engine
+ * borrows them.
+ *
+ * libslirp wants to be asked before each wait which descriptors to watch and
+ * how long to sleep.  An AioContext has no hook for that, but the answer
+ * changes only when libslirp was called.  So after each input, event or timer
+ * a bottom half asks it again, brings an epoll set in line, of which the
+ * AioContext watches the one descriptor, and arms one timer.
+ *
+ * When the guest takes frames more slowly than the host's sockets deliver,
+ * the sockets are not looked at until the ring has room again: then the
+ * senders' windows close, and nothing is lost.
+ *
+ * Between open and attach, and between detach and close, nobody runs it: its
+ * timers are then only noted.
+ */
+
+#include "qemu/osdep.h"
+#include <sys/epoll.h>
+#include "qemu/bswap.h"
+#include "qemu/iov.h"
+#include "qemu/log.h"
+#include "qemu/timer.h"
+#include "qapi/error.h"
+#include "qom/object_interfaces.h"
+#include "net/checksum.h"
+#include "net/eth.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "slirp.h"
+#include "trace.h"
+
+#define TYPE_VHOST_DP_SLIRP "vhost-dp-slirp"
+OBJECT_DECLARE_SIMPLE_TYPE(VhostDPSlirp, VHOST_DP_SLIRP)
+
+/* An Ethernet header and the largest IPv4 datagram, for TSO */
+#define SLIRP_MAX_FRAME (sizeof(struct eth_header) + UINT16_MAX)
+
+/* Frames that wait for the guest; a power of two */
+#define SLIRP_RING 1024
+
+/* Sockets are left alone above, and looked at again below that many frames */
+#define SLIRP_RING_HIGH (SLIRP_RING / 2)
+#define SLIRP_RING_LOW (SLIRP_RING / 4)
+
+/* Room for a frame: libslirp's MTU of 1500 bytes, and its header */
+#define SLIRP_STRIDE 1536
+
+/* Descriptors that are looked at in one go */
+#define SLIRP_EVENTS 64
+
+/* A descriptor as libslirp wants it to be watched */
+typedef struct SlirpFd {
+    uint32_t events;            /* in the epoll set with these; 0: is not */
+    uint32_t revents;           /* what epoll said, for slirp_pollfds_poll() */
+    uint32_t round;             /* of the last fill that asked for it */
+} SlirpFd;
+
+/* A timer of libslirp's */
+typedef struct SlirpTimer {
+    QLIST_ENTRY(SlirpTimer) next;
+    VhostDPSlirp *s;
+    SlirpTimerId id;
+    void *cb_opaque;
+    int64_t expire;             /* ms, or -1 */
+    QEMUTimer timer;            /* while attached */
+} SlirpTimer;
+
+struct VhostDPSlirp {
+    VhostDPDriver parent_obj;
+
+    SlirpOptions opts;
+
+    /* While open */
+    Slirp *slirp;
+    int epfd;
+    QLIST_HEAD(, SlirpTimer) timers;
+
+    /* While attached; the IOThread's own */
+    VhostDPPort *port;
+    AioContext *ctx;
+    QEMUBH *bh;
+    QEMUTimer timer;            /* when libslirp wants to be called */
+    bool rx_enabled;
+    bool paused;                /* the sockets wait for room in the ring */
+    GArray *fds;                /* SlirpFd, by descriptor */
+    GArray *watched;            /* int: descriptors in the epoll set */
+    uint32_t round;
+    uint8_t *input;             /* a frame from the guest, in one piece */
+    uint8_t *ring;              /* SLIRP_RING frames to the guest */
+    uint16_t ring_len[SLIRP_RING];
+    uint32_t ring_head;         /* next to fill; free-running */
+    uint32_t ring_lent;         /* next to lend */
+    uint32_t ring_tail;         /* oldest that is not released */
+};
+
+static const char *slirp_id(VhostDPSlirp *s)
+{
+    return object_get_canonical_path_component(OBJECT(s));
+}
+
+/* ---- What libslirp calls ---- */
+
+/* A frame to the guest */
+static ssize_t slirp_send_packet(const void *buf, size_t len, void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+    uint32_t slot = s->ring_head % SLIRP_RING;
+
+    if (!s->port) {
+        return len;
+    }
+    if (len > SLIRP_STRIDE) {
+        vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+    } else if (s->ring_head - s->ring_tail == SLIRP_RING) {
+        vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_QUEUE_FULL, 1);
+    } else {
+        memcpy(s->ring + slot * SLIRP_STRIDE, buf, len);
+        s->ring_len[slot] = len;
+        s->ring_head++;
+    }
+    return len;
+}
+
+static void slirp_guest_error(const char *msg, void *opaque)
+{
+    qemu_log_mask(LOG_GUEST_ERROR, "%s", msg);
+}
+
+/* Time does not pass while the guest is stopped */
+static int64_t slirp_clock_get_ns(void *opaque)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+}
+
+static void slirp_run_soon(VhostDPSlirp *s)
+{
+    if (s->bh) {
+        qemu_bh_schedule(s->bh);
+    }
+}
+
+static void slirp_timer_fires(void *opaque)
+{
+    SlirpTimer *t = opaque;
+
+    t->expire = -1;
+    slirp_handle_timer(t->s->slirp, t->id, t->cb_opaque);
+    slirp_run_soon(t->s);
+}
+
+static void slirp_timer_arm(SlirpTimer *t)
+{
+    aio_timer_init_with_attrs(t->s->ctx, &t->timer, QEMU_CLOCK_VIRTUAL,
+                              SCALE_MS, QEMU_TIMER_ATTR_EXTERNAL,
+                              slirp_timer_fires, t);
+    if (t->expire >= 0) {
+        timer_mod(&t->timer, t->expire);
+    }
+}
+
+static void *slirp_timer_new_opaque(SlirpTimerId id, void *cb_opaque,
+                                    void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+    SlirpTimer *t = g_new0(SlirpTimer, 1);
+
+    t->s = s;
+    t->id = id;
+    t->cb_opaque = cb_opaque;
+    t->expire = -1;
+    QLIST_INSERT_HEAD(&s->timers, t, next);
+    if (s->ctx) {
+        slirp_timer_arm(t);
+    }
+    return t;
+}
+
+static void slirp_timer_free(void *timer, void *opaque)
+{
+    SlirpTimer *t = timer;
+
+    if (t->s->ctx) {
+        timer_del(&t->timer);
+    }
+    QLIST_REMOVE(t, next);
+    g_free(t);
+}
+
+static void slirp_timer_mod(void *timer, int64_t expire_ms, void *opaque)
+{
+    SlirpTimer *t = timer;
+
+    t->expire = expire_ms;
+    if (t->s->ctx) {
+        timer_mod(&t->timer, expire_ms);
+    }
+}
+
+static void slirp_register_poll_fd(int fd, void *opaque)
+{
+    /* slirp_fill() will meet it */
+}
+
+static void slirp_unwatch(VhostDPSlirp *s, int fd, SlirpFd *f)
+{
+    if (f->events) {
+        epoll_ctl(s->epfd, EPOLL_CTL_DEL, fd, NULL);
+        f->events = 0;
+        f->revents = 0;
+    }
+}
+
+/* Before libslirp closes @fd, whose number may soon be another's */
+static void slirp_unregister_poll_fd(int fd, void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+
+    if (s->fds && fd >= 0 && fd < s->fds->len) {
+        slirp_unwatch(s, fd, &g_array_index(s->fds, SlirpFd, fd));
+    }
+}
+
+/* There is room in one of libslirp's buffers */
+static void slirp_notify(void *opaque)
+{
+    slirp_run_soon(opaque);
+}
+
+static void slirp_init_completed(Slirp *slirp, void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+
+    s->slirp = slirp;
+}
+
+static const SlirpCb slirp_callbacks = {
+    .send_packet = slirp_send_packet,
+    .guest_error = slirp_guest_error,
+    .clock_get_ns = slirp_clock_get_ns,
+    .timer_free = slirp_timer_free,
+    .timer_mod = slirp_timer_mod,
+    .register_poll_fd = slirp_register_poll_fd,
+    .unregister_poll_fd = slirp_unregister_poll_fd,
+    .notify = slirp_notify,
+    .init_completed = slirp_init_completed,
+    .timer_new_opaque = slirp_timer_new_opaque,
+};
+
+/* ---- Descriptors and the timer ---- */
+
+/* libslirp's events have poll's meanings, and epoll's are poll's */
+static uint32_t slirp_to_epoll(int events)
+{
+    return (events & SLIRP_POLL_IN ? EPOLLIN : 0) |
+           (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
+           (events & SLIRP_POLL_PRI ? EPOLLPRI : 0) |
+           (events & SLIRP_POLL_ERR ? EPOLLERR : 0) |
+           (events & SLIRP_POLL_HUP ? EPOLLHUP : 0);
+}
+
+static int slirp_from_epoll(uint32_t events)
+{
+    return (events & EPOLLIN ? SLIRP_POLL_IN : 0) |
+           (events & EPOLLOUT ? SLIRP_POLL_OUT : 0) |
+           (events & EPOLLPRI ? SLIRP_POLL_PRI : 0) |
+           (events & EPOLLERR ? SLIRP_POLL_ERR : 0) |
+           (events & EPOLLHUP ? SLIRP_POLL_HUP : 0);
+}
+
+/* By slirp_pollfds_fill().  The index is the descriptor. */
+static int slirp_add_poll(int fd, int events, void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+    struct epoll_event event = {
+        .events = slirp_to_epoll(events),
+        .data.fd = fd,
+    };
+    SlirpFd *f;
+
+    if (fd >= s->fds->len) {
+        g_array_set_size(s->fds, fd + 1);
+    }
+    f = &g_array_index(s->fds, SlirpFd, fd);
+    f->round = s->round;
+    if (f->events == event.events) {
+        return fd;
+    }
+    if (epoll_ctl(s->epfd, f->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
+                  &event) < 0) {
+        /* Out of memory, or of watches: try again at the next fill */
+        return fd;
+    }
+    if (!f->events) {
+        g_array_append_val(s->watched, fd);
+    }
+    f->events = event.events;
+    return fd;
+}
+
+static int slirp_get_revents(int fd, void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+
+    return slirp_from_epoll(g_array_index(s->fds, SlirpFd, fd).revents);
+}
+
+/* Ask libslirp what to watch until when */
+static void slirp_fill(VhostDPSlirp *s)
+{
+    uint32_t timeout = UINT32_MAX;
+    unsigned i, n = 0;
+
+    s->round++;
+    slirp_pollfds_fill(s->slirp, &timeout, slirp_add_poll, s);
+    for (i = 0; i < s->watched->len; i++) {
+        int fd = g_array_index(s->watched, int, i);
+        SlirpFd *f = &g_array_index(s->fds, SlirpFd, fd);
+
+        if (f->round != s->round) {
+            slirp_unwatch(s, fd, f);
+        }
+        if (f->events) {
+            g_array_index(s->watched, int, n++) = fd;
+        }
+    }
+    g_array_set_size(s->watched, n);
+
+    if (timeout == UINT32_MAX) {
+        timer_del(&s->timer);
+    } else {
+        timer_mod(&s->timer, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + timeout);
+    }
+}
+
+static void slirp_io_ready(void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+
+    qemu_bh_schedule(s->bh);
+}
+
+/* Look at the sockets, or leave them alone */
+static void slirp_set_paused(VhostDPSlirp *s, bool paused)
+{
+    if (s->paused != paused) {
+        s->paused = paused;
+        aio_set_fd_handler(s->ctx, s->epfd, paused ? NULL : slirp_io_ready,
+                           NULL, NULL, NULL, s);
+    }
+}
+
+static uint32_t slirp_ring_used(const VhostDPSlirp *s)
+{
+    return s->ring_head - s->ring_tail;
+}
+
+/* Let libslirp have events and time, and ask it what it wants next */
+static void slirp_run(void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+    struct epoll_event events[SLIRP_EVENTS];
+    int n = 0;
+    int i;
+
+    if (!s->paused) {
+        n = MAX(epoll_wait(s->epfd, events, SLIRP_EVENTS, 0), 0);
+    }
+    for (i = 0; i < n; i++) {
+        g_array_index(s->fds, SlirpFd, events[i].data.fd).revents =
+            events[i].events;
+    }
+    /* With an "error" it looks at its timers, and not at the sockets */
+    slirp_pollfds_poll(s->slirp, s->paused, slirp_get_revents, s);
+    for (i = 0; i < n; i++) {
+        g_array_index(s->fds, SlirpFd, events[i].data.fd).revents = 0;
+    }
+    slirp_fill(s);
+
+    if (slirp_ring_used(s) > SLIRP_RING_HIGH) {
+        slirp_set_paused(s, true);
+    }
+    if (s->rx_enabled && s->ring_lent != s->ring_head) {
+        vhost_dp_port_ready(s->port, VHOST_DP_READY_RX);
+    }
+}
+
+/* ---- Control side ---- */
+
+static bool slirp_check_options(VhostDPDriver *drv, Error **errp)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+    g_autofree const char **dnssearch = NULL;
+    SlirpConfig cfg;
+
+    return vhost_dp_slirp_options_parse(&s->opts, slirp_id(s), &cfg,
+                                        &dnssearch, errp);
+}
+
+static bool slirp_add_hostfwds(VhostDPSlirp *s, Error **errp)
+{
+    const strList *l;
+
+    for (l = s->opts.hostfwd; l; l = l->next) {
+        SlirpHostFwd fwd;
+
+        if (!vhost_dp_slirp_hostfwd_parse(l->value, slirp_id(s), &fwd,
+                                          errp)) {
+            return false;
+        }
+        if (slirp_add_hostfwd(s->slirp, fwd.udp, fwd.host_addr, fwd.host_port,
+                              fwd.guest_addr, fwd.guest_port) < 0) {
+            error_setg_errno(errp, errno, "vhost-dp-slirp '%s': hostfwd=%s: "
+                             "cannot listen on the host's port", slirp_id(s),
+                             l->value);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void slirp_close(VhostDPDriver *drv)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+
+    trace_vhost_dp_slirp_close(slirp_id(s));
+    slirp_cleanup(s->slirp);
+    s->slirp = NULL;
+    close(s->epfd);
+    s->epfd = -1;
+}
+
+static bool slirp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+    g_autofree const char **dnssearch = NULL;
+    SlirpConfig cfg;
+
+    if (!vhost_dp_slirp_options_parse(&s->opts, slirp_id(s), &cfg, &dnssearch,
+                                      errp)) {
+        return false;
+    }
+    s->epfd = epoll_create1(EPOLL_CLOEXEC);
+    if (s->epfd < 0) {
+        error_setg_errno(errp, errno, "vhost-dp-slirp '%s': cannot create an "
+                         "epoll set", slirp_id(s));
+        return false;
+    }
+    s->slirp = slirp_new(&cfg, &slirp_callbacks, s);
+    trace_vhost_dp_slirp_open(slirp_id(s), slirp_version_string());
+    if (!slirp_add_hostfwds(s, errp)) {
+        slirp_close(drv);
+        return false;
+    }
+    return true;
+}
+
+static void slirp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
+{
+    *caps = (VhostDPCaps) {
+        .max_queue_pairs = 1,
+        .max_frame = SLIRP_MAX_FRAME,
+        /* Frames are copied into one piece anyway */
+        .max_segments = VHOST_DP_MAX_FRAME,
+        .tx_offloads = VHOST_DP_OFFLOAD_CSUM | VHOST_DP_OFFLOAD_TSO4 |
+                       VHOST_DP_OFFLOAD_ECN,
+        .rx_offloads = VHOST_DP_OFFLOAD_CSUM,
+    };
+}
+
+static char *slirp_describe(VhostDPDriver *drv)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+
+    return g_strdup_printf("net=%s,restrict=%s", !s->opts.ipv4 ? "none" :
+                           s->opts.net ?: "10.0.2.0/24",
+                           s->opts.restricted ? "on" : "off");
+}
+
+static void slirp_set_offload(VhostDPDriver *drv, uint32_t offloads)
+{
+}
+
+/* ---- Data side ---- */
+
+static bool slirp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
+                         AioContext *ctx, Error **errp)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+    SlirpTimer *t;
+
+    s->port = port;
+    s->ctx = ctx;
+    s->fds = g_array_new(false, true, sizeof(SlirpFd));
+    s->watched = g_array_new(false, false, sizeof(int));
+    s->input = g_malloc(SLIRP_MAX_FRAME);
+    s->ring = g_malloc(SLIRP_RING * SLIRP_STRIDE);
+    s->ring_head = s->ring_lent = s->ring_tail = 0;
+    s->rx_enabled = false;
+    s->bh = aio_bh_new(ctx, slirp_run, s);
+    aio_timer_init_with_attrs(ctx, &s->timer, QEMU_CLOCK_VIRTUAL, SCALE_MS,
+                              QEMU_TIMER_ATTR_EXTERNAL, slirp_io_ready, s);
+    QLIST_FOREACH(t, &s->timers, next) {
+        slirp_timer_arm(t);
+    }
+    s->paused = true;
+    slirp_set_paused(s, false);
+    qemu_bh_schedule(s->bh);
+    return true;
+}
+
+static void slirp_detach(VhostDPDriver *drv, unsigned pair)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+    SlirpTimer *t;
+    unsigned i;
+
+    slirp_set_paused(s, true);
+    QLIST_FOREACH(t, &s->timers, next) {
+        timer_del(&t->timer);
+    }
+    timer_del(&s->timer);
+    qemu_bh_delete(s->bh);
+    s->bh = NULL;
+    for (i = 0; i < s->watched->len; i++) {
+        epoll_ctl(s->epfd, EPOLL_CTL_DEL,
+                  g_array_index(s->watched, int, i), NULL);
+    }
+    vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_STOPPED,
+                       slirp_ring_used(s));
+    g_array_free(s->watched, true);
+    g_array_free(s->fds, true);
+    s->watched = NULL;
+    s->fds = NULL;
+    g_free(s->input);
+    g_free(s->ring);
+    s->port = NULL;
+    s->ctx = NULL;
+}
+
+/*
+ * Finish a TCP segment that is longer than the wire's: libslirp takes it as it
+ * is, but as a datagram whose lengths and checksums are right.  A guest need
+ * not have set them (virtio 1.3, 5.1.6.2).
+ */
+static bool slirp_finish_tso(uint8_t *buf, uint32_t len)
+{
+    struct ip_header *ip;
+    size_t l2 = eth_get_l2_hdr_length(buf);
+
+    if (len < l2 + sizeof(*ip) || len - l2 > UINT16_MAX) {
+        return false;
+    }
+    ip = (struct ip_header *)(buf + l2);
+    stw_be_p(&ip->ip_len, len - l2);
+    net_checksum_calculate(buf, len, CSUM_IP | CSUM_TCP);
+    return true;
+}
+
+static void slirp_finish_csum(uint8_t *buf, const VhostDPFrame *frame)
+{
+    uint16_t csum = net_raw_checksum(buf + frame->csum_start,
+                                     frame->len - frame->csum_start);
+
+    /* In UDP zero would say that there is none (RFC 768) */
+    stw_be_p(buf + frame->csum_start + frame->csum_offset, csum ?: 0xffff);
+}
+
+static void slirp_send(VhostDPSlirp *s, const VhostDPFrame *frame)
+{
+    iov_to_buf(frame->iov, frame->iovcnt, 0, s->input, frame->len);
+    if (frame->gso_type) {
+        if (!slirp_finish_tso(s->input, frame->len)) {
+            vhost_dp_port_drop(s->port, true, VHOST_DP_DROP_REASON_BAD_HEADER,
+                               1);
+            return;
+        }
+    } else if (frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+        slirp_finish_csum(s->input, frame);
+    }
+    slirp_input(s->slirp, s->input, frame->len);
+}
+
+static unsigned slirp_tx_burst(VhostDPDriver *drv, unsigned pair,
+                               VhostDPFrame *frames, unsigned n)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        slirp_send(s, &frames[i]);
+    }
+    qemu_bh_schedule(s->bh);
+    return n;
+}
+
+static unsigned slirp_rx_burst(VhostDPDriver *drv, unsigned pair,
+                               VhostDPFrame *frames, unsigned n)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+    unsigned i;
+
+    for (i = 0; i < n && s->ring_lent != s->ring_head; i++) {
+        uint32_t slot = s->ring_lent++ % SLIRP_RING;
+        VhostDPFrame *frame = &frames[i];
+
+        frame->inl[0].iov_base = s->ring + slot * SLIRP_STRIDE;
+        frame->inl[0].iov_len = s->ring_len[slot];
+        frame->iov = frame->inl;
+        frame->iovcnt = 1;
+        frame->len = s->ring_len[slot];
+        /* libslirp's checksums are complete, and come from this process */
+        frame->flags = VIRTIO_NET_HDR_F_DATA_VALID;
+        frame->gso_type = VIRTIO_NET_HDR_GSO_NONE;
+    }
+    return i;
+}
+
+static void slirp_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+
+    s->ring_tail += n;
+    if (s->paused && slirp_ring_used(s) < SLIRP_RING_LOW) {
+        slirp_set_paused(s, false);
+    }
+}
+
+static void slirp_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+
+    s->rx_enabled = enable;
+    if (enable && s->ring_lent != s->ring_head) {
+        vhost_dp_port_ready(s->port, VHOST_DP_READY_RX);
+    }
+}
+
+/* ---- The object ---- */
+
+static void slirp_instance_init(Object *obj)
+{
+    VhostDPSlirp *s = VHOST_DP_SLIRP(obj);
+
+    s->epfd = -1;
+    QLIST_INIT(&s->timers);
+    vhost_dp_slirp_options_init(&s->opts);
+}
+
+static void slirp_instance_finalize(Object *obj)
+{
+    vhost_dp_slirp_options_free(&VHOST_DP_SLIRP(obj)->opts);
+}
+
+static void slirp_class_init(ObjectClass *oc, void *data)
+{
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
+
+    dc->check_options = slirp_check_options;
+    dc->open = slirp_open;
+    dc->close = slirp_close;
+    dc->get_caps = slirp_get_caps;
+    dc->describe = slirp_describe;
+    dc->set_offload = slirp_set_offload;
+    dc->attach = slirp_attach;
+    dc->detach = slirp_detach;
+    dc->tx_burst = slirp_tx_burst;
+    dc->rx_burst = slirp_rx_burst;
+    dc->rx_release = slirp_rx_release;
+    dc->rx_enable = slirp_rx_enable;
+    vhost_dp_slirp_options_add_properties(oc, offsetof(VhostDPSlirp, opts));
+}
+
+static const TypeInfo slirp_info = {
+    .name = TYPE_VHOST_DP_SLIRP,
+    .parent = TYPE_VHOST_DP_DRIVER,
+    .instance_size = sizeof(VhostDPSlirp),
+    .instance_init = slirp_instance_init,
+    .instance_finalize = slirp_instance_finalize,
+    .class_init = slirp_class_init,
+};
+
+static void slirp_register_types(void)
+{
+    type_register_static(&slirp_info);
+}
+
+type_init(slirp_register_types)

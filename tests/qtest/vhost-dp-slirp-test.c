@@ -1,0 +1,465 @@
+/*
+ * vhost-dp: qtests of vhost-dp-slirp
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The guest speaks ARP, ICMP and UDP with libslirp, and through it with
+ * sockets of the test, which has a network namespace of its own.  TCP needs a
+ * real guest: see tests/guest.
+ */
+
+#include "qemu/osdep.h"
+#include <arpa/inet.h>
+#include "qemu/bswap.h"
+#include "vhost-dp-guest.h"
+
+#define ETH_LEN 14
+#define IP_LEN 20
+#define UDP_LEN 8
+#define PAYLOAD (ETH_LEN + IP_LEN + UDP_LEN)
+
+#define HOST_IP  0x0a000202u
+#define GUEST_IP 0x0a00020fu
+#define GUEST_PORT 5001
+
+static const uint8_t guest_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
+
+typedef struct Slirp {
+    DpGuest *guest;
+    QTestState *qts;
+    DpNic *nic;
+    uint8_t host_mac[6];
+    uint8_t got[2048];
+} Slirp;
+
+/* ---- Frames ---- */
+
+static uint16_t sum16(const uint8_t *p, size_t len, uint32_t sum)
+{
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        sum += i & 1 ? p[i] : p[i] << 8;
+    }
+    while (sum >> 16) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return sum;
+}
+
+static size_t make_arp(uint8_t *f, uint16_t op, uint32_t from, uint32_t to,
+                       const uint8_t to_mac[6])
+{
+    static const uint8_t broadcast[6] = { 255, 255, 255, 255, 255, 255 };
+
+    memset(f, 0, 60);
+    memcpy(f, op == 1 ? broadcast : to_mac, 6);
+    memcpy(f + 6, guest_mac, 6);
+    stw_be_p(f + 12, ETH_P_ARP);
+    stw_be_p(f + 14, 1);
+    stw_be_p(f + 16, ETH_P_IP);
+    f[18] = 6;
+    f[19] = 4;
+    stw_be_p(f + 20, op);
+    memcpy(f + 22, guest_mac, 6);
+    stl_be_p(f + 28, from);
+    if (op == 2) {
+        memcpy(f + 32, to_mac, 6);
+    }
+    stl_be_p(f + 38, to);
+    return 60;
+}
+
+static size_t make_ip(const Slirp *s, uint8_t *f, uint8_t proto, size_t len)
+{
+    uint8_t *ip = f + ETH_LEN;
+
+    memset(f, 0, ETH_LEN + IP_LEN);
+    memcpy(f, s->host_mac, 6);
+    memcpy(f + 6, guest_mac, 6);
+    stw_be_p(f + 12, ETH_P_IP);
+    ip[0] = 0x45;
+    stw_be_p(ip + 2, IP_LEN + len);
+    ip[8] = 64;
+    ip[9] = proto;
+    stl_be_p(ip + 12, GUEST_IP);
+    stl_be_p(ip + 16, HOST_IP);
+    stw_be_p(ip + 10, ~sum16(ip, IP_LEN, 0));
+    return ETH_LEN + IP_LEN + len;
+}
+
+/* The sum of a UDP datagram with its pseudo header: 0xffff if it is right */
+static uint16_t udp_sum(const uint8_t *f, size_t len)
+{
+    const uint8_t *ip = f + ETH_LEN;
+    size_t udp_len = len - ETH_LEN - IP_LEN;
+
+    return sum16(f + ETH_LEN + IP_LEN, udp_len,
+                 sum16(ip + 12, 8, IPPROTO_UDP + udp_len));
+}
+
+/* With @partial only the pseudo header is summed, as for checksum offload */
+static size_t make_udp(const Slirp *s, uint8_t *f, uint16_t port,
+                       const char *text, bool partial)
+{
+    size_t udp_len = UDP_LEN + strlen(text);
+    size_t len = make_ip(s, f, IPPROTO_UDP, udp_len);
+    uint8_t *udp = f + ETH_LEN + IP_LEN;
+
+    stw_be_p(udp, GUEST_PORT);
+    stw_be_p(udp + 2, port);
+    stw_be_p(udp + 4, udp_len);
+    stw_be_p(udp + 6, 0);
+    memcpy(udp + 8, text, strlen(text));
+    stw_be_p(udp + 6, partial ?
+             sum16(f + ETH_LEN + 12, 8, IPPROTO_UDP + udp_len) :
+             ~udp_sum(f, len));
+    return len;
+}
+
+/* ---- The guest ---- */
+
+/* The next frame of @ethertype; others (IPv6's announcements) are skipped */
+static size_t receive(Slirp *s, uint16_t ethertype)
+{
+    for (;;) {
+        size_t len;
+
+        dp_post(s->nic, 1, sizeof(s->got));
+        len = dp_receive(s->nic, NULL, s->got, sizeof(s->got));
+        g_assert_cmpint(len, >=, ETH_LEN);
+        if (lduw_be_p(s->got + 12) == ethertype) {
+            return len;
+        }
+    }
+}
+
+static void learn_host_mac(Slirp *s)
+{
+    uint8_t f[60];
+    size_t len = make_arp(f, 1, GUEST_IP, HOST_IP, NULL);
+
+    dp_transmit(s->nic, NULL, f, len);
+    do {
+        receive(s, ETH_P_ARP);
+    } while (lduw_be_p(s->got + 20) != 2);
+    g_assert_cmphex(ldl_be_p(s->got + 28), ==, HOST_IP);
+    memcpy(s->host_mac, s->got + 22, 6);
+}
+
+static Slirp *slirp_start(const char *options)
+{
+    Slirp *s = g_new0(Slirp, 1);
+
+    dp_if_up("lo");
+    s->guest = dp_guest_new("-object vhost-dp-slirp,id=s0%s "
+                            "-netdev vhost-dp,id=vd0,driver=s0 " DP_DEVICE,
+                            options);
+    s->qts = s->guest->qts;
+    s->nic = dp_nic_new(s->guest, DP_SLOT, DP_FEATURES_DEFAULT |
+                        DP_FEATURE(VIRTIO_NET_F_CSUM) |
+                        DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF));
+    learn_host_mac(s);
+    return s;
+}
+
+static void slirp_end(Slirp *s)
+{
+    dp_nic_free(s->nic);
+    dp_guest_free(s->guest);
+    g_free(s);
+}
+
+/* A UDP socket on the host's loopback */
+static int host_socket(uint16_t *port)
+{
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        .sin_port = htons(*port),
+    };
+    struct timeval timeout = { .tv_sec = DP_TIMEOUT_US / G_USEC_PER_SEC };
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    g_assert_cmpint(bind(fd, (void *)&addr, sizeof(addr)), ==, 0);
+    g_assert_cmpint(getsockname(fd, (void *)&addr, &len), ==, 0);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout,
+                               sizeof(timeout)), ==, 0);
+    *port = ntohs(addr.sin_port);
+    return fd;
+}
+
+static void expect_text(int fd, const char *want, struct sockaddr_in *from)
+{
+    char text[100];
+    socklen_t len = sizeof(*from);
+    ssize_t n = recvfrom(fd, text, sizeof(text) - 1, 0, (void *)from, &len);
+
+    g_assert_cmpint(n, >=, 0);
+    text[n] = 0;
+    g_assert_cmpstr(text, ==, want);
+}
+
+/* ---- Tests ---- */
+
+static void test_ping(const void *opaque)
+{
+    Slirp *s = slirp_start("");
+    uint8_t f[ETH_LEN + IP_LEN + 8 + 1000];
+    uint8_t *icmp = f + ETH_LEN + IP_LEN;
+    unsigned i, n;
+
+    for (n = 0; n < 1001; n += 250) {
+        size_t len = make_ip(s, f, IPPROTO_ICMP, 8 + n);
+
+        memset(icmp, 0, 8);
+        icmp[0] = 8;
+        stw_be_p(icmp + 4, 0x1234);
+        stw_be_p(icmp + 6, n);
+        for (i = 0; i < n; i++) {
+            icmp[8 + i] = i * 7 + n;
+        }
+        stw_be_p(icmp + 2, ~sum16(icmp, 8 + n, 0));
+        dp_transmit(s->nic, NULL, f, len);
+
+        g_assert_cmpint(receive(s, ETH_P_IP), >=, len);
+        g_assert_cmphex(s->got[ETH_LEN + IP_LEN], ==, 0);
+        g_assert_cmpmem(s->got + ETH_LEN + IP_LEN + 4, 4 + n, icmp + 4, 4 + n);
+        g_assert_cmphex(sum16(s->got + ETH_LEN + IP_LEN, 8 + n, 0), ==,
+                        0xffff);
+    }
+    slirp_end(s);
+}
+
+static void test_udp(const void *opaque)
+{
+    bool partial = opaque != NULL;
+    Slirp *s = slirp_start("");
+    struct virtio_net_hdr hdr = {
+        .flags = partial ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
+        .csum_start = cpu_to_le16(ETH_LEN + IP_LEN),
+        .csum_offset = cpu_to_le16(6),
+    };
+    struct sockaddr_in from;
+    uint8_t f[200];
+    uint16_t port = 0;
+    int fd = host_socket(&port);
+    unsigned i;
+
+    for (i = 0; i < 5; i++) {
+        size_t len = make_udp(s, f, port, "to the host", partial);
+
+        dp_transmit(s->nic, &hdr, f, len);
+        expect_text(fd, "to the host", &from);
+        g_assert_cmpint(sendto(fd, "and back", 8, 0, (void *)&from,
+                               sizeof(from)), ==, 8);
+        g_assert_cmpint(receive(s, ETH_P_IP), >=, PAYLOAD + 8);
+        g_assert_cmpmem(s->got + PAYLOAD, 8, "and back", 8);
+        g_assert_cmpint(lduw_be_p(s->got + ETH_LEN + IP_LEN + 2), ==,
+                        GUEST_PORT);
+        g_assert_cmphex(udp_sum(s->got, PAYLOAD + 8), ==, 0xffff);
+    }
+    close(fd);
+    slirp_end(s);
+}
+
+static void test_hostfwd(const void *opaque)
+{
+    struct sockaddr_in to = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        .sin_port = htons(6001),
+    };
+    Slirp *s = slirp_start(",hostfwd=udp:127.0.0.1:6001-:5001,"
+                           "hostfwd=tcp:127.0.0.1:6001-10.0.2.15:22");
+    uint16_t port = 0;
+    int fd = host_socket(&port);
+
+    g_assert_cmpint(sendto(fd, "hello", 5, 0, (void *)&to, sizeof(to)), ==, 5);
+    g_assert_cmpint(receive(s, ETH_P_IP), >=, PAYLOAD + 5);
+    g_assert_cmpmem(s->got + PAYLOAD, 5, "hello", 5);
+    g_assert_cmphex(ldl_be_p(s->got + ETH_LEN + 16), ==, GUEST_IP);
+    g_assert_cmpint(lduw_be_p(s->got + ETH_LEN + IP_LEN + 2), ==, GUEST_PORT);
+    close(fd);
+    slirp_end(s);
+}
+
+/* Nothing gets out, and the guest still has its own network */
+static void test_restrict(const void *opaque)
+{
+    Slirp *s = slirp_start(",restrict=on");
+    uint16_t port = 0;
+    int fd = host_socket(&port);
+    uint8_t f[200];
+    char c;
+
+    dp_transmit(s->nic, NULL, f, make_udp(s, f, port, "out", false));
+    dp_wait_counter(s->qts, "vd0", DP_TX, "packets", 2);
+    g_usleep(DP_QUIET_US);
+    g_assert_cmpint(recv(fd, &c, 1, MSG_DONTWAIT), ==, -1);
+    close(fd);
+    slirp_end(s);
+}
+
+/* More connections than one look at the epoll set returns, all at once */
+static void test_many_sockets(const void *opaque)
+{
+    Slirp *s = slirp_start("");
+    struct sockaddr_in from[200];
+    uint16_t port = 0;
+    int fd = host_socket(&port);
+    uint8_t f[200];
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(from); i++) {
+        size_t len = make_udp(s, f, port, "n", false);
+        uint8_t *udp = f + ETH_LEN + IP_LEN;
+
+        stw_be_p(udp, GUEST_PORT + i);
+        stw_be_p(udp + 6, 0);       /* no checksum (RFC 768) */
+        dp_transmit(s->nic, NULL, f, len);
+        expect_text(fd, "n", &from[i]);
+    }
+    for (i = 0; i < ARRAY_SIZE(from); i++) {
+        g_assert_cmpint(sendto(fd, "back", 4, 0, (void *)&from[i],
+                               sizeof(from[i])), ==, 4);
+    }
+    for (i = 0; i < ARRAY_SIZE(from); i++) {
+        receive(s, ETH_P_IP);
+        g_assert_cmpmem(s->got + PAYLOAD, 4, "back", 4);
+    }
+    close(fd);
+    slirp_end(s);
+}
+
+/* Sockets that are open when the netdev goes are closed */
+static void test_delete(const void *opaque)
+{
+    QTestState *qts;
+    DpUsage before;
+    unsigned i;
+
+    dp_if_up("lo");
+    qts = qtest_init("-M none -nodefaults");
+    before = dp_usage(qts);
+    for (i = 0; i < 3; i++) {
+        qtest_qmp_assert_success(qts, "{ 'execute': 'object-add',"
+            " 'arguments': { 'qom-type': 'vhost-dp-slirp', 'id': 's0',"
+            " 'hostfwd': [ 'tcp:127.0.0.1:6002-:22',"
+            "              'udp:127.0.0.1:6002-:22' ] } }");
+        qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_add',"
+            " 'arguments': { 'type': 'vhost-dp', 'id': 'vd0',"
+            " 'driver': 's0' } }");
+        qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_del',"
+            " 'arguments': { 'id': 'vd0' } }");
+        qtest_qmp_assert_success(qts, "{ 'execute': 'object-del',"
+            " 'arguments': { 'id': 's0' } }");
+    }
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+}
+
+/* ---- Options ---- */
+
+typedef struct BadOption {
+    const char *name;
+    const char *options;
+    const char *texts[3];
+} BadOption;
+
+static const BadOption bad_options[] = {
+    { "net-without-mask", "'net': '10.0.2.0'", { "net=10.0.2.0", "/24" } },
+    { "net-prefix", "'net': '10.0.2.0/31'", { "net=10.0.2.0/31", "4 to 30" } },
+    { "net-mask", "'net': '10.0.2.0/x'", { "net=10.0.2.0/x", "mask" } },
+    { "host", "'host': 'nowhere'", { "host=nowhere", "IPv4 address" } },
+    { "host-elsewhere", "'host': '1.2.3.4'", { "host=1.2.3.4", "net=" } },
+    { "dhcpstart", "'dhcpstart': '10.0.3.1'", { "dhcpstart=10.0.3.1" } },
+    { "dns-is-host", "'dns': '10.0.2.2'", { "dns=", "different" } },
+    { "restricted-dns", "'restrict': true, 'dns': '1.1.1.1'",
+      { "dns=1.1.1.1", "net=" } },
+    { "ipv4-off", "'ipv4': false, 'net': '10.0.2.0/24'",
+      { "net=10.0.2.0/24", "ipv4=off" } },
+    { "ipv4-off-hostfwd", "'ipv4': false, 'hostfwd': [ 'tcp::1-:1' ]",
+      { "hostfwd=tcp::1-:1", "ipv4=off" } },
+    { "ipv6-off", "'ipv6': false, 'ipv6-dns': 'fec0::3'",
+      { "ipv6-dns=fec0::3", "ipv6=off" } },
+    { "no-ip", "'ipv4': false, 'ipv6': false", { "ipv4=off", "ipv6=off" } },
+    { "ipv6-prefix", "'ipv6-prefix': '10.0.0.1'", { "ipv6-prefix=10.0.0.1" } },
+    { "ipv6-prefixlen", "'ipv6-prefixlen': 127",
+      { "ipv6-prefixlen=127", "0 to 126" } },
+    { "ipv6-host", "'ipv6-host': 'fe80::2'",
+      { "ipv6-host=fe80::2", "ipv6-prefix=" } },
+    { "hostfwd-protocol", "'hostfwd': [ 'sctp::1-:2' ]",
+      { "hostfwd=sctp::1-:2", "tcp|udp" } },
+    { "hostfwd-guest", "'hostfwd': [ 'tcp::1-:2', 'tcp::3' ]",
+      { "hostfwd=tcp::3", "guestport" } },
+    { "hostfwd-port", "'hostfwd': [ 'tcp::65536-:2' ]",
+      { "hostfwd=tcp::65536-:2" } },
+    { "hostfwd-port-zero", "'hostfwd': [ 'tcp::0-:2' ]",
+      { "hostfwd=tcp::0-:2" } },
+    { "hostname", "'hostname': ''", { "hostname=", "1 to 255" } },
+    { "smb", "'smb': '/tmp'", { "smb" } },
+};
+
+static void test_bad_option(const void *opaque)
+{
+    const BadOption *bad = opaque;
+    QTestState *qts = qtest_init("-M none -nodefaults");
+
+    qtest_qmp_send_raw(qts, "{ 'execute': 'object-add', 'arguments': {"
+                       " 'qom-type': 'vhost-dp-slirp', 'id': 's0', %s } }",
+                       bad->options);
+    dp_check_error(qtest_qmp_receive(qts), bad->texts[0], bad->texts[1],
+                   bad->texts[2], NULL);
+    qtest_quit(qts);
+}
+
+static void test_port_in_use(const void *opaque)
+{
+    QTestState *qts;
+
+    dp_if_up("lo");
+    qts = qtest_init("-M none -nodefaults "
+        "-object vhost-dp-slirp,id=s0,hostfwd=tcp:127.0.0.1:6003-:22 "
+        "-netdev vhost-dp,id=vd0,driver=s0 "
+        "-object vhost-dp-slirp,id=s1,hostfwd=tcp:127.0.0.1:6003-:22");
+
+    dp_check_error(qtest_qmp(qts, "{ 'execute': 'netdev_add', 'arguments': {"
+                             " 'type': 'vhost-dp', 'id': 'vd1',"
+                             " 'driver': 's1' } }"),
+                   "s1", "hostfwd=tcp:127.0.0.1:6003-:22", "in use", NULL);
+    dp_check_error(qtest_qmp(qts, "{ 'execute': 'netdev_add', 'arguments': {"
+                             " 'type': 'vhost-dp', 'id': 'vd1',"
+                             " 'driver': 's1', 'queues': 2 } }"),
+                   "queues=2", "1 to 1", NULL);
+    dp_check_error(qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': {"
+                             " 'path': '/objects/s0', 'property': 'hostfwd',"
+                             " 'value': [] } }"),
+                   "hostfwd=", "'vd0'", NULL);
+    qtest_quit(qts);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned i;
+
+    dp_test_init(&argc, &argv);
+    dp_add_test("slirp/ping", NULL, test_ping);
+    dp_add_test("slirp/udp", NULL, test_udp);
+    dp_add_test("slirp/udp-checksum-offload", "", test_udp);
+    dp_add_test("slirp/hostfwd", NULL, test_hostfwd);
+    dp_add_test("slirp/restrict", NULL, test_restrict);
+    dp_add_test("slirp/many-sockets", NULL, test_many_sockets);
+    dp_add_test("slirp/delete", NULL, test_delete);
+    dp_add_test("slirp/port-in-use", NULL, test_port_in_use);
+    for (i = 0; i < ARRAY_SIZE(bad_options); i++) {
+        g_autofree char *path = g_strdup_printf("slirp/option/%s",
+                                                bad_options[i].name);
+
+        dp_add_test(path, &bad_options[i], test_bad_option);
+    }
+    return g_test_run();
+}
