@@ -112,6 +112,50 @@ static void test_burst(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- Several queue pairs ---- */
+
+/* The kernel chooses the queue that a frame goes to */
+static void check_receive_on_any(DpRig *r, size_t len, unsigned seed)
+{
+    unsigned pair = 0;
+    size_t got_len;
+
+    dp_make_frame(r->frame, len, seed);
+    dp_sock_send(r->sock, NULL, r->frame, len);
+    dp_wait_until(dp_has_used(&r->nic->queue[2 * pair + DP_RX]) ||
+                  (pair = (pair + 1) % r->pairs, false));
+    got_len = dp_receive_on(r->nic, pair, NULL, r->got, DP_MAX_FRAME);
+    dp_assert_frame(r->got, got_len, r->frame, len);
+    dp_post_on(r->nic, pair, 1, 2048);
+}
+
+/* Each sends, and what arrives does so once; over the end of the rings */
+static void test_pairs(const void *opaque)
+{
+    DpRig *r = dp_rig_start(opaque, false);
+    const unsigned n = DP_RING_SIZE + 5;
+    unsigned i, pair;
+    uint64_t received = 0;
+
+    for (pair = 0; pair < r->pairs; pair++) {
+        dp_post_on(r->nic, pair, 8, 2048);
+    }
+    for (i = 0; i < n; i++) {
+        for (pair = 0; pair < r->pairs; pair++) {
+            dp_check_transmit_on(r->nic, pair, r->sock, 60 + i,
+                                 r->pairs * i + pair);
+        }
+        check_receive_on_any(r, 60 + i, i);
+    }
+    for (pair = 0; pair < r->pairs; pair++) {
+        dp_wait_counter(r->qts, "vd0", 2 * pair + DP_TX, "packets", n);
+        received += dp_counter(r->qts, "vd0", 2 * pair + DP_RX, "packets");
+        g_assert_false(dp_has_used(&r->nic->queue[2 * pair + DP_RX]));
+    }
+    g_assert_cmpuint(received, ==, n);
+    dp_rig_free(r);
+}
+
 /* ---- The shape of chains ---- */
 
 /* Put @n bytes of header and frame into buffers cut at the lengths in @cut */
@@ -509,6 +553,7 @@ static void add_feature_matrix(void)
         { "mergeable", VIRTIO_NET_F_MRG_RXBUF },
     };
     static DpSetup setups[1 << ARRAY_SIZE(features)];
+    static DpSetup pairs[ARRAY_SIZE(setups)];
     unsigned i, k;
 
     for (i = 0; i < ARRAY_SIZE(setups); i++) {
@@ -522,6 +567,11 @@ static void add_feature_matrix(void)
             }
         }
         add_ways(name->str, &setups[i], true);
+
+        pairs[i] = setups[i];
+        pairs[i].pairs = 4;
+        g_string_prepend(name, "pairs/");
+        dp_add_ring_test(name->str, &pairs[i], test_pairs);
     }
 }
 
