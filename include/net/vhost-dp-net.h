@@ -1,5 +1,5 @@
 /*
- * vhost-dp: the netdev, for hw/net/vhost_net.c
+ * vhost-dp: the netdev, for hw/net/vhost_net.c and hw/net/virtio-net.c
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -20,5 +20,25 @@ struct vhost_net;
  * Lock: BQL.  Returns NULL while the netdev is being created or deleted.
  */
 struct vhost_net *vhost_dp_get_vhost_net(NetClientState *nc);
+
+/**
+ * vhost_dp_reset_queue: the guest resets one queue (VIRTIO_F_RING_RESET)
+ * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the queue's pair
+ * @index: the queue's number in the device
+ *
+ * Lock: BQL.  When it returns nothing touches the ring, and virtio.c has the
+ * state of the queue.  Also for a queue, or a device, that does not run.
+ */
+void vhost_dp_reset_queue(NetClientState *nc, unsigned index);
+
+/**
+ * vhost_dp_enable_queue: the guest enables one queue while the device runs
+ * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the queue's pair
+ * @index: the queue's number in the device
+ *
+ * Lock: BQL.  A queue that cannot be started is left reset, and the device
+ * asks for a reset.
+ */
+void vhost_dp_enable_queue(NetClientState *nc, unsigned index);
 
 #endif /* NET_VHOST_DP_NET_H */

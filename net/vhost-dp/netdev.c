@@ -195,6 +195,18 @@ static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
 
 /* ---- What virtio-net asks and tells ---- */
 
+void vhost_dp_reset_queue(NetClientState *nc, unsigned index)
+{
+    vhost_dp_backend_reset_queue(vhost_dp_port_backend(netdev_state(nc)->port),
+                                 index);
+}
+
+void vhost_dp_enable_queue(NetClientState *nc, unsigned index)
+{
+    vhost_dp_backend_enable_queue(vhost_dp_port_backend(netdev_state(nc)->port),
+                                  index);
+}
+
 static bool netdev_has_vnet_hdr(NetClientState *nc)
 {
     return true;

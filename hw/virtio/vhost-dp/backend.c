@@ -49,6 +49,7 @@
      (1ULL << VIRTIO_F_ANY_LAYOUT) | \
      (1ULL << VIRTIO_F_VERSION_1) | \
      (1ULL << VIRTIO_F_RING_PACKED) | \
+     (1ULL << VIRTIO_F_RING_RESET) | \
      (1ULL << VIRTIO_NET_F_MRG_RXBUF) | \
      (1ULL << VIRTIO_NET_F_MTU) | \
      (1ULL << VHOST_F_LOG_ALL))
@@ -290,7 +291,8 @@ static int backend_do_start(VhostDPBackend *be)
     be->started = true;
     be->generation++;
     for (i = 0; i < VHOST_DP_QUEUES && r == 0; i++) {
-        /* A queue without a kick fd was not set up by the guest */
+        be->vq[i].broken = false;
+        /* A queue without a kick fd was not set up by the guest, or is reset */
         if (be->kick_fd[i] >= 0) {
             r = backend_start_queue(be, i);
         }
@@ -557,7 +559,10 @@ static int backend_dup(int fd, int *copy)
     return 0;
 }
 
-/* Also restarts a queue that was reset while the device runs */
+/*
+ * Also restarts a queue that was reset while the device runs, unless it is
+ * broken: then it waits for a reset of the device.
+ */
 static int backend_set_vring_kick(struct vhost_dev *dev,
                                   struct vhost_vring_file *file)
 {
@@ -571,7 +576,8 @@ static int backend_set_vring_kick(struct vhost_dev *dev,
     vhost_dp_backend_lock(be);
     backend_drop_kick(be, file->index);
     be->kick_fd[file->index] = fd;
-    if (be->started && fd >= 0 && !be->vq[file->index].running) {
+    if (be->started && fd >= 0 && !be->vq[file->index].running &&
+        !be->vq[file->index].broken) {
         r = backend_start_queue(be, file->index);
         if (r < 0) {
             backend_drop_kick(be, file->index);
@@ -641,6 +647,46 @@ const VhostOps vhost_dp_ops = {
     .vhost_set_vring_enable = backend_set_vring_enable,
     .vhost_dev_start = backend_dev_start,
 };
+
+/* ---- Reset of one queue ---- */
+
+/* Has vhost.c started the queue, and mapped its rings? */
+static bool backend_is_set_up(VhostDPBackend *be, unsigned i)
+{
+    return be->dev->started && be->kick_fd[i] >= 0;
+}
+
+void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index)
+{
+    unsigned i = backend_get_vq_index(be->dev, index);
+
+    trace_vhost_dp_reset_queue(be->name, queue_name(i));
+    /* vhost.c must not unmap what it has not mapped */
+    if (backend_is_set_up(be, i)) {
+        vhost_virtqueue_stop(be->dev, be->vdev, be->dev->vqs + i, index);
+    }
+}
+
+void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index)
+{
+    unsigned i = backend_get_vq_index(be->dev, index);
+    int r;
+
+    if (!be->dev->started || backend_is_set_up(be, i)) {
+        return;
+    }
+    r = vhost_virtqueue_start(be->dev, be->vdev, be->dev->vqs + i, index);
+    trace_vhost_dp_enable_queue(be->name, queue_name(i), r);
+    if (r < 0) {
+        /* vhost.c stops, and unmaps, each queue that has an address */
+        virtio_queue_reset(be->vdev, index);
+        if (!be->vdev->broken) {
+            virtio_error(be->vdev, "vhost-dp netdev '%s': %s queue %u cannot "
+                         "be enabled after a reset", be->name, queue_name(i),
+                         index);
+        }
+    }
+}
 
 /* ---- Life cycle ---- */
 

@@ -162,6 +162,31 @@ void vhost_dp_backend_report(VhostDPBackend *be);
 bool vhost_dp_may_log(int64_t *next);
 
 /**
+ * vhost_dp_backend_reset_queue: the guest resets a queue (virtio 1.3, 2.6.1)
+ * @index: the queue's number in the device
+ *
+ * Stops the queue if it was set up.  The other queue goes on.
+ *
+ * Lock: BQL.
+ */
+void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
+
+/**
+ * vhost_dp_backend_enable_queue: the guest enables a queue after its reset
+ * @index: the queue's number in the device
+ *
+ * Ignored while the device does not run (all queues start with it), and for a
+ * queue that is enabled already.  If the queue cannot be started it is left
+ * reset, and the device asks for a reset as virtio_error() does.
+ *
+ * A queue that a violation broke is set up but stays broken: the device is in
+ * an error state, which only a reset of the device ends (virtio 1.3, 2.1.1).
+ *
+ * Lock: BQL.
+ */
+void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index);
+
+/**
  * vhost_dp_violation_text: what the guest did, for messages
  */
 const char *vhost_dp_violation_text(VhostDPViolation violation);
