@@ -83,15 +83,15 @@ struct VhostDPPort {
 
     /* Guarded by side_lock */
     QemuMutex side_lock;
-    bool link_up;
+    bool link_up;               /* the driver's word, and if not, why */
     char *link_reason;
+    char *attach_error;         /* it could not be attached: link down, too */
     QSIMPLEQ_HEAD(, PortInject) inject;
     unsigned ninject;
     uint64_t inject_lost;
 
     /* The IOThread's own */
     bool attached;              /* atomic, as the query reads it */
-    bool attach_failed;         /* the link is down for that */
     bool in_turn;
     bool news;                  /* vhost_dp_port_ready() inside a turn */
     bool more;                  /* the BH is scheduled to go on with work */

@@ -204,6 +204,28 @@ static void rx_count_pop(VhostDPPort *port, bool notified, unsigned n)
     }
 }
 
+/*
+ * The @n chains of the burst are all that there are, and too small for a
+ * frame.  Can the guest post more?  Not if the descriptors that are left are
+ * fewer than any of these chains took; then waiting would be for ever.
+ */
+static bool rx_posted_all(const VhostDPPort *port, const VhostDPVring *vq,
+                          unsigned n)
+{
+    unsigned least = vq->num;
+    unsigned sum = 0;
+    unsigned i;
+
+    if (port->burst.full || n == VHOST_DP_VRING_BURST) {
+        return true;
+    }
+    for (i = 0; i < n; i++) {
+        sum += port->burst.chain[i].ndescs;
+        least = MIN(least, port->burst.chain[i].ndescs);
+    }
+    return sum + least > vq->num;
+}
+
 /* Deliver the lent frames.  Lock held. */
 static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
 {
@@ -228,9 +250,7 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
             want = 0;
         } else if (vq->broken) {
             return RX_BROKEN;
-        } else if (port->burst.full ||
-                   n == MIN(vq->num, VHOST_DP_VRING_BURST)) {
-            /* More buffers than that will never be there at once */
+        } else if (rx_posted_all(port, vq, n)) {
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
             port->rx_next++;
         } else if (n == max) {

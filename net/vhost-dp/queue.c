@@ -199,6 +199,19 @@ void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
 
 /* ---- Reconciling wanted and actual state (tests/models/port.pml) ---- */
 
+/* @why the driver cannot be attached, or NULL if it is */
+static void port_set_attach_error(VhostDPPort *port, const char *why)
+{
+    WITH_QEMU_LOCK_GUARD(&port->side_lock) {
+        if (!why && !port->attach_error) {
+            return;
+        }
+        g_free(port->attach_error);
+        port->attach_error = g_strdup(why);
+    }
+    port->link_changed(port->opaque);
+}
+
 static void port_attach(VhostDPPort *port)
 {
     Error *err = NULL;
@@ -211,14 +224,11 @@ static void port_attach(VhostDPPort *port)
                                  &err));
     trace_vhost_dp_port_attach(port->netdev, port->index, port->attached);
     port->inactive = false;
-    if (!port->attached) {
-        port->attach_failed = true;
-        vhost_dp_port_set_link(port, false,
-                               err ? error_get_pretty(err) : NULL);
+    if (port->attached) {
+        port_set_attach_error(port, NULL);
+    } else {
+        port_set_attach_error(port, error_get_pretty(err));
         error_free(err);
-    } else if (port->attach_failed) {
-        port->attach_failed = false;
-        vhost_dp_port_set_link(port, true, NULL);
     }
 }
 
@@ -338,6 +348,7 @@ static void port_free_bh(void *opaque)
     qemu_event_destroy(&port->detached);
     qemu_mutex_destroy(&port->side_lock);
     g_free(port->link_reason);
+    g_free(port->attach_error);
     g_free(port->tx_bounce);
     g_free(port->netdev);
     g_free(port);
@@ -533,9 +544,9 @@ bool vhost_dp_port_get_link(VhostDPPort *port, char **reason)
     QEMU_LOCK_GUARD(&port->side_lock);
 
     if (reason) {
-        *reason = g_strdup(port->link_reason);
+        *reason = g_strdup(port->attach_error ?: port->link_reason);
     }
-    return port->link_up;
+    return port->link_up && !port->attach_error;
 }
 
 bool vhost_dp_port_is_started(VhostDPPort *port)
