@@ -389,6 +389,90 @@ static void test_mergeable_too_large(const void *opaque)
     dp_rig_free(r);
 }
 
+/*
+ * The same with chains of several buffers: fewer chains than the ring has
+ * entries, but the guest can post no more.
+ */
+static void test_mergeable_chains_too_small(const void *opaque)
+{
+    DpRig *r = dp_rig_new(DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF));
+    unsigned i, j;
+    uint32_t used;
+
+    for (i = 0; i < DP_RING_SIZE / 3; i++) {
+        uint64_t addr = dp_alloc(r->guest, 3 * 16);
+        DpBuf bufs[3];
+
+        for (j = 0; j < 3; j++) {
+            bufs[j] = (DpBuf) { addr + j * 16, 16, true };
+        }
+        dp_add(r->rx, bufs, 3);
+    }
+    dp_publish(r->rx);
+    dp_make_frame(r->frame, 1500, 1);
+    dp_sock_send(r->sock, NULL, r->frame, 1500);
+    dp_wait_counter(r->qts, "vd0", DP_RX, "drop:too-large", 1);
+
+    dp_sock_send(r->sock, NULL, r->frame, 60);
+    dp_wait_used(r->rx, &used);
+    g_assert_cmpuint(used, ==, 48);
+    dp_wait_used(r->rx, &used);
+    g_assert_cmpuint(used, ==, r->nic->hdr_len + 60 - 48);
+    dp_rig_free(r);
+}
+
+/* ---- VIRTIO_F_IN_ORDER ---- */
+
+/* One used element for many chains, and lengths where there are any */
+static void test_in_order(const void *opaque)
+{
+    DpRig *r = dp_rig_new(DP_FEATURE(VIRTIO_F_IN_ORDER) |
+                          DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF));
+    const unsigned n = DP_RING_SIZE / 2;
+    size_t len = 100;
+    unsigned round, i;
+
+    for (round = 0; round < 5; round++) {
+        uint64_t first = dp_alloc(r->guest, n * 256);
+
+        for (i = 0; i < n; i++) {
+            DpBuf buf = { first + i * 256, r->nic->hdr_len + len + i };
+            uint8_t *p = dp_host(r->guest, buf.addr);
+
+            memset(p, 0, r->nic->hdr_len);
+            dp_make_frame(p + r->nic->hdr_len, len + i, i);
+            g_assert_cmpuint(dp_add(r->tx, &buf, 1), <, DP_RING_SIZE);
+        }
+        dp_publish(r->tx);
+        for (i = 0; i < n; i++) {
+            uint16_t id = dp_wait_used(r->tx, NULL);
+
+            g_assert_cmphex(dp_first_buf(r->tx, id)->addr, ==,
+                            first + i * 256);
+            dp_make_frame(r->frame, len + i, i);
+            g_assert_cmpuint(dp_sock_recv(r->sock, DP_ETHERTYPE, NULL, r->got,
+                                          DP_MAX_FRAME, DP_TIMEOUT_US), ==,
+                             len + i);
+            dp_assert_frame(r->got, len + i, r->frame, len + i);
+        }
+
+        dp_post(r->nic, n, 128);
+        for (i = 0; i < 10; i++) {
+            size_t got;
+
+            dp_make_frame(r->frame, 60 + 20 * i, i);
+            dp_sock_send(r->sock, NULL, r->frame, 60 + 20 * i);
+            got = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+            dp_assert_frame(r->got, got, r->frame, 60 + 20 * i);
+        }
+        while (r->rx->nfree < DP_RING_SIZE) {
+            dp_sock_send(r->sock, NULL, r->frame, 60);
+            dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+        }
+    }
+    dp_rig_free(r);
+}
+
 /* ---- Frames that are too short or too long ---- */
 
 static void test_bad_length(const void *opaque)
@@ -616,6 +700,9 @@ int main(int argc, char **argv)
     dp_add_ring_test("mergeable/out-of-buffers-event-idx",
                      &mergeable_event_idx, test_mergeable_out_of_buffers);
     dp_add_ring_test("mergeable/too-large", NULL, test_mergeable_too_large);
+    dp_add_ring_test("mergeable/chains-too-small", NULL,
+                     test_mergeable_chains_too_small);
+    dp_add_ring_test("in-order", NULL, test_in_order);
     dp_add_ring_test("no-buffers/plain", &plain, test_no_buffers);
     dp_add_ring_test("no-buffers/event-idx", &event_idx, test_no_buffers);
     dp_add_ring_test("buffer-too-small", NULL, test_buffer_too_small);

@@ -335,6 +335,16 @@ bool mock_packed_has_used(MockPacked *q)
     return (flags & both) == (place_wrap(q->last_used) ? both : 0);
 }
 
+void mock_packed_take_back(MockPacked *q, uint32_t id)
+{
+    g_assert_cmpuint(id, <, q->num);
+    g_assert_cmpuint(q->ndescs[id], >, 0);
+    q->last_used = mock_packed_after(q, q->last_used, q->ndescs[id]);
+    q->nfree += q->ndescs[id];
+    q->ids[q->nids++] = id;
+    q->ndescs[id] = 0;
+}
+
 bool mock_packed_get_used(MockPacked *q, uint32_t *id, uint32_t *len)
 {
     uint64_t gpa = desc_gpa(q, place_index(q->last_used));
@@ -350,17 +360,12 @@ bool mock_packed_get_used(MockPacked *q, uint32_t *id, uint32_t *len)
     mock_memory_read(q->mm, gpa + DESC_ID, &id16, 2);
     *len = q32(q, *len);
     *id = q16(q, id16);
-    g_assert_cmpuint(*id, <, q->num);
-    g_assert_cmpuint(q->ndescs[*id], >, 0);
 
     /* Only with WRITE does the length have a meaning (2.8.4) */
     flags = mock_packed_desc_flags(q, place_index(q->last_used));
     g_assert_cmphex(flags & ~(MOCK_PACKED_AVAIL | MOCK_PACKED_USED), ==,
                     *len ? DESC_F_WRITE : 0);
 
-    q->last_used = mock_packed_after(q, q->last_used, q->ndescs[*id]);
-    q->nfree += q->ndescs[*id];
-    q->ids[q->nids++] = *id;
-    q->ndescs[*id] = 0;
+    mock_packed_take_back(q, *id);
     return true;
 }

@@ -98,6 +98,9 @@ bool mock_packed_has_used(MockPacked *q);
 /* Take the next used descriptor, free its chain */
 bool mock_packed_get_used(MockPacked *q, uint32_t *id, uint32_t *len);
 
+/* IN_ORDER (2.8.8): free a chain that has no used descriptor, and go past it */
+void mock_packed_take_back(MockPacked *q, uint32_t id);
+
 /* Fields of the ring, in host byte order */
 uint16_t mock_packed_desc_flags(MockPacked *q, unsigned i);
 void mock_packed_set_flags(MockPacked *q, unsigned i, uint16_t flags);

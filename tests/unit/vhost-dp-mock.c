@@ -611,25 +611,32 @@ bool mock_queue_publish(MockQueue *q)
     return false;
 }
 
+void mock_queue_take_back(MockQueue *q, uint32_t id)
+{
+    unsigned i;
+
+    q->last_used++;
+    if (id < q->num) {
+        for (i = q->ndesc[id]; i > 0; i--) {
+            q->free[q->nfree++] = q->chain[id * q->num + i - 1];
+        }
+        q->ndesc[id] = 0;
+    }
+}
+
 bool mock_queue_get_used(MockQueue *q, uint32_t *id, uint32_t *len)
 {
     uint32_t elem[2];
-    unsigned i;
 
     if (mock_queue_used_idx(q) == q->last_used) {
         return false;
     }
+    /* The element after the index */
     smp_rmb();
     mock_memory_read(q->mm, used_elem_gpa(q, q->last_used), elem,
                      sizeof(elem));
     *id = q32(q, elem[0]);
     *len = q32(q, elem[1]);
-    q->last_used++;
-    if (*id < q->num) {
-        for (i = q->ndesc[*id]; i > 0; i--) {
-            q->free[q->nfree++] = q->chain[*id * q->num + i - 1];
-        }
-        q->ndesc[*id] = 0;
-    }
+    mock_queue_take_back(q, *id);
     return true;
 }

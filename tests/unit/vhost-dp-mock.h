@@ -177,6 +177,9 @@ bool mock_queue_publish(MockQueue *q);
  */
 bool mock_queue_get_used(MockQueue *q, uint32_t *id, uint32_t *len);
 
+/* IN_ORDER (2.7.9): free a chain that has no used element, and go past it */
+void mock_queue_take_back(MockQueue *q, uint32_t id);
+
 /* Fields of the rings, in host byte order */
 uint16_t mock_queue_used_idx(MockQueue *q);
 uint16_t mock_queue_used_flags(MockQueue *q);

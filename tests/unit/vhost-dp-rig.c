@@ -41,6 +41,9 @@ static uint64_t rig_features(Rig *r)
     if (r->s.event_idx) {
         features |= 1ULL << VIRTIO_RING_F_EVENT_IDX;
     }
+    if (r->s.in_order) {
+        features |= 1ULL << VIRTIO_F_IN_ORDER;
+    }
     if (r->s.packed) {
         features |= 1ULL << VIRTIO_F_RING_PACKED;
     }
@@ -160,6 +163,15 @@ bool rig_get_used(Rig *r, uint32_t *id, uint32_t *len)
 {
     return r->s.packed ? mock_packed_get_used(&r->p, id, len)
                        : mock_queue_get_used(&r->q, id, len);
+}
+
+void rig_take_back(Rig *r, uint32_t id)
+{
+    if (r->s.packed) {
+        mock_packed_take_back(&r->p, id);
+    } else {
+        mock_queue_take_back(&r->q, id);
+    }
 }
 
 void rig_offer(Rig *r, unsigned n, uint32_t len)

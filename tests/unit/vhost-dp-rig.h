@@ -47,6 +47,7 @@ typedef struct Setup {
      */
     uint16_t start;
     bool event_idx;
+    bool in_order;
     bool big_endian;
     bool writable;
 } Setup;
@@ -85,6 +86,9 @@ int rig_add_chain(Rig *r, const MockSeg *segs, unsigned n);
 bool rig_publish(Rig *r);
 
 bool rig_get_used(Rig *r, uint32_t *id, uint32_t *len);
+
+/* IN_ORDER: a chain that has no used element of its own */
+void rig_take_back(Rig *r, uint32_t id);
 
 /* Make @n chains available, each with a buffer of @len bytes */
 void rig_offer(Rig *r, unsigned n, uint32_t len);

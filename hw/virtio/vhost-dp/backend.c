@@ -49,6 +49,7 @@
      (1ULL << VIRTIO_F_ANY_LAYOUT) | \
      (1ULL << VIRTIO_F_VERSION_1) | \
      (1ULL << VIRTIO_F_RING_PACKED) | \
+     (1ULL << VIRTIO_F_IN_ORDER) | \
      (1ULL << VIRTIO_F_RING_RESET) | \
      (1ULL << VIRTIO_NET_F_MRG_RXBUF) | \
      (1ULL << VIRTIO_NET_F_MTU) | \

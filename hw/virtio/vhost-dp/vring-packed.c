@@ -421,15 +421,35 @@ static void packed_dirty_used(VhostDPVring *vq, uint16_t first, uint16_t last)
                           (uint8_t *)to - (uint8_t *)&from->len);
 }
 
+/*
+ * Make one used descriptor of all in the shadow: the last one's, where the
+ * first one's would be (2.8.8).  The driver sees from its buffer id how many
+ * descriptors are skipped.
+ */
+static void packed_batch_used(VhostDPVring *vq)
+{
+    VhostDPUsed *used = &vq->shadow[0];
+    unsigned i;
+
+    for (i = 1; i < vq->nshadow; i++) {
+        used->id = vq->shadow[i].id;
+        used->ndescs += vq->shadow[i].ndescs;
+    }
+    vq->nshadow = 1;
+}
+
 static bool packed_flush(VhostDPVring *vq)
 {
     struct vring_packed_desc *ring = packed_ring(vq);
     uint16_t first = vq->used_idx;
     uint16_t next = first;
     uint16_t last = first;
-    unsigned n = vq->nshadow;
-    unsigned i;
+    unsigned n, i;
 
+    if (vq->batch_used) {
+        packed_batch_used(vq);
+    }
+    n = vq->nshadow;
     vq->nshadow = 0;
     if (!ring) {
         /* The ring lost its memory (vhost_dp_vring_remap) */

@@ -191,7 +191,6 @@ static VringResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
     uint32_t i = head;
 
     chain->id = head;
-    chain->ndescs = 1;
     vring_begin_chain(burst, chain);
 
     for (;;) {
@@ -218,6 +217,7 @@ static VringResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
             if (r != VRING_OK) {
                 return r;
             }
+            chain->ndescs = count;
             i = 0;
             count = 0;
             continue;
@@ -232,6 +232,9 @@ static VringResult split_take_chain(VhostDPVring *vq, VhostDPMemory *mem,
             break;
         }
         i = desc.next;
+    }
+    if (!table.indirect) {
+        chain->ndescs = count;
     }
     return vring_end_chain(vq, chain);
 }
@@ -314,13 +317,32 @@ static bool split_need_call(VhostDPVring *vq)
                             vq->used_idx, old);
 }
 
-static bool split_flush(VhostDPVring *vq)
+/* Write @n elements from @shadow on to the used ring */
+static void split_write_used(VhostDPVring *vq, const VhostDPUsed *shadow,
+                             unsigned n)
 {
     struct vring_used *used = split_used(vq);
     uint16_t first = vq->used_idx & (vq->num - 1);
-    unsigned n = vq->nshadow;
     unsigned before_wrap = MIN(n, vq->num - first);
     unsigned i;
+
+    for (i = 0; i < n; i++) {
+        unsigned slot = (first + i) & (vq->num - 1);
+
+        used->ring[slot].id = vring32(vq, shadow[i].id);
+        used->ring[slot].len = vring32(vq, shadow[i].len);
+    }
+    split_dirty(vq, &used->ring[first], before_wrap * sizeof(used->ring[0]));
+    if (before_wrap < n) {
+        split_dirty(vq, &used->ring[0],
+                    (n - before_wrap) * sizeof(used->ring[0]));
+    }
+}
+
+static bool split_flush(VhostDPVring *vq)
+{
+    struct vring_used *used = split_used(vq);
+    unsigned n = vq->nshadow;
 
     vq->nshadow = 0;
     if (!used) {
@@ -328,16 +350,11 @@ static bool split_flush(VhostDPVring *vq)
         return false;
     }
 
-    for (i = 0; i < n; i++) {
-        unsigned slot = (first + i) & (vq->num - 1);
-
-        used->ring[slot].id = vring32(vq, vq->shadow[i].id);
-        used->ring[slot].len = vring32(vq, vq->shadow[i].len);
-    }
-    split_dirty(vq, &used->ring[first], before_wrap * sizeof(used->ring[0]));
-    if (before_wrap < n) {
-        split_dirty(vq, &used->ring[0],
-                    (n - before_wrap) * sizeof(used->ring[0]));
+    if (vq->batch_used) {
+        /* The last one's, where the first one's would be (2.7.9) */
+        split_write_used(vq, &vq->shadow[n - 1], 1);
+    } else {
+        split_write_used(vq, vq->shadow, n);
     }
 
     /* The elements, and the buffers, before the index */

@@ -39,6 +39,7 @@ int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
                          uint64_t features)
 {
     vq->event_idx = features & (1ULL << VIRTIO_RING_F_EVENT_IDX);
+    vq->batch_used = features & (1ULL << VIRTIO_F_IN_ORDER) && !vq->writable;
     vq->ops = features & (1ULL << VIRTIO_F_RING_PACKED) ?
               &vhost_dp_vring_packed_ops : &vhost_dp_vring_split_ops;
     if (vq->num == 0 || vq->num > VHOST_DP_VRING_MAX_NUM ||

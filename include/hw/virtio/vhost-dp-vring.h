@@ -55,7 +55,7 @@
 /* A chain of descriptors that was made available by the driver */
 typedef struct VhostDPChain {
     uint16_t id;                /* goes into the used element */
-    uint16_t ndescs;            /* entries of the ring it took (split: 1) */
+    uint16_t ndescs;            /* entries of the ring, or table, it took */
     uint16_t nsegs;
     uint32_t len;               /* bytes in all segments */
     struct iovec *iov;          /* nsegs, in the burst */
@@ -108,6 +108,12 @@ struct VhostDPVring {
     /* Configuration; changes only while the queue is stopped */
     unsigned num;               /* entries, or 0: not set up */
     bool event_idx;             /* VIRTIO_F_EVENT_IDX was negotiated */
+    /*
+     * One used element says that all up to it are used: VIRTIO_F_IN_ORDER was
+     * negotiated, and nothing is written to buffers, so no lengths get lost
+     * (virtio 1.3, 2.7.9 and 2.8.8)
+     */
+    bool batch_used;
     bool swap;                  /* the driver's byte order is not the host's */
     /* Packed: descriptor ring, driver's and device's event suppression */
     VhostDPRingPart desc, avail, used;
