@@ -18,8 +18,8 @@ export V
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
-.PHONY: check-models check-integration bench demo clean distclean
-.PHONY: need-run need-guest
+.PHONY: check-models check-differential check-integration
+.PHONY: bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -30,6 +30,7 @@ help:
 	@echo "  check              build, then run all of the tests below"
 	@echo "  check-unit           unit tests"
 	@echo "  check-models         models of the locking and wake-up protocols, with spin"
+	@echo "  check-differential   the rings and QEMU's virtio.c, side by side"
 	@echo "  check-qtest          device tests through qtest, ours and QEMU's own of net"
 	@echo "  check-guest          tests that boot a guest"
 	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
@@ -56,13 +57,16 @@ need-guest:
 
 # What has to be installed comes first: it needs somebody to look at it.
 check: need-guest build
-	$(CHECK) unit models qtest guest integration
+	$(CHECK) unit models differential qtest guest integration
 
 check-unit: build
 	$(CHECK) unit
 
 check-models: need-run build
 	$(CHECK) models
+
+check-differential: need-run build
+	$(CHECK) differential
 
 check-qtest: need-run build
 	$(CHECK) qtest

@@ -31,7 +31,8 @@ SAME_PATH = ('include', 'net', 'hw', 'util', 'qapi', 'docs',
 # FRAGMENT, where the fragment is.  (tests/bench exists in QEMU, too.)
 FRAGMENT = 'vhost-dp'
 OWN_TESTS = ('tests/guest', 'tests/integration', 'tests/bench', 'tests/fuzz',
-             'tests/models', 'tests/nested', 'tests/tsan')
+             'tests/models', 'tests/nested', 'tests/tsan',
+             'tests/differential')
 
 IGNORED = re.compile(r'^\.|~$|\.(orig|rej|pyc|swp)$|^__pycache__$|^#.*#$')
 
