@@ -695,6 +695,51 @@ static void test_both_again(const void *opaque)
     dp_rig_free(r);
 }
 
+static unsigned count_lines(const char *text, const char *with)
+{
+    unsigned n = 0;
+
+    while ((text = strstr(text, with))) {
+        text += strlen(with);
+        n++;
+    }
+    return n;
+}
+
+/* A line in QEMU's log for each queue, however often the guest breaks them */
+static void test_logged_once(const void *opaque)
+{
+    g_autofree char *path = NULL;
+    g_autofree char *text = NULL;
+    int log = g_file_open_tmp("vhost-dp-qtest-XXXXXX", &path, NULL);
+    int terminal = dup(STDERR_FILENO);
+    DpRig *r;
+    unsigned i;
+
+    g_assert_cmpint(log, >=, 0);
+    g_assert_cmpint(dup2(log, STDERR_FILENO), >=, 0);
+    r = rig_new();
+    g_assert_cmpint(dup2(terminal, STDERR_FILENO), >=, 0);
+    close(terminal);
+    close(log);
+
+    for (i = 0; i < 5; i++) {
+        break_queue(r, DP_TX);
+        dp_wait_until(dp_config_interrupted(r->nic));
+        break_queue(r, DP_RX);
+        dp_make_frame(r->frame, 100, 1);
+        dp_sock_send(r->sock, NULL, r->frame, 100);
+        dp_wait_until(dp_config_interrupted(r->nic));
+        dp_rig_restart(r);
+    }
+    dp_rig_free(r);
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_assert_cmpuint(count_lines(text, "transmit queue 1 stopped"), ==, 1);
+    g_assert_cmpuint(count_lines(text, "receive queue 0 stopped"), ==, 1);
+    unlink(path);
+}
+
 /* A machine reset helps, too, and so does taking the device away */
 static void test_system_reset(const void *opaque)
 {
@@ -774,6 +819,7 @@ int main(int argc, char **argv)
     dp_add_ring_test("violation/pairs/tx", &tx1, test_pairs);
     dp_add_ring_test("violation/good-before-bad", NULL, test_good_before_bad);
     dp_add_ring_test("violation/both-again", NULL, test_both_again);
+    dp_add_ring_test("violation/logged-once", NULL, test_logged_once);
     dp_add_ring_test("violation/system-reset", NULL, test_system_reset);
     dp_add_ring_test("violation/quit", NULL, test_quit);
     dp_add_ring_test("violation/stop-cont", NULL, test_stop_cont);

@@ -205,10 +205,12 @@ static void backend_violation_bh(void *opaque)
             trace_vhost_dp_violation(be->name, queue_name(i),
                                      VhostDPViolation_str(why[i]));
             /* Under the BQL the device cannot have been stopped meanwhile */
-            error_report("vhost-dp netdev '%s': %s queue %d stopped, the "
-                         "guest's driver is at fault: %s", be->name,
-                         queue_name(i), be->dev->vq_index + i,
-                         vhost_dp_violation_text(why[i]));
+            if (vhost_dp_may_log(&be->violation_next_log[i])) {
+                error_report("vhost-dp netdev '%s': %s queue %d stopped, the "
+                             "guest's driver is at fault: %s", be->name,
+                             queue_name(i), be->dev->vq_index + i,
+                             vhost_dp_violation_text(why[i]));
+            }
             backend_set_needs_reset(be->vdev);
         }
     }

@@ -77,6 +77,7 @@ typedef struct VhostDPBackend {
     QEMUBH *violation_bh;       /* main loop */
     uint32_t violation_generation;  /* guarded by lock */
     int64_t next_log;           /* see vhost_dp_may_log() */
+    int64_t violation_next_log[VHOST_DP_QUEUES];
 
     /* Set once */
     char *name;                 /* for messages: netdev id */
