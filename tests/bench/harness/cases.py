@@ -165,6 +165,10 @@ class Table:
                 'ours': self._loadgen(words, runners.vhost_dp_tap()),
                 'stock': self._stock(words, runners.stock_tap()),
             }, latency(f'latency-{direction}'), quick)
+            self._add(f'tap/{ring}/latency-{direction}-polling/60', {
+                'ours': self._loadgen(words, runners.vhost_dp_tap_polling()),
+                'stock': self._stock(words, runners.stock_tap()),
+            }, latency(f'latency-{direction}-polling'), False)
 
     def idle(self, ring):
         """What an idle device costs."""

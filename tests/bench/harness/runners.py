@@ -131,6 +131,11 @@ def vhost_dp_tap():
     return vhost_dp('tap', f',ifname={INTERFACE}')
 
 
+def vhost_dp_tap_polling():
+    """The same with busy polling, which outlasts the pauses of latency."""
+    return vhost_dp('tap', f',ifname={INTERFACE}', ',busy-poll-us=1000')
+
+
 def stock_tap():
     """-netdev tap, through QEMU's main loop."""
     return ['-netdev', f'tap,id=net0,ifname={INTERFACE},script=no,'
