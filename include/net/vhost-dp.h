@@ -82,8 +82,17 @@
  * On TX the engine has checked that the metadata fits the headers in the
  * frame: a driver can rely on @csum_start + @csum_offset + 2 <= @len, on
  * @hdr_len being the exact length of all headers and inside iov[0] when
- * @gso_type is not zero, and on @gso_size > 0 then.
- * On RX the driver promises the same, except for @hdr_len, which is a hint.
+ * @gso_type is not zero, and on @gso_size > 0 and
+ * VIRTIO_NET_HDR_F_NEEDS_CSUM then.  It gets no metadata that is not in its
+ * tx_offloads: such frames are finished, and cut into segments, before.  For
+ * VIRTIO_NET_HDR_GSO_UDP_L4 it has to have both VHOST_DP_OFFLOAD_USO4 and USO6.
+ *
+ * On RX the driver promises @csum_start + @csum_offset + 2 <= @len.  @hdr_len
+ * is a hint.  VIRTIO_NET_HDR_F_DATA_VALID says that the host has verified the
+ * frame's checksums, or that they never left the host; the guest is told if
+ * it takes VHOST_DP_OFFLOAD_CSUM.  Metadata that the guest does not take, be it
+ * that the driver was not asked for it or cannot be told, is checked against
+ * the headers, and finished in software or, when malformed, dropped.
  *
  * The struct fills one cache line.
  */
@@ -117,7 +126,11 @@ QEMU_BUILD_BUG_ON(sizeof(void *) == 8 && sizeof(VhostDPFrame) != 64);
 
 typedef struct VhostDPCaps {
     uint32_t max_queue_pairs;   /* at least 1 */
-    uint32_t max_frame;         /* bytes, at most VHOST_DP_MAX_FRAME */
+    /*
+     * Bytes, at most VHOST_DP_MAX_FRAME.  Longer frames that are to be
+     * segmented are, before tx_burst.
+     */
+    uint32_t max_frame;
     uint32_t max_segments;      /* pieces that tx_burst takes per frame, >= 2 */
     uint32_t tx_offloads;       /* what tx_burst accepts in metadata */
     uint32_t rx_offloads;       /* what rx_burst can be told to produce */
@@ -184,6 +197,8 @@ struct VhostDPDriver {
 
     /* BQL: the netdev that claimed the driver, or NULL */
     char *claimed_by;
+    /* BQL: property offloads=; if not set, the engine uses none of them */
+    bool offloads;
 };
 
 struct VhostDPDriverClass {
@@ -239,8 +254,8 @@ struct VhostDPDriverClass {
      * functions possibly running.  Frames received before may still come
      * with metadata that is no longer asked for; the engine copes.
      *
-     * Lock: BQL.  A failure is reported by the driver's log, and the engine
-     * drops what the guest cannot take.
+     * Lock: BQL.  A failure is reported by the driver's log; the engine does
+     * in software what the guest does not take.
      */
     void (*set_offload)(VhostDPDriver *drv, uint32_t offloads);
 
@@ -300,7 +315,8 @@ struct VhostDPDriverClass {
      * Returns how many frames it has finished with, in order: sent, or
      * dropped and counted by vhost_dp_port_drop().  When that is less than
      * @n, the engine keeps the rest and offers it again after
-     * vhost_dp_port_ready(VHOST_DP_READY_TX).
+     * vhost_dp_port_ready(VHOST_DP_READY_TX).  That may be in the middle of
+     * the segments that the engine made of one frame.
      *
      * (Reserved for later: an asynchronous driver that keeps frames beyond
      * the return and gives them back by a tx_complete() of the port.)

@@ -95,6 +95,24 @@ static void driver_complete(UserCreatable *uc, Error **errp)
     }
 }
 
+static bool driver_get_offloads(Object *obj, Error **errp)
+{
+    return VHOST_DP_DRIVER(obj)->offloads;
+}
+
+static void driver_set_offloads(Object *obj, bool value, Error **errp)
+{
+    VhostDPDriver *drv = VHOST_DP_DRIVER(obj);
+
+    if (drv->claimed_by) {
+        error_setg(errp, "%s '%s': offloads= cannot be changed while netdev "
+                   "'%s' uses the driver", object_get_typename(obj),
+                   object_get_canonical_path_component(obj), drv->claimed_by);
+        return;
+    }
+    drv->offloads = value;
+}
+
 static bool driver_can_be_deleted(UserCreatable *uc)
 {
     return !VHOST_DP_DRIVER(uc)->claimed_by;
@@ -106,6 +124,17 @@ static void driver_class_init(ObjectClass *oc, void *data)
 
     ucc->complete = driver_complete;
     ucc->can_be_deleted = driver_can_be_deleted;
+
+    object_class_property_add_bool(oc, "offloads", driver_get_offloads,
+                                   driver_set_offloads);
+    object_class_property_set_description(oc, "offloads",
+        "leave checksums and segmentation to the host interface where it can "
+        "do them (default: on); otherwise vhost-dp does, for the same guest");
+}
+
+static void driver_instance_init(Object *obj)
+{
+    VHOST_DP_DRIVER(obj)->offloads = true;
 }
 
 static const TypeInfo driver_info = {
@@ -113,6 +142,7 @@ static const TypeInfo driver_info = {
     .parent = TYPE_OBJECT,
     .abstract = true,
     .instance_size = sizeof(VhostDPDriver),
+    .instance_init = driver_instance_init,
     .class_size = sizeof(VhostDPDriverClass),
     .class_init = driver_class_init,
     .interfaces = (InterfaceInfo[]) {

@@ -239,22 +239,18 @@ static int netdev_set_vnet_be(NetClientState *nc, bool enable)
     return 0;
 }
 
-static bool netdev_has_offload(NetClientState *nc, uint32_t offload)
-{
-    const VhostDPCaps *caps = &netdev_state(nc)->netdev->caps;
-
-    return (caps->tx_offloads & caps->rx_offloads & offload) == offload;
-}
-
+/*
+ * Whatever the driver and the host can do: what they cannot is done in
+ * software.  So a guest finds the same features everywhere it is migrated to.
+ */
 static bool netdev_has_ufo(NetClientState *nc)
 {
-    return netdev_has_offload(nc, VHOST_DP_OFFLOAD_UFO);
+    return true;
 }
 
 static bool netdev_has_uso(NetClientState *nc)
 {
-    return netdev_has_offload(nc,
-                              VHOST_DP_OFFLOAD_USO4 | VHOST_DP_OFFLOAD_USO6);
+    return true;
 }
 
 /* Called for the first queue pair, on behalf of all */
@@ -562,6 +558,10 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     netdev->id = g_strdup(name);
     netdev->drv = drv;
     VHOST_DP_DRIVER_GET_CLASS(drv)->get_caps(drv, &netdev->caps);
+    if (!drv->offloads) {
+        netdev->caps.tx_offloads = 0;
+        netdev->caps.rx_offloads = 0;
+    }
     assert(netdev->caps.max_frame <= VHOST_DP_MAX_FRAME &&
            netdev->caps.max_segments >= 2);
     netdev->busy_poll_us = dp->has_busy_poll_us ? dp->busy_poll_us : 0;

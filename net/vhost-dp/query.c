@@ -139,6 +139,11 @@ static void print_losses(Monitor *mon, const char *name,
     VhostDPDropInfoList *drop;
     VhostDPViolationInfoList *violation;
 
+    if (q->software_checksums || q->software_segments) {
+        monitor_printf(mon, "    %s in software: %" PRIu64 " checksums, %"
+                       PRIu64 " segments\n", name, q->software_checksums,
+                       q->software_segments);
+    }
     for (drop = q->drops; drop; drop = drop->next) {
         monitor_printf(mon, "    %s dropped (%s): %" PRIu64 "\n", name,
                        VhostDPDropReason_str(drop->value->reason),

@@ -34,6 +34,8 @@ typedef struct PortStats {
     uint64_t calls_suppressed;
     uint64_t polls;
     uint64_t poll_hits;
+    uint64_t soft_checksums;
+    uint64_t soft_segments;
     uint64_t drops[VHOST_DP_DROP_REASON__MAX];
 } PortStats;
 
@@ -44,6 +46,10 @@ typedef struct PortKick {
     unsigned queue;
     VhostDPPort *port;
 } PortKick;
+
+/* State of queue-soft.c */
+typedef struct PortTxSoft PortTxSoft;
+typedef struct PortRxSoft PortRxSoft;
 
 typedef struct PortInject {
     QSIMPLEQ_ENTRY(PortInject) next;
@@ -113,6 +119,8 @@ struct VhostDPPort {
     bool steered;               /* and the driver keeps frames away from it */
     bool tx_blocked;            /* until the driver has room */
     bool tx_room;               /* it has, said during tx_burst */
+    bool tx_rest;               /* tx_soft has the rest of a frame */
+    PortTxSoft *tx_soft;        /* NULL until it is needed */
 
     bool rx_active;             /* the guest wants frames */
     bool rx_discard;            /* frames are lost, for rx_discard_reason: */
@@ -123,6 +131,10 @@ struct VhostDPPort {
     unsigned rx_lent;           /* frames in rx_frames */
     unsigned rx_next;           /* the first that waits for buffers */
     VhostDPFrame rx_frames[VHOST_DP_BURST_FRAMES];
+    PortRxSoft *rx_soft;        /* NULL until it is needed */
+    unsigned rx_soft_left;      /* segments of rx_frames[rx_next] to come */
+    unsigned rx_soft_work;      /* frames processed since it was reset */
+    uint32_t fragment_id;       /* for the next IPv6 datagram */
 
     PortStats stats[VHOST_DP_QUEUES];
 
@@ -132,8 +144,9 @@ struct VhostDPPort {
     uint8_t tx_chain[VHOST_DP_BURST_FRAMES];
     int8_t tx_drop[VHOST_DP_BURST_FRAMES];
     uint8_t tx_heads[VHOST_DP_BURST_FRAMES][VHOST_DP_HEAD_BYTES];
+    /* All segments; each frame may have a head, and begin inside of one */
     struct iovec tx_iov[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST +
-                        VHOST_DP_BURST_FRAMES];
+                        2 * VHOST_DP_BURST_FRAMES];
     unsigned tx_niov;
     uint8_t *tx_bounce;         /* for frames with too many segments */
     size_t tx_bounced;
@@ -203,6 +216,60 @@ void vhost_dp_port_flush(VhostDPPort *port, unsigned queue);
 
 /* One burst from the guest.  Returns true if there may be more. */
 bool vhost_dp_port_tx(VhostDPPort *port);
+
+/* For VhostDPPort.tx_drop: what becomes of a chain, if it is not dropped */
+#define TX_SEND     (-1)        /* it is a frame, or its segments are */
+#define TX_SEGMENT  (-2)        /* it has to be cut */
+#define TX_REST     (-3)        /* counted when the rest of it was sent */
+#define TX_FULL     (-4)        /* no room for its segments in this burst */
+
+/* Copies a frame into one piece: two if its headers are private already */
+void vhost_dp_port_tx_linearise(VhostDPPort *port, VhostDPFrame *frame);
+
+/* ---- queue-soft.c.  Thread: the port's ---- */
+
+/* Finishes the checksum of a frame of the burst.  Lock held. */
+void vhost_dp_port_tx_checksum(VhostDPPort *port, VhostDPFrame *frame);
+
+/*
+ * Cuts frame *@nframes of the burst, which is that of @chain, into segments,
+ * which take its place; *@nframes is raised by their number.  Lock held.
+ *
+ * Returns TX_SEND, TX_REST (all of it is to be sent later; the burst is empty),
+ * TX_FULL (leave the chain in the queue), or why the frame is dropped.
+ */
+int vhost_dp_port_tx_segment(VhostDPPort *port, unsigned chain,
+                             unsigned *nframes);
+
+/*
+ * The driver took @taken frames of a burst, fewer than there are.  If it
+ * stopped inside of a chain, the rest of that is kept, to be sent later.  Lock
+ * held.  Returns true if so: the chain can be used.
+ */
+bool vhost_dp_port_tx_keep_rest(VhostDPPort *port, unsigned taken);
+
+/* One burst of the rest.  Lock held.  Returns true if there may be more. */
+bool vhost_dp_port_tx_rest(VhostDPPort *port);
+
+/* Forgets the rest, if there is one, and counts its frame as dropped */
+void vhost_dp_port_tx_drop_rest(VhostDPPort *port, VhostDPDropReason reason);
+
+/*
+ * What the guest gets in place of the frame @lent: the same, or a part of it,
+ * with metadata that it agreed to.  The same again until
+ * vhost_dp_port_rx_soft_next().  Lock held.  Returns NULL if the metadata is
+ * malformed.
+ */
+const VhostDPFrame *vhost_dp_port_rx_soft_frame(VhostDPPort *port,
+                                                VhostDPFrame *lent);
+
+/* It was delivered: returns the number of parts to come.  Lock held. */
+unsigned vhost_dp_port_rx_soft_next(VhostDPPort *port);
+
+/* Forgets the parts to come */
+void vhost_dp_port_rx_soft_end(VhostDPPort *port);
+
+void vhost_dp_port_soft_free(VhostDPPort *port);
 
 /* Sends frames of QEMU's own */
 void vhost_dp_port_tx_injected(VhostDPPort *port);

@@ -133,6 +133,56 @@ static void rx_copy_frame(VhostDPPort *port, VhostDPVring *vq,
     }
 }
 
+typedef struct RxFill {
+    unsigned used;              /* chains of the burst */
+    unsigned packets;
+    uint64_t bytes;
+    bool progress;              /* something was delivered or dropped */
+} RxFill;
+
+/*
+ * Put what the guest gets in place of a frame with metadata that it did not
+ * agree to into the burst's @n chains, from @fill->used on.  Returns true if
+ * that was all of it.
+ */
+static bool rx_fill_soft(VhostDPPort *port, VhostDPVring *vq, unsigned n,
+                         bool mergeable, RxFill *fill)
+{
+    VhostDPFrame *lent = &port->rx_frames[port->rx_next];
+
+    do {
+        const VhostDPFrame *frame = vhost_dp_port_rx_soft_frame(port, lent);
+        unsigned nchains;
+
+        if (!frame) {
+            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_BAD_HEADER, 1);
+            fill->progress = true;
+            return true;
+        }
+        if (fill->used == n || port->rx_soft_work == VHOST_DP_BURST_FRAMES) {
+            return false;
+        }
+        nchains = rx_count_chains(port, fill->used,
+                                  mergeable ? n : fill->used + 1,
+                                  port->hdr_len + frame->len);
+        if (!nchains && mergeable) {
+            return false;
+        }
+        if (nchains) {
+            rx_copy_frame(port, vq, frame, fill->used, nchains);
+            fill->used += nchains;
+            fill->packets++;
+            fill->bytes += frame->len;
+        } else {
+            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+        }
+        fill->progress = true;
+        port->rx_soft_work++;
+        port->rx_soft_left = vhost_dp_port_rx_soft_next(port);
+    } while (port->rx_soft_left);
+    return true;
+}
+
 /*
  * Put lent frames into the @n chains of the burst, until there are no more
  * frames or too few chains.  Returns the number of chains used; *@progress is
@@ -154,8 +204,16 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
 
         if (unlikely((frame->flags || frame->gso_type) &&
                      !vhost_dp_offload_allowed(frame, port->offloads))) {
-            port_drop(port, VHOST_DP_RX,
-                      VHOST_DP_DROP_REASON_UNSUPPORTED_OFFLOAD, 1);
+            RxFill fill = { .used = used };
+            bool all = rx_fill_soft(port, vq, n, mergeable, &fill);
+
+            used = fill.used;
+            packets += fill.packets;
+            bytes += fill.bytes;
+            *progress |= fill.progress;
+            if (!all) {
+                break;
+            }
         } else {
             if (used == n) {
                 break;
@@ -247,11 +305,17 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
         vhost_dp_port_flush(port, VHOST_DP_RX);
 
         if (progress) {
-            want = 0;
+            want = MIN(port->rx_soft_left, VHOST_DP_BURST_FRAMES);
+            if (unlikely(port->rx_soft_work == VHOST_DP_BURST_FRAMES)) {
+                /* That took its time: let others have the lock */
+                port->rx_soft_work = 0;
+                return RX_AGAIN;
+            }
         } else if (vq->broken) {
             return RX_BROKEN;
         } else if (rx_posted_all(port, vq, n)) {
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+            vhost_dp_port_rx_soft_end(port);
             port->rx_next++;
         } else if (n == max) {
             /* There may be more chains; the frame needs them */
@@ -269,6 +333,7 @@ void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
 {
     if (port->rx_lent) {
         port_drop(port, VHOST_DP_RX, reason, port->rx_lent - port->rx_next);
+        vhost_dp_port_rx_soft_end(port);
         port->dc->rx_release(port->drv, port->index, port->rx_lent);
         port->rx_lent = 0;
         port->rx_next = 0;

@@ -10,8 +10,9 @@
  * virtio-net header is copied once and becomes offload metadata, the rest is
  * handed to the driver where it is, in guest memory.  Only a frame with
  * metadata has its headers copied too, so that what was checked is what is
- * sent.  When the driver returns it is done with the memory, and the chains
- * are used.  What the driver did not take stays in the queue.
+ * sent; what the driver does not do with such a frame is done before
+ * (queue-soft.c).  When the driver returns it is done with the memory, and the
+ * chains are used.  What the driver did not take stays in the queue.
  */
 
 #include "qemu/osdep.h"
@@ -21,9 +22,6 @@
 #include "standard-headers/linux/virtio_net.h"
 #include "offload.h"
 #include "queue-int.h"
-
-/* For VhostDPPort.tx_drop: the chain is a frame, not a drop */
-#define TX_SEND (-1)
 
 /* A virtio-net header, of which only a part matters here (virtio 1.3, 5.1.6) */
 static void tx_read_hdr(VhostDPPort *port, const VhostDPChain *chain,
@@ -64,13 +62,16 @@ static int tx_check_metadata(VhostDPPort *port, VhostDPFrame *frame,
     unsigned room = ARRAY_SIZE(port->tx_iov) - port->tx_niov;
     struct iovec *iov = &port->tx_iov[port->tx_niov];
     size_t head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
+    bool allowed;
 
     iov_to_buf(frame->iov, frame->iovcnt, 0, head, head_len);
     if (!vhost_dp_offload_check(frame, head, head_len)) {
         return VHOST_DP_DROP_REASON_BAD_HEADER;
     }
-    if (!vhost_dp_offload_allowed(frame, port->caps.tx_offloads)) {
-        return VHOST_DP_DROP_REASON_UNSUPPORTED_OFFLOAD;
+    allowed = vhost_dp_offload_allowed(frame, port->caps.tx_offloads) &&
+              frame->len <= port->caps.max_frame;
+    if (!allowed && frame->gso_type) {
+        return TX_SEGMENT;
     }
 
     iov[0].iov_base = head;
@@ -79,18 +80,22 @@ static int tx_check_metadata(VhostDPPort *port, VhostDPFrame *frame,
                                  head_len, frame->len - head_len);
     frame->iov = iov;
     port->tx_niov += frame->iovcnt;
+    if (!allowed) {
+        vhost_dp_port_tx_checksum(port, frame);
+    }
     return TX_SEND;
 }
 
-/* Copy a frame into one piece: two if its headers are private already */
-static void tx_linearise(VhostDPPort *port, VhostDPFrame *frame)
+void vhost_dp_port_tx_linearise(VhostDPPort *port, VhostDPFrame *frame)
 {
     bool private_head = frame->flags || frame->gso_type;
     size_t skip = private_head ? frame->iov[0].iov_len : 0;
     uint8_t *buf;
 
     if (!port->tx_bounce) {
-        port->tx_bounce = g_malloc(VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME);
+        /* Each segment of a burst may have headers of its own */
+        port->tx_bounce = g_malloc(VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME +
+                                   sizeof(port->tx_heads));
     }
     buf = port->tx_bounce + port->tx_bounced;
     iov_to_buf(frame->iov, frame->iovcnt, skip, buf, frame->len - skip);
@@ -104,7 +109,8 @@ static void tx_linearise(VhostDPPort *port, VhostDPFrame *frame)
 }
 
 /*
- * Make a frame of a chain.  Returns TX_SEND, or the reason for dropping it.
+ * Make a frame of a chain.  Returns TX_SEND or TX_SEGMENT, or the reason for
+ * dropping it.
  */
 static int tx_make_frame(VhostDPPort *port, VhostDPChain *chain,
                          VhostDPFrame *frame, uint8_t *head)
@@ -126,16 +132,33 @@ static int tx_make_frame(VhostDPPort *port, VhostDPChain *chain,
     if (frame->len < sizeof(struct eth_header)) {
         return VHOST_DP_DROP_REASON_TOO_SHORT;
     }
-    if (frame->len > port->caps.max_frame) {
+    if (unlikely(frame->len > port->caps.max_frame) &&
+        (!frame->gso_type || frame->len > VHOST_DP_MAX_FRAME)) {
         return VHOST_DP_DROP_REASON_TOO_LARGE;
     }
     if (unlikely(frame->flags || frame->gso_type)) {
         r = tx_check_metadata(port, frame, head);
     }
     if (unlikely(r == TX_SEND && frame->iovcnt > port->caps.max_segments)) {
-        tx_linearise(port, frame);
+        vhost_dp_port_tx_linearise(port, frame);
     }
     return r;
+}
+
+/*
+ * Cut a frame.  @n, the end of the burst, is lowered to what there is room for.
+ */
+static void tx_segment(VhostDPPort *port, unsigned chain, unsigned *nframes,
+                       unsigned *n)
+{
+    int r = vhost_dp_port_tx_segment(port, chain, nframes);
+
+    if (r == TX_FULL || r == TX_REST) {
+        *n = r == TX_FULL ? chain : chain + 1;
+    } else {
+        *n = MIN(*n, chain + 1 + VHOST_DP_BURST_FRAMES - *nframes);
+    }
+    port->tx_drop[chain] = r;
 }
 
 /*
@@ -171,6 +194,8 @@ static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
                                          port->tx_heads[nframes]);
         if (likely(port->tx_drop[i] == TX_SEND)) {
             port->tx_chain[nframes++] = i;
+        } else if (port->tx_drop[i] == TX_SEGMENT) {
+            tx_segment(port, i, &nframes, n);
         }
     }
     return nframes;
@@ -190,7 +215,7 @@ static void tx_complete(VhostDPPort *port, VhostDPVring *vq, unsigned n)
         if (likely(port->tx_drop[i] == TX_SEND)) {
             packets++;
             bytes += chain->len - port->hdr_len;
-        } else {
+        } else if (port->tx_drop[i] >= 0) {
             port_drop(port, VHOST_DP_TX, port->tx_drop[i], 1);
         }
     }
@@ -226,6 +251,9 @@ static bool tx_burst(VhostDPPort *port, VhostDPVring *vq)
         port->tx_blocked = !all && !port->tx_room;
     }
     done = all ? looked_at : port->tx_chain[taken];
+    if (unlikely(!all) && vhost_dp_port_tx_keep_rest(port, taken)) {
+        port->tx_drop[done++] = TX_REST;
+    }
 
     tx_complete(port, vq, done);
     vhost_dp_vring_rewind(vq, &port->burst, popped - done);
@@ -246,7 +274,8 @@ bool vhost_dp_port_tx(VhostDPPort *port)
     qemu_mutex_lock(&be->lock);
     /* Those of a disabled pair too, or its frames would be stuck there */
     if (vq->running && !vq->broken) {
-        more = tx_burst(port, vq);
+        more = unlikely(port->tx_rest) ? vhost_dp_port_tx_rest(port) :
+                                         tx_burst(port, vq);
         if (unlikely(vq->broken)) {
             vhost_dp_backend_report(be);
             more = false;

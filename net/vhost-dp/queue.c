@@ -249,6 +249,7 @@ static void port_detach(VhostDPPort *port)
     port->rx_active = false;
     port->rx_discard = false;
     vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+    vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_STOPPED);
     vhost_dp_port_rx_update(port);
     if (port->attached) {
         port->dc->detach(port->drv, port->index);
@@ -282,7 +283,7 @@ static bool port_reconcile(VhostDPPort *port)
     g_autoptr(GArray) stale = NULL;
     int fd[VHOST_DP_QUEUES];
     uint32_t generation;
-    bool dead, enabled, rx_active, nic_down;
+    bool dead, enabled, rx_active, nic_down, tx_active;
     unsigned i;
 
     WITH_QEMU_LOCK_GUARD(&be->lock) {
@@ -295,6 +296,8 @@ static bool port_reconcile(VhostDPPort *port)
         enabled = be->enabled;
         rx_active = be->vq[VHOST_DP_RX].running && enabled &&
                     !be->vq[VHOST_DP_RX].broken;
+        tx_active = be->vq[VHOST_DP_TX].running &&
+                    !be->vq[VHOST_DP_TX].broken;
         nic_down = !be->vq[VHOST_DP_RX].running && port->nic_down;
         generation = be->generation;
         stale = be->stale_kick_fds;
@@ -316,6 +319,9 @@ static bool port_reconcile(VhostDPPort *port)
     if (!rx_active || generation != port->generation) {
         vhost_dp_port_rx_drop(port, enabled ? VHOST_DP_DROP_REASON_STOPPED :
                                               VHOST_DP_DROP_REASON_DISABLED);
+    }
+    if (!tx_active || generation != port->generation) {
+        vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_STOPPED);
     }
     port_set_active(port, enabled);
     port->generation = generation;
@@ -350,6 +356,7 @@ static void port_free_bh(void *opaque)
     g_free(port->link_reason);
     g_free(port->attach_error);
     g_free(port->tx_bounce);
+    vhost_dp_port_soft_free(port);
     g_free(port->netdev);
     g_free(port);
 }
@@ -460,6 +467,7 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
     port->link_up = true;
     port->hdr_len = sizeof(struct virtio_net_hdr);
     port->hdr_swap = HOST_BIG_ENDIAN;
+    port->fragment_id = g_random_int();
     QSIMPLEQ_INIT(&port->inject);
     qemu_mutex_init(&port->side_lock);
     qemu_event_init(&port->detached, false);
@@ -606,6 +614,8 @@ static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
     info->kicks_suppressed = qatomic_read_u64(&stats->kicks_suppressed);
     info->calls = qatomic_read_u64(&be->calls[queue]);
     info->calls_suppressed = qatomic_read_u64(&stats->calls_suppressed);
+    info->software_checksums = qatomic_read_u64(&stats->soft_checksums);
+    info->software_segments = qatomic_read_u64(&stats->soft_segments);
 
     for (i = 0; i < VHOST_DP_DROP_REASON__MAX; i++) {
         uint64_t n = qatomic_read_u64(&stats->drops[i]);

@@ -128,7 +128,7 @@ class GuestCase(unittest.TestCase):
 
 
 # Drops that no guest driver that keeps the rules can cause.
-_FAULTS = ("bad-header", "unsupported-offload", "too-short")
+_FAULTS = ("bad-header", "too-short")
 
 
 def no_faults(guest):
