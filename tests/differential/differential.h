@@ -34,6 +34,7 @@
 typedef struct Config {
     bool packed;
     bool event_idx;
+    bool in_order;
     bool writable;              /* a receive queue */
     unsigned num;
     uint16_t start;             /* index, or place, where both sides begin */
@@ -87,7 +88,6 @@ bool guest_data_equal(Guest *a, Guest *b);
 typedef struct Outstanding {
     bool busy;
     uint16_t ndescs;            /* of the ring */
-    uint16_t first;             /* split: head */
     uint32_t len;               /* bytes in the queue's direction */
     uint32_t used_len;          /* what the device said, see driver_used() */
     bool used;
@@ -108,6 +108,13 @@ typedef struct Driver {
     unsigned nids;
     uint16_t ids[MAX_NUM];      /* packed: a stack of free buffer ids */
     Outstanding out[MAX_NUM];   /* by head or buffer id */
+
+    /* Ids in the order in which they were made available */
+    uint16_t fifo[MAX_NUM];
+    unsigned oldest, nfifo;
+    /* IN_ORDER: what a used element of each guest says is used, up to an id */
+    bool in_batch[2];
+    uint16_t batch_end[2];
 } Driver;
 
 /* Empty rings; both sides begin at @c->start */

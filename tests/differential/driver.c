@@ -42,24 +42,6 @@ static uint16_t get16(Driver *d, unsigned guest, uint64_t gpa)
     return lduw_le_p(guest_ptr(d->guest[guest], gpa));
 }
 
-static uint32_t same32(Driver *d, uint64_t gpa)
-{
-    uint32_t v = ldl_le_p(guest_ptr(d->guest[0], gpa));
-    uint32_t w = ldl_le_p(guest_ptr(d->guest[1], gpa));
-
-    expect(v == w, "at 0x%" PRIx64 ": 0x%x and 0x%x", gpa, v, w);
-    return v;
-}
-
-static uint16_t same16(Driver *d, uint64_t gpa)
-{
-    uint16_t v = get16(d, 0, gpa);
-    uint16_t w = get16(d, 1, gpa);
-
-    expect(v == w, "at 0x%" PRIx64 ": 0x%x and 0x%x", gpa, v, w);
-    return v;
-}
-
 /* A descriptor of either format: the last two fields are @a and @b */
 static void put_desc(Driver *d, uint64_t gpa, uint64_t addr, uint32_t len,
                      uint16_t a, uint16_t b)
@@ -107,6 +89,8 @@ void driver_init(Driver *d, const Config *c)
         d->free[i] = d->ids[i] = c->num - 1 - i;
     }
     memset(d->out, 0, sizeof(d->out));
+    d->oldest = d->nfifo = 0;
+    d->in_batch[0] = d->in_batch[1] = false;
     if (!c->packed) {
         put16(d, AVAIL_GPA + 2, c->start);
         put16(d, USED_GPA + 2, c->start);
@@ -242,28 +226,37 @@ static uint16_t packed_add(Driver *d, const Seg *segs, unsigned n,
     return id;
 }
 
-static bool driver_has_room(Driver *d)
+/*
+ * With IN_ORDER virtio.c cannot use what it has of a packed ring when it has
+ * all of it: virtqueue_ordered_fill() takes "all" for "nothing".  So one
+ * descriptor stays free.
+ */
+static unsigned driver_room(Driver *d)
 {
-    return d->nfree && (!d->c.packed || d->nids);
+    unsigned keep = d->c.packed && d->c.in_order;
+
+    return d->nfree > keep && (!d->c.packed || d->nids) ? d->nfree - keep : 0;
 }
 
 bool driver_add(Driver *d)
 {
     Seg segs[MAX_DESCS];
     bool indirect = chance(3);
+    unsigned room = driver_room(d);
     unsigned i, n;
     Outstanding *o;
     uint16_t id;
 
-    if (!driver_has_room(d)) {
+    if (!room) {
         return false;
     }
-    n = random_segs(d, segs, indirect ? MAX_DESCS : MIN(MAX_DESCS, d->nfree));
+    n = random_segs(d, segs, indirect ? MAX_DESCS : MIN(MAX_DESCS, room));
     id = d->c.packed ? packed_add(d, segs, n, indirect)
                      : split_add(d, segs, n, indirect);
     o = &d->out[id];
     expect(!o->busy, "id %u is given twice: the test is wrong", id);
     *o = (Outstanding) { .busy = true, .ndescs = indirect ? 1 : n };
+    d->fifo[(d->oldest + d->nfifo++) % MAX_NUM] = id;
     for (i = 0; i < n; i++) {
         if (segs[i].writable == d->c.writable) {
             o->len += segs[i].len;
@@ -386,7 +379,7 @@ const char *driver_add_bad(Driver *d)
 {
     unsigned kind = rnd(NBAD);
 
-    if (!driver_has_room(d)) {
+    if (!driver_room(d)) {
         return NULL;
     }
     if (d->c.packed ? !packed_add_bad(d, kind)
@@ -501,59 +494,107 @@ bool driver_wants_call(Driver *d, bool valid, unsigned count, uint16_t now)
 
 /* Used elements */
 
-static bool take_element(Driver *d, uint32_t *id, uint32_t *len)
+static bool element_there(Driver *d, unsigned guest)
 {
-    uint64_t gpa;
+    uint64_t gpa = DESC_GPA + (d->last_used & ~PLACE_WRAP) * 16;
     uint16_t flags;
 
-    if (!d->c.packed) {
-        if (same16(d, USED_GPA + 2) == d->last_used) {
-            return false;
-        }
-        gpa = USED_GPA + 4 + d->last_used % d->c.num * 8;
-        *id = same32(d, gpa);
-        *len = same32(d, gpa + 4);
-        d->last_used++;
-        return true;
-    }
-    gpa = DESC_GPA + (d->last_used & ~PLACE_WRAP) * 16;
-    flags = get16(d, 0, gpa + 14);
-    expect(!((flags ^ get16(d, 1, gpa + 14)) & (F_AVAIL | F_USED)),
-           "flags 0x%x at 0x%" PRIx64, flags, gpa);
-    if (d->nfree == d->c.num ||
-        (flags & (F_AVAIL | F_USED)) !=
-        (d->last_used & PLACE_WRAP ? F_AVAIL | F_USED : 0)) {
+    if (d->nfree == d->c.num) {
         return false;
     }
-    *id = same16(d, gpa + 12);
-    *len = same32(d, gpa + 8);
+    if (!d->c.packed) {
+        return get16(d, guest, USED_GPA + 2) != d->last_used;
+    }
+    flags = get16(d, guest, gpa + 14) & (F_AVAIL | F_USED);
+    return flags == (d->last_used & PLACE_WRAP ? F_AVAIL | F_USED : 0);
+}
+
+static uint32_t element_id(Driver *d, unsigned guest, uint32_t *len)
+{
+    uint64_t gpa;
+
+    if (!d->c.packed) {
+        gpa = USED_GPA + 4 + d->last_used % d->c.num * 8;
+        *len = ldl_le_p(guest_ptr(d->guest[guest], gpa + 4));
+        return ldl_le_p(guest_ptr(d->guest[guest], gpa));
+    }
+    gpa = DESC_GPA + (d->last_used & ~PLACE_WRAP) * 16;
+    *len = ldl_le_p(guest_ptr(d->guest[guest], gpa + 8));
+    return get16(d, guest, gpa + 12);
+}
+
+/*
+ * Is the next chain used in @guest?  With IN_ORDER one element may say so of
+ * this and of later ones, where nothing was written (2.7.9, 2.8.8): then there
+ * are no elements for the others.
+ */
+static bool next_used(Driver *d, unsigned guest, uint32_t *id)
+{
+    uint32_t len;
+
+    if (!d->in_batch[guest]) {
+        if (!element_there(d, guest)) {
+            return false;
+        }
+        *id = element_id(d, guest, &len);
+        expect(*id < d->c.num && d->out[*id].busy && d->out[*id].used,
+               "used id %u was not given", *id);
+        expect(len == d->out[*id].used_len, "id %u: length %u, not %u", *id,
+               len, d->out[*id].used_len);
+        d->in_batch[guest] = true;
+        d->batch_end[guest] = *id;
+    }
+    if (d->c.in_order) {
+        *id = d->fifo[d->oldest];
+        expect(d->nfifo && d->out[*id].used, "batch up to %u: %u was not used",
+               d->batch_end[guest], *id);
+        expect(*id == d->batch_end[guest] || !d->out[*id].used_len,
+               "batch up to %u: length of %u is lost", d->batch_end[guest],
+               *id);
+    }
+    d->in_batch[guest] = d->batch_end[guest] != *id;
     return true;
+}
+
+static void forget_chain(Driver *d, uint16_t id)
+{
+    unsigned i = 0;
+
+    /* All of the used ones are among the oldest: a burst at most */
+    while (d->fifo[(d->oldest + i) % MAX_NUM] != id) {
+        i++;
+    }
+    for (; i > 0; i--) {
+        d->fifo[(d->oldest + i) % MAX_NUM] =
+            d->fifo[(d->oldest + i - 1) % MAX_NUM];
+    }
+    d->oldest = (d->oldest + 1) % MAX_NUM;
+    d->nfifo--;
 }
 
 bool driver_take_used(Driver *d)
 {
-    uint32_t id, len;
-    Outstanding *o;
-    unsigned i;
+    uint32_t id = 0, other = 0;
+    bool used = next_used(d, 0, &id);
     uint16_t slot;
+    unsigned i;
 
-    if (!take_element(d, &id, &len)) {
+    expect(used == next_used(d, 1, &other) && id == other,
+           "used %d: id %u, and %u", used, id, other);
+    if (!used) {
         return false;
     }
-    expect(id < d->c.num && d->out[id].busy && d->out[id].used,
-           "used id %u was not given", id);
-    o = &d->out[id];
-    expect(len == o->used_len, "id %u: length %u, not %u", id, len,
-           o->used_len);
-    o->busy = false;
+    forget_chain(d, id);
+    d->out[id].busy = false;
     if (d->c.packed) {
-        d->last_used = place_after(&d->c, d->last_used, o->ndescs);
+        d->last_used = place_after(&d->c, d->last_used, d->out[id].ndescs);
         d->ids[d->nids++] = id;
-        d->nfree += o->ndescs;
+        d->nfree += d->out[id].ndescs;
         return true;
     }
+    d->last_used++;
     slot = id;
-    for (i = 0; i < o->ndescs; i++) {
+    for (i = 0; i < d->out[id].ndescs; i++) {
         d->free[d->nfree++] = slot;
         slot = d->link[slot];
     }

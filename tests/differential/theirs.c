@@ -53,7 +53,7 @@ static uint64_t diff_device_get_features(VirtIODevice *vdev, uint64_t features,
 {
     return features | 1ULL << VIRTIO_F_VERSION_1 |
            1ULL << VIRTIO_F_RING_PACKED | 1ULL << VIRTIO_RING_F_EVENT_IDX |
-           1ULL << VIRTIO_RING_F_INDIRECT_DESC;
+           1ULL << VIRTIO_RING_F_INDIRECT_DESC | 1ULL << VIRTIO_F_IN_ORDER;
 }
 
 static void diff_device_class_init(ObjectClass *klass, void *data)
@@ -114,6 +114,9 @@ void theirs_reset(Theirs *t, const Config *c, bool device)
         }
         if (c->event_idx) {
             features |= 1ULL << VIRTIO_RING_F_EVENT_IDX;
+        }
+        if (c->in_order) {
+            features |= 1ULL << VIRTIO_F_IN_ORDER;
         }
         virtio_reset(t->vdev);
         expect(virtio_set_features(t->vdev, features) == 0, "features");
