@@ -226,6 +226,11 @@ int main(int argc, char **argv)
         .features = DP_FEATURE(VIRTIO_RING_F_EVENT_IDX),
         .msix = true,
     };
+    static const DpSetup in_order = {
+        .features = DP_FEATURE(VIRTIO_F_IN_ORDER) |
+                    DP_FEATURE(VIRTIO_RING_F_EVENT_IDX),
+        .msix = true,
+    };
 
     dp_test_init(&argc, &argv);
     dp_add_ring_test("notify/calls", NULL, test_calls);
@@ -234,6 +239,10 @@ int main(int argc, char **argv)
     dp_add_ring_test("notify/no-lost-call", &plain, test_no_lost_call);
     dp_add_ring_test("notify/no-lost-call-event-idx", &event_idx,
                      test_no_lost_call);
+    dp_add_ring_test("notify/no-lost-call-in-order", &in_order,
+                     test_no_lost_call);
+    dp_add_ring_test("notify/no-lost-kick-in-order", &in_order,
+                     test_no_lost_kick);
     dp_add_ring_test("notify/no-lost-kick", &plain, test_no_lost_kick);
     dp_add_ring_test("notify/no-lost-kick-event-idx", &event_idx,
                      test_no_lost_kick);

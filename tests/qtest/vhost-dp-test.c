@@ -635,6 +635,7 @@ static void add_feature_matrix(void)
         { "indirect", VIRTIO_RING_F_INDIRECT_DESC },
         { "event-idx", VIRTIO_RING_F_EVENT_IDX },
         { "mergeable", VIRTIO_NET_F_MRG_RXBUF },
+        { "in-order", VIRTIO_F_IN_ORDER },
     };
     static DpSetup setups[1 << ARRAY_SIZE(features)];
     static DpSetup pairs[ARRAY_SIZE(setups)];
