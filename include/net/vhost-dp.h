@@ -247,6 +247,14 @@ struct VhostDPDriverClass {
     char *(*describe)(VhostDPDriver *drv);
 
     /**
+     * get_io: how bursts get to the kernel
+     *
+     * Called while open.  Optional.  Lock: BQL.  Returns false if there is
+     * nothing to be said, such as before attach.
+     */
+    bool (*get_io)(VhostDPDriver *drv, VhostDPIoMethod *io);
+
+    /**
      * set_offload: which offload metadata rx_burst may produce from now on
      * @offloads: VHOST_DP_OFFLOAD_*, a subset of rx_offloads
      *

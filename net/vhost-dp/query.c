@@ -46,6 +46,8 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
     info->driver_type = g_strdup(object_get_typename(obj));
     info->interface =
         VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->describe(netdev->drv);
+    info->has_io = VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_io &&
+        VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_io(netdev->drv, &info->io);
     info->max_queue_pairs = netdev->caps.max_queue_pairs;
     info->max_frame = netdev->caps.max_frame;
     info->max_segments = netdev->caps.max_segments;
@@ -194,9 +196,11 @@ void hmp_info_vhost_dp(Monitor *mon, const QDict *qdict)
     for (l = list; l; l = l->next) {
         const VhostDPInfo *info = l->value;
 
-        monitor_printf(mon, "%s: driver %s (%s), %s, link %s%s%s\n",
+        monitor_printf(mon, "%s: driver %s (%s), %s%s%s, link %s%s%s\n",
                        info->id, info->driver, info->driver_type,
-                       info->interface, info->link_up ? "up" : "down",
+                       info->interface, info->has_io ? ", by " : "",
+                       info->has_io ? VhostDPIoMethod_str(info->io) : "",
+                       info->link_up ? "up" : "down",
                        info->link_reason ? ": " : "",
                        info->link_reason ?: "");
         monitor_printf(mon, "  driver's limits: %u queue pairs, frames of %u "

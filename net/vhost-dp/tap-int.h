@@ -11,6 +11,7 @@
 
 #include <net/if.h>
 #include "qemu/units.h"
+#include "qemu/uring-burst.h"
 #include "net/vhost-dp.h"
 #include "standard-headers/linux/virtio_net.h"
 
@@ -23,24 +24,66 @@ OBJECT_DECLARE_SIMPLE_TYPE(VhostDPTap, VHOST_DP_TAP)
 /* One vector is needed for the header; the kernel takes UIO_MAXIOV = 1024 */
 #define TAP_MAX_SEGMENTS (IOV_MAX - 1)
 
-/* Room for a full burst and the frame that crosses its limit */
-#define TAP_ARENA_BYTES (VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME)
+/* Frames up to this length are copied next to their header and sent whole */
+#define TAP_TX_COPY 2048
+
+/* Room for that many of them */
+#define TAP_TX_BUF \
+    (VHOST_DP_BURST_FRAMES * \
+     ROUND_UP(TAP_TX_COPY + sizeof(struct virtio_net_hdr), 64))
+
+/* Vectors of the longer ones, in a burst */
+#define TAP_TX_IOVS (2 * IOV_MAX)
+
+/*
+ * A slot takes any frame, with its header in front.  It is an odd number of
+ * cache lines long, so that the first bytes of all slots do not compete for
+ * the same places in the cache.
+ */
+#define TAP_RX_SLOTS 32
+#define TAP_RX_SLOT \
+    (ROUND_UP(VHOST_DP_MAX_FRAME + 16, 128) + 64)
+
+/* The frame begins there in its slot, and the header just before */
+#define TAP_RX_FRAME 16
+
+/* How a burst gets to the kernel */
+typedef enum TapIO {
+    TAP_IO_UNKNOWN,             /* not attached */
+    TAP_IO_SYSCALLS,
+    TAP_IO_URING,
+} TapIO;
 
 /* One queue pair: one queue of the interface */
 typedef struct TapQueue {
     int fd;                     /* while open; the same until close */
+    TapIO io;                   /* atomic; written by the IOThread */
 
     /* The IOThread's own, between attach and detach */
     VhostDPPort *port;
     AioContext *ctx;
     bool inactive;              /* detached from the interface by us */
     bool rx_enabled;
+    bool rx_drained;            /* nothing is there until the fd is readable */
     bool tx_blocked;            /* waits until the fd is writable */
+    bool tx_in_order;           /* a write may have to wait: one by one */
     bool gone;                  /* the interface was deleted */
-    struct iovec tx_iov[TAP_MAX_SEGMENTS + 1];  /* of the frame being sent */
-    uint8_t *arena;             /* received frames */
-    size_t arena_used;
-    unsigned lent;
+    UringBurst *uring;          /* or NULL: system calls */
+
+    uint8_t *mem;               /* both buffers, in one piece */
+    uint8_t *tx_buf;
+    struct virtio_net_hdr tx_hdr[VHOST_DP_BURST_FRAMES];
+    struct iovec tx_iov[TAP_TX_IOVS];
+    UringBurstOp op[VHOST_DP_BURST_FRAMES];
+
+    uint8_t *rx_buf;
+    unsigned rx_batch;          /* reads to try at once */
+    unsigned rx_have;           /* frames in rx_slot */
+    unsigned rx_next;           /* the first that is not lent */
+    struct {
+        unsigned slot;
+        ssize_t len;            /* with the header */
+    } rx_slot[TAP_RX_SLOTS];
 } TapQueue;
 
 struct VhostDPTap {

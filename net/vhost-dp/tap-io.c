@@ -8,9 +8,21 @@
  * Theory of operation: one file descriptor per queue pair, used only by the
  * pair's IOThread between attach and detach.  Each frame travels with a struct
  * virtio_net_hdr (IFF_VNET_HDR, linux/if_tun.h), which is the frame's offload
- * metadata in little-endian byte order.  Frames are sent from where they are;
- * received frames are packed into one arena, which is reused when the engine
- * has released all of a burst.
+ * metadata in little-endian byte order.
+ *
+ * A burst is one io_uring submission (util/uring-burst.c), and system calls
+ * where io_uring cannot be had.  For one or two frames these are used in any
+ * case, being faster.
+ *
+ * Short frames are copied behind their header and sent from there: one write
+ * of one buffer costs less than a vector of two.  Long ones are sent from
+ * where they are.
+ *
+ * Received frames are read into slots, a batch at a time, and lent from there.
+ * A read that finds nothing is wasted, so the size of a batch follows the
+ * traffic; and after such a read the next one waits until the descriptor is
+ * readable.  A batch may hold more bytes than a burst; the rest is lent with
+ * the next.
  *
  * A queue pair that the guest does not use is detached from the interface
  * (TUNSETQUEUE), or the kernel would steer flows to it.
@@ -18,12 +30,28 @@
 
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
+#include "qapi/error.h"
 #include "qemu/bswap.h"
-#include "qemu/iov.h"
+#include "qemu/error-report.h"
+#include "qemu/memalign.h"
 #include "net/eth.h"
 #include "net/tap-linux.h"
 #include "tap-int.h"
 #include "trace.h"
+
+/* Fewer operations than that are cheaper as system calls (measured) */
+#define TAP_URING_MIN 3
+
+/* Reads in a batch when there is little to do: a frame, and nothing */
+#define TAP_RX_BATCH_MIN 2
+
+#define TAP_MEM (TAP_TX_BUF + TAP_RX_SLOTS * (size_t)TAP_RX_SLOT)
+
+QEMU_BUILD_BUG_ON(TAP_RX_SLOTS > VHOST_DP_BURST_FRAMES);
+QEMU_BUILD_BUG_ON(TAP_RX_SLOT < TAP_RX_FRAME + VHOST_DP_MAX_FRAME);
+QEMU_BUILD_BUG_ON(TAP_TX_IOVS < TAP_MAX_SEGMENTS + 1);
+
+/* ---- Handlers, and the life of a queue ---- */
 
 static void tap_update_handlers(TapQueue *q);
 
@@ -31,6 +59,7 @@ static void tap_readable(void *opaque)
 {
     TapQueue *q = opaque;
 
+    q->rx_drained = false;
     vhost_dp_port_ready(q->port, VHOST_DP_READY_RX);
 }
 
@@ -51,20 +80,53 @@ static void tap_update_handlers(TapQueue *q)
                        NULL, NULL, q);
 }
 
+static void tap_use_syscalls(TapQueue *q, const char *why)
+{
+    uring_burst_free(q->uring);
+    q->uring = NULL;
+    qatomic_set(&q->io, TAP_IO_SYSCALLS);
+    trace_vhost_dp_tap_syscalls(q->fd, why);
+    warn_report_once("vhost-dp-tap: a system call for each frame, which is "
+                     "slower: %s", why);
+}
+
+static void tap_use_uring(TapQueue *q)
+{
+    Error *err = NULL;
+    bool registered;
+
+    q->uring = uring_burst_new(q->fd, VHOST_DP_BURST_FRAMES, &err);
+    if (!q->uring) {
+        tap_use_syscalls(q, error_get_pretty(err));
+        error_free(err);
+        return;
+    }
+    registered = uring_burst_register(q->uring, q->mem, TAP_MEM);
+    qatomic_set(&q->io, TAP_IO_URING);
+    trace_vhost_dp_tap_uring(q->fd, registered);
+}
+
 static bool tap_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
                        AioContext *ctx, Error **errp)
 {
-    TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
+    VhostDPTap *tap = VHOST_DP_TAP(drv);
+    TapQueue *q = &tap->queue[pair];
 
     q->port = port;
     q->ctx = ctx;
-    q->rx_enabled = false;
-    q->tx_blocked = false;
-    q->gone = false;
     q->inactive = false;
-    q->arena = g_malloc(TAP_ARENA_BYTES);
-    q->arena_used = 0;
-    q->lent = 0;
+    q->rx_enabled = false;
+    q->rx_drained = false;
+    q->tx_blocked = false;
+    q->tx_in_order = tap->has_sndbuf && tap->sndbuf;
+    q->gone = false;
+    q->mem = qemu_memalign(qemu_real_host_page_size(), TAP_MEM);
+    q->tx_buf = q->mem;
+    q->rx_buf = q->mem + TAP_TX_BUF;
+    q->rx_batch = TAP_RX_BATCH_MIN;
+    q->rx_have = 0;
+    q->rx_next = 0;
+    tap_use_uring(q);
     return true;
 }
 
@@ -102,10 +164,17 @@ static void tap_detach(VhostDPDriver *drv, unsigned pair)
 
     q->gone = true;
     tap_update_handlers(q);
+    if (q->rx_next < q->rx_have) {
+        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_STOPPED,
+                           q->rx_have - q->rx_next);
+    }
     /* The next user of a passed descriptor expects it as it was */
     tap_set_queue(q, true);
-    g_free(q->arena);
-    q->arena = NULL;
+    uring_burst_free(q->uring);
+    q->uring = NULL;
+    qatomic_set(&q->io, TAP_IO_UNKNOWN);
+    qemu_vfree(q->mem);
+    q->mem = NULL;
     q->port = NULL;
 }
 
@@ -118,6 +187,8 @@ static void tap_gone(TapQueue *q)
         vhost_dp_port_set_link(q->port, false, "the tap interface was deleted");
     }
 }
+
+/* ---- From the guest ---- */
 
 static void tap_put_hdr(const VhostDPFrame *frame, struct virtio_net_hdr *hdr)
 {
@@ -133,18 +204,6 @@ static void tap_put_hdr(const VhostDPFrame *frame, struct virtio_net_hdr *hdr)
     hdr->hdr_len = cpu_to_le16(frame->hdr_len);
 }
 
-static ssize_t tap_write(TapQueue *q, const VhostDPFrame *frame)
-{
-    struct virtio_net_hdr hdr;
-    struct iovec *iov = q->tx_iov;
-
-    tap_put_hdr(frame, &hdr);
-    iov[0].iov_base = &hdr;
-    iov[0].iov_len = sizeof(hdr);
-    memcpy(&iov[1], frame->iov, frame->iovcnt * sizeof(iov[0]));
-    return RETRY_ON_EINTR(writev(q->fd, iov, frame->iovcnt + 1));
-}
-
 /* A frame could not be written: @err says why.  Returns true to drop it. */
 static bool tap_write_failed(TapQueue *q, int err)
 {
@@ -152,9 +211,12 @@ static bool tap_write_failed(TapQueue *q, int err)
 
     switch (err) {
     case EAGAIN:
-        q->tx_blocked = true;
-        tap_update_handlers(q);
-        return false;
+        if (q->tx_in_order) {
+            q->tx_blocked = true;
+            tap_update_handlers(q);
+            return false;
+        }
+        /* fall through */
     case ENOBUFS:
     case ENOMEM:
         reason = VHOST_DP_DROP_REASON_NO_BUFFER;
@@ -175,36 +237,120 @@ static bool tap_write_failed(TapQueue *q, int err)
     return true;
 }
 
-static unsigned tap_tx_burst(VhostDPDriver *drv, unsigned pair,
-                             VhostDPFrame *frames, unsigned n)
+/* Copy a frame behind its header */
+static void tap_put_copy(const VhostDPFrame *frame, uint8_t *buf)
 {
-    TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
+    unsigned i;
+
+    tap_put_hdr(frame, (struct virtio_net_hdr *)buf);
+    buf += sizeof(struct virtio_net_hdr);
+    for (i = 0; i < frame->iovcnt; i++) {
+        memcpy(buf, frame->iov[i].iov_base, frame->iov[i].iov_len);
+        buf += frame->iov[i].iov_len;
+    }
+}
+
+/*
+ * Make operations of the first frames.  Returns how many: fewer than @n where
+ * the vectors do not suffice.
+ */
+static unsigned tap_prepare_writes(TapQueue *q, const VhostDPFrame *frames,
+                                   unsigned n)
+{
+    uint8_t *buf = q->tx_buf;
+    unsigned niov = 0;
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        if (tap_write(q, &frames[i]) < 0 && !tap_write_failed(q, errno)) {
-            break;
+        const VhostDPFrame *frame = &frames[i];
+        UringBurstOp *op = &q->op[i];
+
+        if (likely(frame->len <= TAP_TX_COPY)) {
+            tap_put_copy(frame, buf);
+            op->code = URING_BURST_WRITE;
+            op->buf = buf;
+            op->len = sizeof(struct virtio_net_hdr) + frame->len;
+            buf += ROUND_UP(op->len, 64);
+        } else {
+            struct iovec *iov = &q->tx_iov[niov];
+
+            if (frame->iovcnt + 1 > TAP_TX_IOVS - niov) {
+                break;
+            }
+            tap_put_hdr(frame, &q->tx_hdr[i]);
+            iov[0].iov_base = &q->tx_hdr[i];
+            iov[0].iov_len = sizeof(q->tx_hdr[i]);
+            memcpy(&iov[1], frame->iov, frame->iovcnt * sizeof(iov[0]));
+            op->code = URING_BURST_WRITEV;
+            op->buf = iov;
+            op->len = frame->iovcnt + 1;
+            niov += op->len;
         }
     }
     return i;
 }
+
+static ssize_t tap_write(TapQueue *q, const UringBurstOp *op)
+{
+    ssize_t r = op->code == URING_BURST_WRITE ?
+                RETRY_ON_EINTR(write(q->fd, op->buf, op->len)) :
+                RETRY_ON_EINTR(writev(q->fd, op->buf, op->len));
+
+    return r < 0 ? -errno : r;
+}
+
+/* Returns false if io_uring cannot be used, any more or for so few */
+static bool tap_run_burst(TapQueue *q, unsigned n)
+{
+    if (!q->uring || n < TAP_URING_MIN) {
+        return false;
+    }
+    if (unlikely(!uring_burst_run(q->uring, q->op, n))) {
+        tap_use_syscalls(q, "io_uring does not work any more");
+    }
+    return true;
+}
+
+static unsigned tap_tx_burst(VhostDPDriver *drv, unsigned pair,
+                             VhostDPFrame *frames, unsigned n)
+{
+    TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
+    unsigned done = 0;
+
+    while (done < n) {
+        unsigned m = tap_prepare_writes(q, &frames[done], n - done);
+        bool tried = !q->tx_in_order && tap_run_burst(q, m);
+        unsigned i;
+
+        for (i = 0; i < m; i++) {
+            ssize_t r = q->op[i].result;
+
+            if (!tried || unlikely(r == -ECANCELED)) {
+                r = tap_write(q, &q->op[i]);
+            }
+            if (unlikely(r < 0) && !tap_write_failed(q, -r)) {
+                return done + i;
+            }
+        }
+        done += m;
+    }
+    return n;
+}
+
+/* ---- To the guest ---- */
 
 static void tap_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
 {
     TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
 
     q->rx_enabled = enable;
+    q->rx_drained = false;
     tap_update_handlers(q);
 }
 
 static void tap_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
 {
-    TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
-
-    q->lent -= n;
-    if (!q->lent) {
-        q->arena_used = 0;
-    }
+    /* The next batch is read when all of a burst are back */
 }
 
 static bool tap_get_hdr(const struct virtio_net_hdr *hdr, VhostDPFrame *frame)
@@ -224,64 +370,117 @@ static bool tap_get_hdr(const struct virtio_net_hdr *hdr, VhostDPFrame *frame)
            sizeof(uint16_t) <= frame->len;
 }
 
-/* Receive one frame.  Returns 1, 0 if it was dropped, or -1 if none is there */
-static int tap_read(TapQueue *q, VhostDPFrame *frame)
+static uint8_t *tap_slot(TapQueue *q, unsigned slot)
 {
-    struct virtio_net_hdr hdr;
-    uint8_t *buf = q->arena + q->arena_used;
-    struct iovec iov[] = {
-        { .iov_base = &hdr, .iov_len = sizeof(hdr) },
-        { .iov_base = buf, .iov_len = VHOST_DP_MAX_FRAME },
-    };
-    ssize_t len = RETRY_ON_EINTR(readv(q->fd, iov, ARRAY_SIZE(iov)));
-    VhostDPDropReason reason;
+    return q->rx_buf + slot * TAP_RX_SLOT + TAP_RX_FRAME;
+}
 
-    if (likely(len >= (ssize_t)(sizeof(hdr) + sizeof(struct eth_header)))) {
-        frame->len = len - sizeof(hdr);
-        frame->inl[0].iov_base = buf;
-        frame->inl[0].iov_len = frame->len;
-        frame->iov = frame->inl;
-        frame->iovcnt = 1;
-        if (likely(tap_get_hdr(&hdr, frame))) {
-            q->arena_used += ROUND_UP(frame->len, 64);
-            q->lent++;
-            return 1;
-        }
-        reason = VHOST_DP_DROP_REASON_BAD_HEADER;
-    } else if (len >= 0) {
-        reason = VHOST_DP_DROP_REASON_TOO_SHORT;
-    } else if (errno == EFAULT || errno == EINVAL) {
-        /* The kernel drops a frame for which the vectors have no room */
-        reason = VHOST_DP_DROP_REASON_TOO_LARGE;
-    } else {
-        if (errno == EBADFD) {
-            tap_gone(q);
-        } else if (errno != EAGAIN) {
-            vhost_dp_port_drop(q->port, false,
-                               VHOST_DP_DROP_REASON_DRIVER_ERROR, 1);
-        }
-        return -1;
+static ssize_t tap_read(TapQueue *q, const UringBurstOp *op)
+{
+    ssize_t r = RETRY_ON_EINTR(read(q->fd, op->buf, op->len));
+
+    return r < 0 ? -errno : r;
+}
+
+/* Nothing was read: why?  Returns false if nothing more is to be had. */
+static bool tap_read_failed(TapQueue *q, int err)
+{
+    switch (err) {
+    case EAGAIN:
+        break;
+    case EBADFD:
+        tap_gone(q);
+        break;
+    case EFAULT:
+    case EINVAL:
+        /* The kernel drops a frame for which the buffer has no room */
+        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+        return true;
+    default:
+        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_DRIVER_ERROR,
+                           1);
+        break;
     }
-    vhost_dp_port_drop(q->port, false, reason, 1);
-    return 0;
+    q->rx_drained = true;
+    return false;
+}
+
+/* Read a batch of frames into the slots, which are all free */
+static void tap_fill_slots(TapQueue *q)
+{
+    unsigned n = q->rx_batch;
+    bool tried;
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        q->op[i].code = URING_BURST_READ;
+        q->op[i].buf = tap_slot(q, i) - sizeof(struct virtio_net_hdr);
+        q->op[i].len = sizeof(struct virtio_net_hdr) + VHOST_DP_MAX_FRAME;
+    }
+    tried = tap_run_burst(q, n);
+
+    q->rx_next = 0;
+    q->rx_have = 0;
+    for (i = 0; i < n; i++) {
+        ssize_t r = q->op[i].result;
+
+        if (!tried || unlikely(r == -ECANCELED)) {
+            r = tap_read(q, &q->op[i]);
+        }
+        if (r >= 0) {
+            q->rx_slot[q->rx_have].slot = i;
+            q->rx_slot[q->rx_have++].len = r;
+        } else if (!tap_read_failed(q, -r) && !tried) {
+            break;
+        }
+    }
+    /* Most batches should end with the one read that finds nothing */
+    q->rx_batch = q->rx_drained ? MAX(q->rx_have + 1, TAP_RX_BATCH_MIN) :
+                                  2 * n;
+    q->rx_batch = MIN(q->rx_batch, TAP_RX_SLOTS);
+}
+
+/* Make a frame of what was read into a slot.  Returns false to drop it. */
+static bool tap_make_frame(TapQueue *q, unsigned slot, ssize_t len,
+                           VhostDPFrame *frame, VhostDPDropReason *reason)
+{
+    uint8_t *buf = tap_slot(q, slot);
+    const struct virtio_net_hdr *hdr = (void *)(buf - sizeof(*hdr));
+
+    if (unlikely(len < sizeof(*hdr) + sizeof(struct eth_header))) {
+        *reason = VHOST_DP_DROP_REASON_TOO_SHORT;
+        return false;
+    }
+    frame->len = len - sizeof(*hdr);
+    frame->inl[0].iov_base = buf;
+    frame->inl[0].iov_len = frame->len;
+    frame->iov = frame->inl;
+    frame->iovcnt = 1;
+    *reason = VHOST_DP_DROP_REASON_BAD_HEADER;
+    return tap_get_hdr(hdr, frame);
 }
 
 static unsigned tap_rx_burst(VhostDPDriver *drv, unsigned pair,
                              VhostDPFrame *frames, unsigned n)
 {
     TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
+    size_t bytes = 0;
     unsigned i = 0;
-    unsigned tries;
 
-    /* Bounded by tries, so that dropped frames cannot hold it up */
-    for (tries = 0; tries < n && q->arena_used < VHOST_DP_BURST_BYTES;
-         tries++) {
-        int r = tap_read(q, &frames[i]);
+    if (q->rx_next == q->rx_have && !q->rx_drained) {
+        tap_fill_slots(q);
+    }
+    while (q->rx_next < q->rx_have && i < n && bytes < VHOST_DP_BURST_BYTES) {
+        unsigned k = q->rx_next++;
+        VhostDPDropReason reason;
 
-        if (r < 0) {
-            break;
+        if (likely(tap_make_frame(q, q->rx_slot[k].slot, q->rx_slot[k].len,
+                                  &frames[i], &reason))) {
+            bytes += frames[i].len;
+            i++;
+        } else {
+            vhost_dp_port_drop(q->port, false, reason, 1);
         }
-        i += r;
     }
     return i;
 }

@@ -227,6 +227,29 @@ static char *tap_describe(VhostDPDriver *drv)
     return g_string_free(text, false);
 }
 
+/* One queue pair without io_uring is worth to be told */
+static bool tap_get_io(VhostDPDriver *drv, VhostDPIoMethod *io)
+{
+    VhostDPTap *tap = VHOST_DP_TAP(drv);
+    bool known = false;
+    unsigned i;
+
+    *io = VHOST_DP_IO_METHOD_IO_URING;
+    for (i = 0; i < tap->nqueues; i++) {
+        switch (qatomic_read(&tap->queue[i].io)) {
+        case TAP_IO_UNKNOWN:
+            break;
+        case TAP_IO_SYSCALLS:
+            *io = VHOST_DP_IO_METHOD_SYSTEM_CALLS;
+            return true;
+        case TAP_IO_URING:
+            known = true;
+            break;
+        }
+    }
+    return known;
+}
+
 static void tap_set_offload(VhostDPDriver *drv, uint32_t offloads)
 {
     VhostDPTap *tap = VHOST_DP_TAP(drv);
@@ -263,6 +286,7 @@ static void tap_class_init(ObjectClass *oc, void *data)
     dc->close = tap_close_driver;
     dc->get_caps = tap_get_caps;
     dc->describe = tap_describe;
+    dc->get_io = tap_get_io;
     dc->set_offload = tap_set_offload;
     vhost_dp_tap_io_class_init(dc);
 

@@ -512,7 +512,7 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs)
                               setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
                               "on" : "off",
                               setup->device ?: "disable-legacy=on");
-    return guest_new(NULL, options, setup->split_ram);
+    return guest_new(setup->qemu, options, setup->split_ram);
 }
 
 static void rig_use_nic(DpRig *r)

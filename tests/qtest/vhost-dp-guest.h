@@ -280,6 +280,7 @@ typedef struct DpSetup {
     bool msix;
     unsigned ring_size;         /* 0 means DP_RING_SIZE */
     bool split_ram;             /* RAM is in two pieces of the same size */
+    const char *qemu;           /* dp_qemu_*(), or NULL */
 } DpSetup;
 
 /*

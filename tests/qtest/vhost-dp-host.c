@@ -8,10 +8,12 @@
 
 #include "qemu/osdep.h"
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <poll.h>
@@ -34,6 +36,8 @@
 
 #define WRAPPER_OPTION "--without-net-admin"
 #define WRAPPER_VARIABLE "VHOST_DP_QTEST_QEMU_UNPRIVILEGED"
+#define URING_OPTION "--without-io-uring"
+#define URING_VARIABLE "VHOST_DP_QTEST_QEMU_WITHOUT_IO_URING"
 
 /* Why tests cannot run here, or NULL */
 static char *skip_reason;
@@ -157,6 +161,34 @@ static int run_unprivileged(char **argv)
     return 1;
 }
 
+/* Run the command after URING_OPTION with io_uring_setup() forbidden */
+static int run_without_io_uring(char **argv)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { ARRAY_SIZE(code), code };
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
+        perror("forbid io_uring_setup");
+        return 1;
+    }
+    execvp(argv[0], argv);
+    perror(argv[0]);
+    return 1;
+}
+
+/* Does io_uring work in this process? */
+bool dp_has_io_uring(void)
+{
+    /* No memory for the parameters: whoever may try gets EFAULT */
+    return syscall(SYS_io_uring_setup, 1, NULL) < 0 && errno == EFAULT;
+}
+
 void dp_test_init(int *argc, char ***argv)
 {
     g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
@@ -165,11 +197,23 @@ void dp_test_init(int *argc, char ***argv)
     if (*argc > 2 && !strcmp((*argv)[1], WRAPPER_OPTION)) {
         exit(run_unprivileged(*argv + 2));
     }
+    if (*argc > 2 && !strcmp((*argv)[1], URING_OPTION)) {
+        exit(run_without_io_uring(*argv + 2));
+    }
     skip_reason = find_skip_reason(*argv);
     g_test_init(argc, argv, NULL);
     command = g_strdup_printf("'%s' " WRAPPER_OPTION " %s", self,
                               getenv("QTEST_QEMU_BINARY"));
     g_setenv(WRAPPER_VARIABLE, command, true);
+    g_free(command);
+    command = g_strdup_printf("'%s' " URING_OPTION " %s", self,
+                              getenv("QTEST_QEMU_BINARY"));
+    g_setenv(URING_VARIABLE, command, true);
+}
+
+const char *dp_qemu_without_io_uring(void)
+{
+    return URING_VARIABLE;
 }
 
 const char *dp_qemu_unprivileged(void)

@@ -49,7 +49,8 @@
  * Where namespaces or tap interfaces are not to be had, tests that were added
  * by dp_add_test() are skipped and say why.
  *
- * Also the entry of QEMU without CAP_NET_ADMIN: see dp_qemu_unprivileged().
+ * Also the entry of QEMU without CAP_NET_ADMIN: see dp_qemu_unprivileged(),
+ * and without io_uring.
  */
 void dp_test_init(int *argc, char ***argv);
 
@@ -82,6 +83,12 @@ bool dp_test_is_packed(void);
  * Returns the name of an environment variable, for qtest_init_with_env().
  */
 const char *dp_qemu_unprivileged(void);
+
+/* The same without io_uring, as where seccomp forbids it */
+const char *dp_qemu_without_io_uring(void);
+
+/* Does io_uring work here? */
+bool dp_has_io_uring(void);
 
 /* Interfaces */
 
