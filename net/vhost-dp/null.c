@@ -15,12 +15,17 @@
  * modulo 256.  Buffers are filled when a queue pair is attached; only the
  * number is written for each frame.
  *
+ * With loopback=on the guest gets what it sent, by way of a few buffers; while
+ * they are full, nothing more is taken from it.  The offload metadata is kept,
+ * whatever the guest agreed to: this driver cannot be told.
+ *
  * A rate is kept by a timer on the queue pair's AioContext, which fires when a
  * burst is due.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/iov.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
@@ -39,6 +44,16 @@ OBJECT_DECLARE_SIMPLE_TYPE(VhostDPNull, VHOST_DP_NULL)
 #define NULL_DEFAULT_SIZE 60
 #define NULL_MAX_RATE 1000000000ULL
 
+/* Frames on their way back: few, so that a guest gets to wait, too */
+#define NULL_LOOP_FRAMES 16
+
+typedef struct NullLoop {
+    unsigned head, count, lent;
+    bool tx_waits;              /* tx_burst took less than it was offered */
+    VhostDPFrame frame[NULL_LOOP_FRAMES];   /* metadata and length */
+    uint8_t data[NULL_LOOP_FRAMES][VHOST_DP_MAX_FRAME];
+} NullLoop;
+
 typedef struct NullQueue {
     VhostDPPort *port;          /* while attached */
 
@@ -49,6 +64,7 @@ typedef struct NullQueue {
     uint64_t sequence;
     uint8_t *frames;            /* VHOST_DP_BURST_FRAMES of them */
     size_t stride;
+    NullLoop *loop;             /* with loopback=on */
 } NullQueue;
 
 struct VhostDPNull {
@@ -57,6 +73,7 @@ struct VhostDPNull {
     /* Options */
     uint64_t rate;              /* frames per second and queue pair */
     bool flat_out;
+    bool loopback;
     uint32_t size;
     uint32_t burst;
 
@@ -88,6 +105,12 @@ static bool null_check_options(VhostDPDriver *drv, Error **errp)
     if (null->rate && null->flat_out) {
         error_setg(errp, "vhost-dp-null '%s': rate=%" PRIu64 " and flat-out=on "
                    "exclude each other", id, null->rate);
+        return false;
+    }
+    if (null->loopback && (null->rate || null->flat_out)) {
+        error_setg(errp, "vhost-dp-null '%s': loopback=on excludes %s", id,
+                   null->flat_out ? "flat-out=on" : "rate=");
+        error_append_hint(errp, "What is sent back is not generated.\n");
         return false;
     }
     if (null->size < NULL_MIN_SIZE || null->size > VHOST_DP_MAX_FRAME) {
@@ -169,6 +192,20 @@ static void null_set_flat_out(Object *obj, bool value, Error **errp)
     }
 }
 
+static bool null_get_loopback(Object *obj, Error **errp)
+{
+    return VHOST_DP_NULL(obj)->loopback;
+}
+
+static void null_set_loopback(Object *obj, bool value, Error **errp)
+{
+    VhostDPNull *null = VHOST_DP_NULL(obj);
+
+    if (null_may_change(null, "loopback", errp)) {
+        null->loopback = value;
+    }
+}
+
 /* ---- Control side ---- */
 
 static bool null_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
@@ -209,6 +246,9 @@ static char *null_describe(VhostDPDriver *drv)
 {
     VhostDPNull *null = VHOST_DP_NULL(drv);
 
+    if (null->loopback) {
+        return g_strdup("loopback=on");
+    }
     if (null->flat_out) {
         return g_strdup_printf("flat-out=on,size=%u,burst=%u", null->size,
                                null->burst);
@@ -228,6 +268,10 @@ static void null_timer(void *opaque)
 {
     NullQueue *q = opaque;
 
+    if (q->loop && q->loop->tx_waits) {
+        q->loop->tx_waits = false;
+        vhost_dp_port_ready(q->port, VHOST_DP_READY_TX);
+    }
     if (q->rx_enabled) {
         vhost_dp_port_ready(q->port, VHOST_DP_READY_RX);
     }
@@ -263,6 +307,9 @@ static bool null_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
 
     q->port = port;
     null_fill_frames(null, q, pair);
+    if (null->loopback) {
+        q->loop = g_new0(NullLoop, 1);
+    }
     aio_timer_init(ctx, &q->timer, QEMU_CLOCK_REALTIME, SCALE_NS, null_timer,
                    q);
     return true;
@@ -275,6 +322,8 @@ static void null_detach(VhostDPDriver *drv, unsigned pair)
     timer_del(&q->timer);
     g_free(q->frames);
     q->frames = NULL;
+    g_free(q->loop);
+    q->loop = NULL;
     q->port = NULL;
 }
 
@@ -284,10 +333,49 @@ static bool null_set_active(VhostDPDriver *drv, unsigned pair, bool active)
     return VHOST_DP_NULL(drv)->flat_out;
 }
 
+static unsigned null_loop_tx(NullQueue *q, const VhostDPFrame *frames,
+                             unsigned n)
+{
+    NullLoop *loop = q->loop;
+    unsigned i;
+
+    for (i = 0; i < n && loop->count < NULL_LOOP_FRAMES; i++) {
+        unsigned slot = (loop->head + loop->count++) % NULL_LOOP_FRAMES;
+
+        loop->frame[slot] = frames[i];
+        iov_to_buf(frames[i].iov, frames[i].iovcnt, 0, loop->data[slot],
+                   frames[i].len);
+    }
+    loop->tx_waits = i < n;
+    if (q->rx_enabled) {
+        vhost_dp_port_ready(q->port, VHOST_DP_READY_RX);
+    }
+    return i;
+}
+
+static unsigned null_loop_rx(NullQueue *q, VhostDPFrame *frames, unsigned n)
+{
+    NullLoop *loop = q->loop;
+    unsigned i;
+
+    for (i = 0; i < n && loop->lent < loop->count; i++) {
+        unsigned slot = (loop->head + loop->lent++) % NULL_LOOP_FRAMES;
+
+        frames[i] = loop->frame[slot];
+        frames[i].inl[0].iov_base = loop->data[slot];
+        frames[i].inl[0].iov_len = frames[i].len;
+        frames[i].iov = frames[i].inl;
+        frames[i].iovcnt = 1;
+    }
+    return i;
+}
+
 static unsigned null_tx_burst(VhostDPDriver *drv, unsigned pair,
                               VhostDPFrame *frames, unsigned n)
 {
-    return n;
+    NullQueue *q = &VHOST_DP_NULL(drv)->queue[pair];
+
+    return q->loop ? null_loop_tx(q, frames, n) : n;
 }
 
 /* Time that a burst takes at the rate, in ns */
@@ -329,6 +417,9 @@ static unsigned null_rx_burst(VhostDPDriver *drv, unsigned pair,
                        VHOST_DP_BURST_BYTES / null->size + 1);
     unsigned i;
 
+    if (q->loop) {
+        return null_loop_rx(q, frames, n);
+    }
     if (!null_due(null, q)) {
         return 0;
     }
@@ -349,6 +440,18 @@ static unsigned null_rx_burst(VhostDPDriver *drv, unsigned pair,
 
 static void null_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
 {
+    NullQueue *q = &VHOST_DP_NULL(drv)->queue[pair];
+    NullLoop *loop = q->loop;
+
+    if (loop) {
+        loop->head = (loop->head + n) % NULL_LOOP_FRAMES;
+        loop->count -= n;
+        loop->lent -= n;
+        if (loop->tx_waits) {
+            /* Not from here, which may be the end of everything */
+            timer_mod_ns(&q->timer, 0);
+        }
+    }
 }
 
 static void null_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
@@ -358,7 +461,7 @@ static void null_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
     q->rx_enabled = enable;
     if (enable) {
         vhost_dp_port_ready(q->port, VHOST_DP_READY_RX);
-    } else {
+    } else if (!q->loop) {
         timer_del(&q->timer);
     }
 }
@@ -399,6 +502,11 @@ static void null_class_init(ObjectClass *oc, void *data)
                                    null_set_flat_out);
     object_class_property_set_description(oc, "flat-out",
         "generate frames as fast as the guest takes them (default: off)");
+    object_class_property_add_bool(oc, "loopback", null_get_loopback,
+                                   null_set_loopback);
+    object_class_property_set_description(oc, "loopback",
+        "give the guest the frames that it sent, and generate none "
+        "(default: off)");
     object_class_property_add(oc, "size", "uint32", null_get_u32,
                               null_set_u32, NULL,
                               (void *)offsetof(VhostDPNull, size));

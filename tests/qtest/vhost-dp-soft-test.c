@@ -124,7 +124,7 @@ static const FrameSpec kinds[] = {
       .gso_type = VIRTIO_NET_HDR_GSO_TCPV6, .gso_size = 1400 },
     { .payload = 9001, .gso_type = VIRTIO_NET_HDR_GSO_UDP, .gso_size = 1480 },
     { .payload = 9001, .ip6 = true,
-      .gso_type = VIRTIO_NET_HDR_GSO_UDP, .gso_size = 1448 },
+      .gso_type = VIRTIO_NET_HDR_GSO_UDP, .gso_size = 1440 },
     { .payload = 20000, .gso_type = VIRTIO_NET_HDR_GSO_UDP_L4,
       .gso_size = 1400 },
     { .payload = 20000, .ip6 = true, .gso_type = VIRTIO_NET_HDR_GSO_UDP_L4,
@@ -142,6 +142,9 @@ static DpRig *rig_new_plain_tap(uint64_t features)
     }, true);
 }
 
+/* Where the last frame was sent from */
+static uint64_t tx_buffer;
+
 /* Send the frame in @n pieces */
 static void transmit_pieces(DpRig *r, Expect *e, unsigned n)
 {
@@ -154,6 +157,7 @@ static void transmit_pieces(DpRig *r, Expect *e, unsigned n)
     unsigned i;
 
     g_assert_cmpuint(n, <=, ARRAY_SIZE(bufs));
+    tx_buffer = addr;
     memset(p, 0, r->nic->hdr_len);
     memcpy(p, &hdr, sizeof(hdr));
     memcpy(p + r->nic->hdr_len, e->frame, e->spec.len);
@@ -457,6 +461,115 @@ static void test_rx_reset_inside(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- Through a driver with little room: vhost-dp-null,loopback=on ---- */
+
+static DpRig *rig_new_loop(const char *driver, uint64_t features)
+{
+    return dp_rig_start(&(DpSetup) {
+        .null = true, .driver = driver, .features = features,
+    }, false);
+}
+
+static const FrameSpec tx_tso = {
+    .payload = 60000, .ip6 = true, .tcp = true, .tags = 2, .tcp_flags = 0x99,
+    .gso_type = VIRTIO_NET_HDR_GSO_TCPV6 | VIRTIO_NET_HDR_GSO_ECN,
+    .gso_size = 1400,
+};
+
+/*
+ * The driver takes a part of a frame's segments, again and again.  The guest
+ * has its buffers back from the start, and uses them for something else.
+ */
+static void test_loop_partly_taken(const void *opaque)
+{
+    DpRig *r = rig_new_loop("loopback=on,offloads=off", HOST_OFFLOADS);
+    g_autofree uint8_t *frames = g_malloc(3 * DP_MAX_FRAME);
+    unsigned i, round;
+    Expect e[3];
+
+    for (round = 0; round < 3; round++) {
+        uint64_t first = 0;
+
+        for (i = 0; i < ARRAY_SIZE(e); i++) {
+            expect_start(&e[i], frames + i * DP_MAX_FRAME, &tx_tso);
+            transmit_pieces(r, &e[i], 5);
+            first = first ?: tx_buffer;
+        }
+        /* There are no receive buffers, so this one is not all sent */
+        dp_wait_used(r->tx, NULL);
+        memset(dp_host(r->guest, first), 0xee, e[0].spec.len);
+        for (i = 0; i < ARRAY_SIZE(e); i++) {
+            while (!expect_done(&e[i])) {
+                dp_post(r->nic, 1, 1600);
+                receive_plain(r, &e[i], 1);
+            }
+            if (i) {
+                dp_wait_used(r->tx, NULL);
+            }
+        }
+    }
+    dp_wait_counter(r->qts, "vd0", DP_TX, "packets", 3 * ARRAY_SIZE(e));
+    dp_rig_free(r);
+}
+
+/* A reset while the driver has a part of a frame: it is dropped, and counted */
+static void test_loop_reset_inside(const void *opaque)
+{
+    DpRig *r = rig_new_loop("loopback=on,offloads=off", HOST_OFFLOADS);
+    FrameSpec plain = { .payload = 100 };
+    Expect e;
+
+    expect_start(&e, r->frame, &tx_tso);
+    transmit_pieces(r, &e, 5);
+    dp_wait_used(r->tx, NULL);
+    dp_rig_restart(r);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "drop:stopped", 1);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "packets", 0);
+
+    /* What the driver has is still to come: it was sent.  Then all is well. */
+    expect_start(&e, r->frame, &plain);
+    transmit_pieces(r, &e, 1);
+    for (;;) {
+        size_t len;
+
+        dp_post(r->nic, 1, 1600);
+        len = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+        if (len == e.spec.len) {
+            expect_next(&e, r->got, len);
+            break;
+        }
+    }
+    dp_rig_free(r);
+}
+
+/* A driver that cannot be told what the guest takes, and frames of all kinds */
+static void test_loop_rx(const void *opaque)
+{
+    DpRig *r = rig_new_loop("loopback=on", HOST_OFFLOADS);
+    unsigned i, tags;
+
+    for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+        for (tags = 0; tags < 3; tags++) {
+            FrameSpec s = kinds[i];
+            Expect e;
+
+            s.tags = tags;
+            expect_start(&e, r->frame, &s);
+            transmit_pieces(r, &e, 3);
+            while (!expect_done(&e)) {
+                dp_post(r->nic, 1, 1600);
+                receive_plain(r, &e, 1);
+            }
+            dp_wait_used(r->tx, NULL);
+        }
+    }
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_TX, "software-segments"), ==,
+                     0);
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_RX, "software-checksums"), ==,
+                     4 * 3);
+    dp_rig_free(r);
+}
+
 /* ---- Features ---- */
 
 /*
@@ -520,6 +633,9 @@ int main(int argc, char **argv)
     dp_add_ring_test("soft/rx-in-flight", NULL, test_rx_in_flight);
     dp_add_test("soft/rx-switched-inside", NULL, test_rx_switched_inside);
     dp_add_test("soft/rx-reset-inside", NULL, test_rx_reset_inside);
+    dp_add_ring_test("soft/loop-partly-taken", NULL, test_loop_partly_taken);
+    dp_add_test("soft/loop-reset-inside", NULL, test_loop_reset_inside);
+    dp_add_ring_test("soft/loop-rx", NULL, test_loop_rx);
     dp_add_test("soft/features", NULL, test_features);
     return g_test_run();
 }
