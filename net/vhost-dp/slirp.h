@@ -75,7 +75,8 @@ bool vhost_dp_slirp_options_parse(const SlirpOptions *opts, const char *id,
                                   Error **errp);
 
 /**
- * vhost_dp_slirp_hostfwd_parse: "tcp|udp:[hostaddr]:hostport-[guestaddr]:guestport"
+ * vhost_dp_slirp_hostfwd_parse: parse one forwarded port
+ * @text: "[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport"
  * @id: of the driver object, for messages
  *
  * Returns false with @errp set.

@@ -18,6 +18,7 @@ class GuestCase(unittest.TestCase):
     title = ""               # in front of every test's name
     device = {}              # properties of the NIC
     netdev = {}              # options of the netdev
+    driver = {}              # options of the driver object
     options = []             # more of QEMU's command line
     machine = "pc"
     cpus = 1
@@ -29,6 +30,8 @@ class GuestCase(unittest.TestCase):
     def setUpClass(cls):
         backend = cls.setup.backend
         cls.nic = backend.nic(0, **cls.netdev)
+        if cls.driver:
+            cls.nic.objects[-1] |= cls.driver
         cls.server = FileServer()
         cls.addClassCleanup(cls.server.close)
         if cls.keep_tap:
