@@ -20,6 +20,9 @@
 #include "offload.h"
 #include "queue-int.h"
 
+/* How many chains ahead a buffer is fetched into the cache */
+#define RX_PREFETCH 4
+
 /* What is left of a frame to copy */
 typedef struct RxSource {
     struct iovec cur;
@@ -89,6 +92,22 @@ static void rx_make_hdr(VhostDPPort *port, const VhostDPFrame *frame,
     }
 }
 
+/* The same for a frame without metadata in one chain */
+static inline void rx_write_plain_hdr(const VhostDPPort *port, uint8_t *buf)
+{
+    uint16_t one = port->hdr_swap ? bswap16(1) : 1;
+
+    memset(buf, 0, sizeof(struct virtio_net_hdr));
+    if (port->hdr_len >= sizeof(struct virtio_net_hdr_v1)) {
+        stw_he_p(buf + offsetof(struct virtio_net_hdr_v1, num_buffers), one);
+    }
+    if (port->hdr_len > sizeof(struct virtio_net_hdr_v1)) {
+        memset(buf + sizeof(struct virtio_net_hdr_v1), 0,
+               sizeof(struct virtio_net_hdr_v1_hash) -
+               sizeof(struct virtio_net_hdr_v1));
+    }
+}
+
 /*
  * How many of the @n chains from @first on does a frame of @len bytes, header
  * included, take?  Returns 0 if they are too few.
@@ -106,6 +125,27 @@ static unsigned rx_count_chains(const VhostDPPort *port, unsigned first,
         }
     }
     return 0;
+}
+
+/* Is a frame, and where it goes, in one piece each, as nearly all are? */
+static inline bool rx_is_plain(const VhostDPFrame *frame,
+                               const VhostDPChain *chain, unsigned nchains)
+{
+    return nchains == 1 && chain->nsegs == 1 && frame->iovcnt == 1 &&
+           !frame->flags && !frame->gso_type;
+}
+
+static inline void rx_copy_plain(VhostDPPort *port, VhostDPVring *vq,
+                                 const VhostDPFrame *frame,
+                                 const VhostDPChain *chain)
+{
+    uint8_t *buf = chain->iov[0].iov_base;
+    size_t len = port->hdr_len + frame->len;
+
+    rx_write_plain_hdr(port, buf);
+    memcpy(buf + port->hdr_len, frame->iov[0].iov_base, frame->len);
+    vhost_dp_memory_dirty(chain->region[0], buf, len);
+    vhost_dp_vring_push(vq, chain, len);
 }
 
 /* Copy a frame into @nchains chains from @first on */
@@ -221,7 +261,17 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
             nchains = rx_count_chains(port, used, mergeable ? n : used + 1,
                                       len);
             if (nchains) {
-                rx_copy_frame(port, vq, frame, used, nchains);
+                const VhostDPChain *chain = &port->burst.chain[used];
+
+                /* The guest has not touched its buffers for long */
+                if (used + RX_PREFETCH < n) {
+                    __builtin_prefetch(chain[RX_PREFETCH].iov[0].iov_base, 1);
+                }
+                if (likely(rx_is_plain(frame, chain, nchains))) {
+                    rx_copy_plain(port, vq, frame, chain);
+                } else {
+                    rx_copy_frame(port, vq, frame, used, nchains);
+                }
                 used += nchains;
                 packets++;
                 bytes += frame->len;
