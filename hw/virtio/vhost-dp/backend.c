@@ -683,11 +683,11 @@ void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index)
     if (r < 0) {
         /* vhost.c stops, and unmaps, each queue that has an address */
         virtio_queue_reset(be->vdev, index);
-        if (!be->vdev->broken) {
-            virtio_error(be->vdev, "vhost-dp netdev '%s': %s queue %u cannot "
-                         "be enabled after a reset", be->name, queue_name(i),
-                         index);
+        if (vhost_dp_may_log(&be->next_log)) {
+            error_report("vhost-dp netdev '%s': %s queue %u cannot be enabled "
+                         "after a reset", be->name, queue_name(i), index);
         }
+        backend_set_needs_reset(be->vdev);
     }
 }
 

@@ -178,7 +178,7 @@ void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
  *
  * Ignored while the device does not run (all queues start with it), and for a
  * queue that is enabled already.  If the queue cannot be started it is left
- * reset, and the device asks for a reset as virtio_error() does.
+ * reset, and the device asks for a reset.
  *
  * A queue that a violation broke is set up but stays broken: the device is in
  * an error state, which only a reset of the device ends (virtio 1.3, 2.1.1).
