@@ -109,7 +109,8 @@ struct VhostDPPort {
     bool polling;               /* notifications are off */
     bool poll_scheduled;        /* the BH is scheduled to look again */
     bool poll_look;             /* this look was caused by nothing else */
-    bool poll_hit;              /* polling found work since it began */
+    bool poll_open;             /* there was work since polling began */
+    bool poll_hit;              /* and polling itself found some */
     bool worked;                /* this pass found work */
     int64_t poll_window;        /* ns to poll after work; 0: do not */
     int64_t poll_until;         /* ns, QEMU_CLOCK_REALTIME */

@@ -18,7 +18,8 @@
  * call per round, or with none where it uses io_uring, while a read that
  * finds nothing would cost one for each queue pair.
  *
- * Polling ends when there was no work for a window of time.  Then one more
+ * Polling ends when there was no work for a window of time, which opens with
+ * the first work: a wake-up for nothing leads to no polling.  Then one more
  * pass, with @polling false, does what any turn does before the port sleeps:
  * it asks the guest to kick, or the driver to call, and looks once more.
  * Nothing else ends polling, so no wake-up is lost.
@@ -47,8 +48,9 @@ void vhost_dp_port_poll_begin(VhostDPPort *port, int64_t now)
     }
     if (port->poll_window) {
         port->polling = true;
+        port->poll_open = false;
         port->poll_hit = false;
-        port->poll_until = now + port->poll_window;
+        port->poll_until = now;
         vhost_dp_port_rx_update(port);
     }
 }
@@ -56,6 +58,9 @@ void vhost_dp_port_poll_begin(VhostDPPort *port, int64_t now)
 void vhost_dp_port_poll_extend(VhostDPPort *port, int64_t now)
 {
     if (port->worked && port->busy_poll_ns) {
+        /* The pass may be the one that was to end polling */
+        vhost_dp_port_poll_begin(port, now);
+        port->poll_open = true;
         port->worked_at = now;
         port->poll_until = now + port->poll_window;
     }
@@ -68,7 +73,7 @@ bool vhost_dp_port_poll_end(VhostDPPort *port, int64_t now)
     }
     if (port->poll_hit) {
         port->poll_window = port->busy_poll_ns;
-    } else {
+    } else if (port->poll_open) {
         port->poll_window /= 2;
         if (port->poll_window < POLL_WINDOW_MIN_NS) {
             port->poll_window = 0;

@@ -734,10 +734,41 @@ static void test_burst_sizes(const void *opaque)
     rig_free(r);
 }
 
+static void test_hmp(const void *opaque)
+{
+    MqRig *r = rig_new("rate=0", opaque);
+    g_autofree char *text = NULL;
+    static const char *const wanted[] = {
+        "vd0: driver n0 (vhost-dp-null)", "busy polling: 50 us",
+        "queue pair 0: iothread t0", "enabled, attached, split rings",
+        "queue pair 3: iothread t1", "disabled, attached",
+        "tx dropped (disabled): 64", " 3840           0",
+        "kicks", "suppressed", "calls", "polls", "bursts of 1",
+    };
+    unsigned i;
+
+    /* The rings were filled before the guest used more than one pair */
+    set_pairs(r, 2);
+    dp_wait_counter(r->qts, "vd0", TX(0), "packets", DP_RING_SIZE);
+    dp_wait_counter(r->qts, "vd0", TX(2), "drop:disabled", DP_RING_SIZE);
+    dp_wait_counter(r->qts, "vd0", TX(3), "drop:disabled", DP_RING_SIZE);
+    text = qtest_hmp(r->qts, "info vhost-dp");
+    g_test_message("%s", text);
+    for (i = 0; i < ARRAY_SIZE(wanted); i++) {
+        if (!strstr(text, wanted[i])) {
+            g_test_message("\"%s\" should be there", wanted[i]);
+            g_test_fail();
+        }
+    }
+    rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     static const char one[] = "iothread=t0";
     static const char two[] = MAP(0, "iothread=t0") "," MAP(1, "iothread=t1");
+    static const char two_polling[] =
+        MAP(0, "iothread=t0") "," MAP(1, "iothread=t1") ",busy-poll-us=50";
     static const char polling[] = "iothread=t0,busy-poll-us=50";
     static const char long_polling[] = "busy-poll-us=100000";
     unsigned i;
@@ -770,6 +801,7 @@ int main(int argc, char **argv)
     dp_add_test("fair/sleeping", "", test_fair);
     dp_add_test("fair/polling", ",busy-poll-us=1000", test_fair);
     dp_add_test("pairs/burst-sizes", two, test_burst_sizes);
+    dp_add_test("pairs/hmp", two_polling, test_hmp);
     dp_add_ring_test("pairs/unplug", long_polling, test_unplug);
     dp_add_ring_test("pairs/control", long_polling, test_control);
     dp_add_ring_test("pairs/late-violation", two, test_late_violation);
