@@ -128,6 +128,18 @@ class VhostDpSlirp:
         """There is no interface."""
 
 
+class StockUser(VhostDpSlirp):
+    """QEMU's own -netdev user."""
+
+    counters = False
+
+    def nic(self, number=0, **netdev):
+        nic = super().nic(number)
+        nic.netdev = {"type": "user", "id": f"vd{number}"}
+        nic.objects = []
+        return nic
+
+
 class StockTap(VhostDpTap):
     """QEMU's own -netdev tap, without vhost: what the same tests give without vhost-dp."""
 
@@ -142,7 +154,8 @@ class StockTap(VhostDpTap):
         return nic
 
 
-BACKENDS = {"tap": VhostDpTap(), "slirp": VhostDpSlirp(), "stock-tap": StockTap()}
+BACKENDS = {"tap": VhostDpTap(), "slirp": VhostDpSlirp(), "stock-tap": StockTap(),
+            "stock-user": StockUser()}
 
 
 def quoted(arguments):
