@@ -372,7 +372,10 @@ static void port_bh(void *opaque)
         aio_bh_schedule_oneshot(qemu_get_aio_context(), port_free_bh, port);
         return;
     }
+    /* The driver may call vhost_dp_port_ready(): not now, but just after */
+    port->in_turn = true;
     vhost_dp_port_tx_injected(port);
+    port->in_turn = false;
     port_turn(port, port->poll_scheduled);
 }
 
