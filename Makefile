@@ -18,7 +18,7 @@ export V
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
-.PHONY: check-models check-differential check-integration
+.PHONY: check-tsan check-models check-differential check-integration
 .PHONY: bench demo clean distclean need-run need-guest
 
 all: build
@@ -30,6 +30,8 @@ help:
 	@echo "  check              build, then run all of the tests below"
 	@echo "  check-unit           unit tests"
 	@echo "  check-models         models of the locking and wake-up protocols, with spin"
+	@echo "  check-tsan           control operations while bursts run, under ThreadSanitizer;"
+	@echo "                       VHOST_DP_STRESS_OPS=N for more (default 10000)"
 	@echo "  check-differential   the rings and QEMU's virtio.c, side by side"
 	@echo "  check-qtest          device tests through qtest, ours and QEMU's own of net"
 	@echo "  check-guest          tests that boot a guest"
@@ -57,13 +59,16 @@ need-guest:
 
 # What has to be installed comes first: it needs somebody to look at it.
 check: need-guest build
-	$(CHECK) unit models differential qtest guest integration
+	$(CHECK) unit models tsan differential qtest guest integration
 
 check-unit: build
 	$(CHECK) unit
 
 check-models: need-run build
 	$(CHECK) models
+
+check-tsan: build
+	$(CHECK) tsan
 
 check-differential: need-run build
 	$(CHECK) differential

@@ -1,0 +1,242 @@
+/*
+ * vhost-dp stress: a driver whose host interface is erratic
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * It uses the dataplane API in every way that the API allows: takes a part of
+ * a burst, has room again at once or after a while, has frames or none, says
+ * so from inside a call or from a timer, and lets its link flap.  What it is
+ * given to send was filled by the guest with STRESS_TX_BYTE; what it received
+ * consists of STRESS_RX_BYTE.
+ *
+ * As in a real driver, a queue pair's state belongs to its IOThread and has no
+ * lock.  Opened and closed is the driver under the BQL.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/iov.h"
+#include "qemu/timer.h"
+#include "net/vhost-dp.h"
+#include "stress.h"
+
+OBJECT_DECLARE_SIMPLE_TYPE(StressDriver, STRESS_DRIVER)
+
+struct StressDriver {
+    VhostDPDriver parent_obj;
+
+    bool open;                  /* BQL, and read by the IOThread */
+    uint32_t offloads;          /* atomic: set_offload comes at any time */
+
+    /* The IOThread's own */
+    StressRandom random;
+    VhostDPPort *port;
+    QEMUTimer timer;
+    unsigned later;             /* VHOST_DP_READY_*: the timer says so */
+    bool rx_enabled;
+    unsigned lent;
+    bool link_down;
+};
+
+static uint8_t frame_data[STRESS_MAX_FRAME];
+
+static void tell_later(StressDriver *s, unsigned what)
+{
+    s->later |= what;
+    timer_mod_ns(&s->timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
+                 stress_random(&s->random, 50 * SCALE_US));
+}
+
+static void driver_timer(void *opaque)
+{
+    StressDriver *s = opaque;
+    unsigned what = s->later;
+
+    s->later = 0;
+    if (stress_random(&s->random, 64) == 0) {
+        s->link_down = !s->link_down;
+        vhost_dp_port_set_link(s->port, !s->link_down, "stress");
+    }
+    if (!s->rx_enabled) {
+        what &= ~VHOST_DP_READY_RX;
+    }
+    if (what) {
+        vhost_dp_port_ready(s->port, what);
+    }
+}
+
+static bool driver_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
+{
+    STRESS_DRIVER(drv)->open = true;
+    return true;
+}
+
+static void driver_close(VhostDPDriver *drv)
+{
+    StressDriver *s = STRESS_DRIVER(drv);
+
+    g_assert_null(s->port);
+    s->open = false;
+}
+
+static void driver_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
+{
+    *caps = (VhostDPCaps) {
+        .max_queue_pairs = 1,
+        .max_frame = VHOST_DP_MAX_FRAME,
+        .max_segments = 2,
+        .tx_offloads = VHOST_DP_OFFLOAD_ALL,
+        .rx_offloads = VHOST_DP_OFFLOAD_ALL,
+    };
+}
+
+static char *driver_describe(VhostDPDriver *drv)
+{
+    return g_strdup("stress");
+}
+
+static void driver_set_offload(VhostDPDriver *drv, uint32_t offloads)
+{
+    qatomic_set(&STRESS_DRIVER(drv)->offloads, offloads);
+}
+
+static bool driver_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
+                          AioContext *ctx, Error **errp)
+{
+    StressDriver *s = STRESS_DRIVER(drv);
+
+    g_assert_true(s->open);
+    s->port = port;
+    s->link_down = false;
+    aio_timer_init(ctx, &s->timer, QEMU_CLOCK_REALTIME, SCALE_NS,
+                   driver_timer, s);
+    return true;
+}
+
+static void driver_detach(VhostDPDriver *drv, unsigned pair)
+{
+    StressDriver *s = STRESS_DRIVER(drv);
+
+    g_assert_true(s->open);
+    g_assert_cmpuint(s->lent, ==, 0);
+    timer_del(&s->timer);
+    s->port = NULL;
+}
+
+static unsigned driver_tx_burst(VhostDPDriver *drv, unsigned pair,
+                                VhostDPFrame *frames, unsigned n)
+{
+    StressDriver *s = STRESS_DRIVER(drv);
+    unsigned taken = n;
+    unsigned i;
+
+    g_assert_true(s->open && s->port);
+    if (stress_random(&s->random, 4) == 0) {
+        taken = stress_random(&s->random, n);
+    }
+    for (i = 0; i < taken; i++) {
+        uint8_t last;
+
+        iov_to_buf(frames[i].iov, frames[i].iovcnt, frames[i].len - 1, &last,
+                   1);
+        g_assert_cmphex(last, ==, STRESS_TX_BYTE);
+    }
+    if (taken < n) {
+        if (stress_random(&s->random, 2)) {
+            vhost_dp_port_ready(s->port, VHOST_DP_READY_TX);
+        } else {
+            tell_later(s, VHOST_DP_READY_TX);
+        }
+    }
+    return taken;
+}
+
+static unsigned driver_rx_burst(VhostDPDriver *drv, unsigned pair,
+                                VhostDPFrame *frames, unsigned n)
+{
+    StressDriver *s = STRESS_DRIVER(drv);
+    unsigned i;
+
+    g_assert_true(s->open && s->port);
+    g_assert_cmpuint(s->lent, ==, 0);
+    n = stress_random(&s->random, n + 1);
+    if (n == 0) {
+        tell_later(s, VHOST_DP_READY_RX);
+    }
+    for (i = 0; i < n; i++) {
+        VhostDPFrame *frame = &frames[i];
+
+        frame->len = 60 + stress_random(&s->random, STRESS_MAX_FRAME - 59);
+        frame->iov = frame->inl;
+        frame->iovcnt = 2;
+        frame->inl[0].iov_base = frame_data;
+        frame->inl[0].iov_len = 14;
+        frame->inl[1].iov_base = frame_data + 14;
+        frame->inl[1].iov_len = frame->len - 14;
+        frame->flags = 0;
+        frame->gso_type = 0;
+    }
+    s->lent = n;
+    return n;
+}
+
+static void driver_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
+{
+    StressDriver *s = STRESS_DRIVER(drv);
+
+    g_assert_cmpuint(n, <=, s->lent);
+    s->lent -= n;
+}
+
+static void driver_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
+{
+    StressDriver *s = STRESS_DRIVER(drv);
+
+    g_assert_true(s->rx_enabled != enable);
+    s->rx_enabled = enable;
+    if (enable && stress_random(&s->random, 2)) {
+        vhost_dp_port_ready(s->port, VHOST_DP_READY_RX);
+    } else if (enable) {
+        tell_later(s, VHOST_DP_READY_RX);
+    }
+}
+
+static void driver_instance_init(Object *obj)
+{
+    stress_random_init(&STRESS_DRIVER(obj)->random);
+}
+
+static void driver_class_init(ObjectClass *oc, void *data)
+{
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
+
+    memset(frame_data, STRESS_RX_BYTE, sizeof(frame_data));
+    dc->open = driver_open;
+    dc->close = driver_close;
+    dc->get_caps = driver_get_caps;
+    dc->describe = driver_describe;
+    dc->set_offload = driver_set_offload;
+    dc->attach = driver_attach;
+    dc->detach = driver_detach;
+    dc->tx_burst = driver_tx_burst;
+    dc->rx_burst = driver_rx_burst;
+    dc->rx_release = driver_rx_release;
+    dc->rx_enable = driver_rx_enable;
+}
+
+static const TypeInfo driver_info = {
+    .name = TYPE_STRESS_DRIVER,
+    .parent = TYPE_VHOST_DP_DRIVER,
+    .instance_size = sizeof(StressDriver),
+    .instance_init = driver_instance_init,
+    .class_init = driver_class_init,
+};
+
+static void driver_register_types(void)
+{
+    type_register_static(&driver_info);
+}
+
+type_init(driver_register_types)

@@ -1,0 +1,366 @@
+/*
+ * vhost-dp stress: a network card, as QEMU's control side drives it
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/eventfd.h>
+#include "qemu/main-loop.h"
+#include "qapi/error.h"
+#include "linux-headers/linux/vhost.h"
+#include "linux-headers/linux/vhost_types.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "standard-headers/linux/virtio_ring.h"
+#include "emulator.h"
+#include "nic.h"
+#include "stress.h"
+
+#define TYPE_STRESS_DEVICE "stress-virtio-device"
+
+static int new_eventfd(unsigned value)
+{
+    int fd = eventfd(value, EFD_NONBLOCK | EFD_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    return fd;
+}
+
+/* ---- The port, its driver and its vhost device ---- */
+
+static void nic_link_bh(void *opaque)
+{
+    Nic *nic = opaque;
+    g_autofree char *reason = NULL;
+
+    if (!vhost_dp_port_get_link(nic->port, &reason)) {
+        g_assert_cmpstr(reason, ==, "stress");
+    }
+}
+
+/* Any thread, no lock */
+static void nic_link_changed(void *opaque)
+{
+    Nic *nic = opaque;
+
+    qemu_bh_schedule(nic->link_bh);
+}
+
+static void nic_make_port(Nic *nic, IOThread *iothread,
+                          unsigned busy_poll_us)
+{
+    Object *obj = object_new(TYPE_STRESS_DRIVER);
+    VhostDPCaps caps = {};
+
+    nic->drv = VHOST_DP_DRIVER(obj);
+    VHOST_DP_DRIVER_GET_CLASS(obj)->open(nic->drv, 1, &error_abort);
+    VHOST_DP_DRIVER_GET_CLASS(obj)->get_caps(nic->drv, &caps);
+    nic->port = vhost_dp_port_new(nic->name, 0, nic->drv, &caps, iothread,
+                                  busy_poll_us, nic_link_changed, nic, &error_abort);
+
+    nic->ram = (MemoryRegionSection) {
+        .size = int128_make64(EMULATOR_RAM_SIZE),
+    };
+    nic->dev = (struct vhost_dev) {
+        .vhost_ops = &vhost_dp_ops,
+        .vdev = nic->vdev,
+        .mem_sections = &nic->ram,
+        .n_mem_sections = 1,
+        .vqs = nic->vqs,
+        .nvqs = VHOST_DP_QUEUES,
+    };
+    vhost_dp_ops.vhost_backend_init(&nic->dev,
+                                    vhost_dp_port_backend(nic->port),
+                                    &error_abort);
+}
+
+/* As netdev_cleanup() and vhost_dp_driver_release() */
+static void nic_drop_port(Nic *nic)
+{
+    vhost_dp_ops.vhost_backend_cleanup(&nic->dev);
+    vhost_dp_port_delete(nic->port);
+    nic->port = NULL;
+    VHOST_DP_DRIVER_GET_CLASS(nic->drv)->close(nic->drv);
+    object_unref(OBJECT(nic->drv));
+}
+
+void nic_replace_port(Nic *nic, IOThread *iothread, unsigned busy_poll_us)
+{
+    bool started = nic->started;
+
+    if (started) {
+        nic_stop(nic);
+    }
+    nic_drop_port(nic);
+    nic_make_port(nic, iothread, busy_poll_us);
+    nic_enable(nic, nic->enabled);
+    if (started) {
+        nic_start(nic);
+    }
+}
+
+/* ---- vhost.c ---- */
+
+static void set_call(Nic *nic, unsigned queue)
+{
+    struct vhost_vring_file file = {
+        .index = queue,
+        .fd = nic->masked[queue] ? nic->masked_fd[queue]
+                                 : nic->guest->call_fd[queue],
+    };
+
+    g_assert_cmpint(vhost_dp_ops.vhost_set_vring_call(&nic->dev, &file), ==,
+                    0);
+}
+
+static void set_addr(Nic *nic, unsigned queue)
+{
+    Ring *ring = &nic->guest->ring[queue];
+    struct vhost_virtqueue vq = {
+        .desc_phys = ring->desc_gpa,
+        .avail_phys = ring->driver_gpa,
+        .used_phys = ring->device_gpa,
+    };
+    struct vhost_vring_addr addr = { .index = queue };
+
+    vhost_dp_ops.vhost_vq_get_addr(&nic->dev, &addr, &vq);
+    g_assert_cmpint(vhost_dp_ops.vhost_set_vring_addr(&nic->dev, &addr), ==,
+                    0);
+}
+
+/* The host notifier, signalled once; the bus closes it after the stop */
+static void set_kick(Nic *nic, unsigned queue)
+{
+    struct vhost_vring_file file = { .index = queue, .fd = new_eventfd(1) };
+    int old = guest_set_kick(nic->guest, queue, file.fd);
+
+    g_assert_cmpint(vhost_dp_ops.vhost_set_vring_kick(&nic->dev, &file), ==,
+                    0);
+    if (old >= 0) {
+        close(old);
+    }
+}
+
+static void start_queue(Nic *nic, unsigned queue)
+{
+    struct vhost_vring_state state = { .index = queue };
+
+    state.num = GUEST_RING_SIZE;
+    vhost_dp_ops.vhost_set_vring_num(&nic->dev, &state);
+    state.num = nic->base[queue];
+    vhost_dp_ops.vhost_set_vring_base(&nic->dev, &state);
+    set_addr(nic, queue);
+    set_kick(nic, queue);
+}
+
+static void stop_queue(Nic *nic, unsigned queue)
+{
+    struct vhost_vring_state state = { .index = queue };
+
+    g_assert_cmpint(vhost_dp_ops.vhost_get_vring_base(&nic->dev, &state), ==,
+                    0);
+    nic->base[queue] = state.num;
+}
+
+/* hw/virtio/vhost.c's, which the back end calls */
+
+int vhost_virtqueue_start(struct vhost_dev *dev, VirtIODevice *vdev,
+                          struct vhost_virtqueue *vq, unsigned idx)
+{
+    start_queue(container_of(dev, Nic, dev), idx);
+    return 0;
+}
+
+void vhost_virtqueue_stop(struct vhost_dev *dev, VirtIODevice *vdev,
+                          struct vhost_virtqueue *vq, unsigned idx)
+{
+    stop_queue(container_of(dev, Nic, dev), idx);
+}
+
+static uint64_t logged_features(Nic *nic)
+{
+    return nic->features | (nic->logging ? 1ULL << VHOST_F_LOG_ALL : 0);
+}
+
+void nic_start(Nic *nic)
+{
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        set_call(nic, i);
+    }
+    vhost_dp_ops.vhost_set_vring_enable(&nic->dev, nic->enabled);
+    vhost_dp_ops.vhost_set_features(&nic->dev, logged_features(nic));
+    vhost_dp_ops.vhost_set_mem_table(&nic->dev, nic->dev.mem);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        start_queue(nic, i);
+    }
+    g_assert_cmpint(vhost_dp_ops.vhost_dev_start(&nic->dev, true), ==, 0);
+    nic->dev.started = true;
+    nic->started = true;
+}
+
+void nic_stop(Nic *nic)
+{
+    unsigned i;
+
+    nic->dev.started = false;
+    vhost_dp_ops.vhost_dev_start(&nic->dev, false);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        int old;
+
+        stop_queue(nic, i);
+        old = guest_set_kick(nic->guest, i, -1);
+        if (old >= 0) {
+            /* The next eventfd gets this number */
+            close(old);
+        }
+    }
+    nic->started = false;
+}
+
+void nic_stop_and_listen(Nic *nic)
+{
+    eventfd_t value;
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        nic_mask(nic, i, true);
+    }
+    nic_stop(nic);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        eventfd_read(nic->masked_fd[i], &value);
+    }
+    /* A burst that still runs would touch the old place of guest RAM */
+    emulator_move_ram(NULL);
+    g_usleep(200);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        g_assert_cmpint(eventfd_read(nic->masked_fd[i], &value), <, 0);
+        nic_mask(nic, i, false);
+        /* What was read here may have been for the guest */
+        eventfd_write(nic->guest->call_fd[i], 1);
+    }
+}
+
+void nic_restart_queue(Nic *nic, unsigned queue)
+{
+    VhostDPBackend *be = vhost_dp_port_backend(nic->port);
+
+    vhost_dp_backend_reset_queue(be, queue);
+    vhost_dp_backend_enable_queue(be, queue);
+}
+
+void nic_replace_kick(Nic *nic, unsigned queue)
+{
+    if (nic->started) {
+        set_kick(nic, queue);
+    }
+}
+
+void nic_mask(Nic *nic, unsigned queue, bool mask)
+{
+    eventfd_t value;
+
+    nic->masked[queue] = mask;
+    set_call(nic, queue);
+    if (!mask && eventfd_read(nic->masked_fd[queue], &value) == 0) {
+        eventfd_write(nic->guest->call_fd[queue], 1);
+    }
+}
+
+void nic_enable(Nic *nic, bool enable)
+{
+    nic->enabled = enable;
+    vhost_dp_ops.vhost_set_vring_enable(&nic->dev, enable);
+}
+
+void nic_set_logging(Nic *nic, bool logging)
+{
+    unsigned i;
+
+    nic->logging = logging;
+    if (nic->started) {
+        vhost_dp_ops.vhost_set_log_base(&nic->dev, 0, NULL);
+        vhost_dp_ops.vhost_set_features(&nic->dev, logged_features(nic));
+        for (i = 0; i < VHOST_DP_QUEUES; i++) {
+            set_addr(nic, i);
+        }
+    }
+}
+
+void nic_memory_changed(Nic *nic)
+{
+    if (nic->started) {
+        vhost_dp_ops.vhost_set_mem_table(&nic->dev, nic->dev.mem);
+    }
+}
+
+/* ---- The device ---- */
+
+void nic_reset(Nic *nic, bool packed, bool event_idx, bool indirect)
+{
+    unsigned i;
+
+    g_assert_false(nic->started);
+    guest_reset(nic->guest, packed, event_idx, indirect);
+    nic->features = 1ULL << VIRTIO_F_VERSION_1 |
+                    (uint64_t)packed << VIRTIO_F_RING_PACKED |
+                    (uint64_t)event_idx << VIRTIO_RING_F_EVENT_IDX |
+                    (uint64_t)indirect << VIRTIO_RING_F_INDIRECT_DESC;
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        nic->base[i] = packed ? 0x80008000 : 0;
+    }
+}
+
+Nic *nic_new(unsigned index, IOThread *iothread, unsigned busy_poll_us)
+{
+    Nic *nic = g_new0(Nic, 1);
+    unsigned i;
+
+    g_snprintf(nic->name, sizeof(nic->name), "nic%u", index);
+    nic->vdev = (VirtIODevice *)object_new(TYPE_STRESS_DEVICE);
+    nic->link_bh = qemu_bh_new(nic_link_bh, nic);
+    nic->enabled = true;
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        nic->masked_fd[i] = new_eventfd(0);
+    }
+    nic->guest = guest_new(index * EMULATOR_RAM_SIZE / 2);
+    nic_make_port(nic, iothread, busy_poll_us);
+    nic_reset(nic, false, true, false);
+    return nic;
+}
+
+void nic_free(Nic *nic)
+{
+    unsigned i;
+
+    if (nic->started) {
+        nic_stop(nic);
+    }
+    nic_drop_port(nic);
+    qemu_bh_delete(nic->link_bh);
+    guest_free(nic->guest);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        close(nic->masked_fd[i]);
+    }
+    /* Nobody else has a reference any more */
+    g_assert_cmpuint(OBJECT(nic->vdev)->ref, ==, 1);
+    object_unref(OBJECT(nic->vdev));
+    g_free(nic);
+}
+
+static const TypeInfo device_info = {
+    .name = TYPE_STRESS_DEVICE,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(VirtIODevice),
+};
+
+static void device_register_types(void)
+{
+    type_register_static(&device_info);
+}
+
+type_init(device_register_types)

@@ -1,0 +1,363 @@
+/*
+ * vhost-dp stress: control operations while bursts run
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: the real back end, rings, memory table and engine, in
+ * real IOThreads, between a guest that never pauses and a driver that behaves
+ * as badly as it may.  Several threads take the BQL in turns, as vCPUs, the
+ * main loop and the migration thread do, and each time one of them does
+ * something to one of two network cards that QEMU could do at that moment.
+ * Then everything is left alone and must still move frames, with guest and
+ * device asleep whenever they have nothing to do: a wake-up that was lost
+ * shows as a stop.
+ *
+ * Built twice: as a unit test, and with ThreadSanitizer (see meson.build),
+ * which reports what no lock orders.  VHOST_DP_STRESS_OPS sets the number of
+ * operations, --seed=R... repeats a choice of them (not of the interleaving).
+ * With VHOST_DP_STRESS_RACE=1 one operation forgets the lock, to show that
+ * ThreadSanitizer finds such a thing.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/timer.h"
+#include "qapi/error.h"
+#include "qapi/qapi-types-vhost-dp.h"
+#include "emulator.h"
+#include "nic.h"
+#include "stress.h"
+
+#define NICS 2
+#define CONTROLS 3
+#define DEFAULT_OPS 10000
+
+/* Operations after which everything is left alone for a while */
+#define OPS_PER_ROUND 250
+
+/* Frames that have to move when all is quiet: several times round the ring */
+#define ENOUGH (8 * GUEST_RING_SIZE)
+#define PATIENCE_S 60
+
+typedef struct Control {
+    QemuThread thread;
+    StressRandom random;
+} Control;
+
+static Nic *nics[NICS];
+static IOThread *shared;
+static unsigned ops_left;       /* atomic */
+static unsigned ops_done[32];   /* BQL; by operation */
+static bool port_may_go;
+static bool race;
+
+void stress_random_init(StressRandom *r)
+{
+    static uint64_t next;
+
+    r->state = (qatomic_fetch_inc(&next) + 1) * 0x9e3779b97f4a7c15ULL;
+    if (g_test_initialized()) {
+        r->state ^= (uint64_t)g_test_rand_int() << 32;
+    }
+}
+
+/* ---- Operations.  BQL. ---- */
+
+static bool flip(StressRandom *r)
+{
+    return stress_random(r, 2);
+}
+
+static void op_start_or_stop(Nic *nic, StressRandom *r)
+{
+    if (!nic->started) {
+        nic_start(nic);
+    } else if (flip(r)) {
+        nic_stop(nic);
+    } else {
+        nic_stop_and_listen(nic);
+    }
+}
+
+static void op_start(Nic *nic, StressRandom *r)
+{
+    if (!nic->started) {
+        nic_start(nic);
+    }
+}
+
+static void op_call_fd(Nic *nic, StressRandom *r)
+{
+    unsigned queue = stress_random(r, VHOST_DP_QUEUES);
+
+    nic_mask(nic, queue, !nic->masked[queue]);
+}
+
+static void op_kick_fd(Nic *nic, StressRandom *r)
+{
+    nic_replace_kick(nic, stress_random(r, VHOST_DP_QUEUES));
+}
+
+static void op_restart_queue(Nic *nic, StressRandom *r)
+{
+    nic_restart_queue(nic, stress_random(r, VHOST_DP_QUEUES));
+}
+
+static void tell_nics(void)
+{
+    unsigned i;
+
+    for (i = 0; i < NICS; i++) {
+        nic_memory_changed(nics[i]);
+    }
+}
+
+static void op_memory(Nic *nic, StressRandom *r)
+{
+    emulator_move_ram(flip(r) ? tell_nics : NULL);
+}
+
+static void op_logging(Nic *nic, StressRandom *r)
+{
+    nic_set_logging(nic, !nic->logging);
+}
+
+static void op_enable(Nic *nic, StressRandom *r)
+{
+    nic_enable(nic, !nic->enabled);
+    if (race) {
+        vhost_dp_port_backend(nic->port)->enabled = nic->enabled;
+    }
+}
+
+static void op_header(Nic *nic, StressRandom *r)
+{
+    static const unsigned sizes[] = { 10, 12, 20 };
+
+    vhost_dp_port_set_hdr_len(nic->port,
+                              sizes[stress_random(r, ARRAY_SIZE(sizes))]);
+    vhost_dp_port_set_hdr_endian(nic->port, flip(r));
+}
+
+static void op_offloads(Nic *nic, StressRandom *r)
+{
+    uint32_t offloads = flip(r) ? VHOST_DP_OFFLOAD_ALL : 0;
+
+    vhost_dp_port_set_offloads(nic->port, offloads);
+    VHOST_DP_DRIVER_GET_CLASS(nic->drv)->set_offload(nic->drv, offloads);
+}
+
+static void op_query(Nic *nic, StressRandom *r)
+{
+    VhostDPQueuePairInfo *info = vhost_dp_port_query(nic->port);
+
+    g_assert_cmpint(info->enabled, ==, nic->enabled);
+    g_assert_cmpint(info->rx->state, ==, nic->started ?
+                    VHOST_DP_QUEUE_STATE_RUNNING :
+                    VHOST_DP_QUEUE_STATE_STOPPED);
+    g_assert_cmpint(vhost_dp_port_is_started(nic->port), ==, nic->started);
+    qapi_free_VhostDPQueuePairInfo(info);
+}
+
+static void op_inject(Nic *nic, StressRandom *r)
+{
+    uint8_t frame[60];
+
+    memset(frame, STRESS_TX_BYTE, sizeof(frame));
+    vhost_dp_port_inject(nic->port, frame, sizeof(frame));
+}
+
+static void op_nic_link(Nic *nic, StressRandom *r)
+{
+    vhost_dp_port_set_nic_link(nic->port, flip(r));
+}
+
+static void op_reset(Nic *nic, StressRandom *r)
+{
+    if (nic->started) {
+        nic_stop(nic);
+    }
+    nic_reset(nic, flip(r), flip(r), flip(r));
+    nic_start(nic);
+}
+
+static void op_replace_port(Nic *nic, StressRandom *r)
+{
+    if (port_may_go && stress_random(r, 4) == 0) {
+        nic_replace_port(nic, flip(r) ? shared : NULL, flip(r) ? 50 : 0);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*run)(Nic *nic, StressRandom *r);
+} operations[] = {
+    { "start or stop", op_start_or_stop },
+    { "start", op_start },
+    { "call fd", op_call_fd },
+    { "kick fd", op_kick_fd },
+    { "restart queue", op_restart_queue },
+    { "memory", op_memory },
+    { "logging", op_logging },
+    { "enable", op_enable },
+    { "header", op_header },
+    { "offloads", op_offloads },
+    { "query", op_query },
+    { "inject", op_inject },
+    { "nic link", op_nic_link },
+    { "reset", op_reset },
+    { "replace port", op_replace_port },
+};
+
+QEMU_BUILD_BUG_ON(ARRAY_SIZE(operations) > ARRAY_SIZE(ops_done));
+
+/* ---- Threads ---- */
+
+static void *control_thread(void *opaque)
+{
+    Control *c = opaque;
+
+    while (qatomic_read(&ops_left)) {
+        Nic *nic = nics[stress_random(&c->random, NICS)];
+        unsigned op = stress_random(&c->random, ARRAY_SIZE(operations));
+
+        bql_lock();
+        if (ops_left) {
+            operations[op].run(nic, &c->random);
+            ops_done[op]++;
+            qatomic_set(&ops_left, ops_left - 1);
+        }
+        bql_unlock();
+        g_usleep(stress_random(&c->random, 300));
+    }
+    qemu_notify_event();
+    return NULL;
+}
+
+/* Main thread, BQL */
+static void run_operations(unsigned n)
+{
+    Control controls[CONTROLS];
+    unsigned i;
+
+    qatomic_set(&ops_left, n);
+    for (i = 0; i < CONTROLS; i++) {
+        stress_random_init(&controls[i].random);
+        qemu_thread_create(&controls[i].thread, "control", control_thread,
+                           &controls[i], QEMU_THREAD_JOINABLE);
+    }
+    while (ops_left) {
+        emulator_main_loop();
+    }
+    bql_unlock();
+    for (i = 0; i < CONTROLS; i++) {
+        qemu_thread_join(&controls[i].thread);
+    }
+    bql_lock();
+}
+
+/* A running card to which nothing happens */
+static void leave_alone(Nic *nic)
+{
+    unsigned i;
+
+    op_start(nic, NULL);
+    nic_enable(nic, true);
+    vhost_dp_port_set_nic_link(nic->port, true);
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        nic_mask(nic, i, false);
+    }
+    qatomic_set(&nic->guest->patient, true);
+}
+
+/* Frames move, although everybody sleeps until woken.  Main thread, BQL. */
+static void check_progress(void)
+{
+    int64_t end = g_get_monotonic_time() + PATIENCE_S * G_USEC_PER_SEC;
+    uint64_t goal[NICS][VHOST_DP_QUEUES];
+    unsigned i, j;
+
+    for (i = 0; i < NICS; i++) {
+        leave_alone(nics[i]);
+        for (j = 0; j < VHOST_DP_QUEUES; j++) {
+            goal[i][j] = qatomic_read(&nics[i]->guest->done[j]) + ENOUGH;
+        }
+    }
+    for (i = 0; i < NICS; i++) {
+        for (j = 0; j < VHOST_DP_QUEUES; j++) {
+            while (qatomic_read(&nics[i]->guest->done[j]) < goal[i][j]) {
+                if (g_get_monotonic_time() > end) {
+                    g_error("%s: %s queue stands still", nics[i]->name,
+                            j == VHOST_DP_RX ? "receive" : "transmit");
+                }
+                main_loop_wait(true);
+                bql_unlock();
+                g_usleep(500);
+                bql_lock();
+            }
+        }
+        qatomic_set(&nics[i]->guest->patient, false);
+    }
+}
+
+static unsigned count_ops(void)
+{
+    const char *text = getenv("VHOST_DP_STRESS_OPS");
+
+    return text ? atoi(text) : DEFAULT_OPS;
+}
+
+static void test_stress(const void *opaque)
+{
+    unsigned rounds = MAX(count_ops() / OPS_PER_ROUND, 1);
+    unsigned i;
+
+    port_may_go = opaque != NULL;
+    bql_lock();
+    for (i = 0; i < NICS; i++) {
+        nics[i] = nic_new(i, shared, i * 50);
+        nic_start(nics[i]);
+    }
+    for (i = 0; i < rounds; i++) {
+        run_operations(OPS_PER_ROUND);
+        check_progress();
+    }
+    for (i = 0; i < NICS; i++) {
+        nic_free(nics[i]);
+    }
+    /* The last of the ports goes in the main loop */
+    main_loop_wait(true);
+    bql_unlock();
+
+    for (i = 0; i < ARRAY_SIZE(operations); i++) {
+        /* With so many of them each has had its turn */
+        g_test_message("%s: %u", operations[i].name, ops_done[i]);
+        g_assert_cmpuint(ops_done[i], >, 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int r;
+
+    g_test_init(&argc, &argv, NULL);
+    race = getenv("VHOST_DP_STRESS_RACE") != NULL;
+    emulator_init();
+    module_call_init(MODULE_INIT_QOM);
+    bql_lock();
+    shared = iothread_create("shared", &error_abort);
+    bql_unlock();
+
+    g_test_add_data_func("/vhost-dp/stress/control", NULL, test_stress);
+    g_test_add_data_func("/vhost-dp/stress/life-cycle", "", test_stress);
+    r = g_test_run();
+
+    bql_lock();
+    iothread_destroy(shared);
+    bql_unlock();
+    return r;
+}
