@@ -240,8 +240,12 @@ void vhost_dp_segmenter_make(const VhostDPSegmenter *seg, uint32_t offloads,
     iov[0].iov_base = head;
     iov[0].iov_len = head_len + first;
     segment->iov = iov;
-    segment->iovcnt = 1 + iov_copy(iov + 1, seg->iovcnt, seg->iov, seg->iovcnt,
-                                   seg->iov_skip, data - first);
+    segment->iovcnt = 1;
+    /* The first fragment may have no more than headers: no empty piece then */
+    if (data > first) {
+        segment->iovcnt += iov_copy(iov + 1, seg->iovcnt, seg->iov,
+                                    seg->iovcnt, seg->iov_skip, data - first);
+    }
     segment->len = head_len + data;
     segment->flags = 0;
     segment->gso_type = VIRTIO_NET_HDR_GSO_NONE;

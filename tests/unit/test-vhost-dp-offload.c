@@ -242,6 +242,8 @@ static void cutter_start(Cutter *c, Rig *r, uint32_t offloads)
 
 static bool cutter_next(Cutter *c)
 {
+    unsigned i;
+
     if (vhost_dp_segmenter_done(&c->seg)) {
         return false;
     }
@@ -251,6 +253,9 @@ static bool cutter_next(Cutter *c)
                      vhost_dp_segmenter_max_frame(&c->seg));
     g_assert_cmpuint(iov_size(c->frame.iov, c->frame.iovcnt), ==,
                      c->frame.len);
+    for (i = 0; i < c->frame.iovcnt; i++) {
+        g_assert_cmpuint(c->frame.iov[i].iov_len, >, 0);
+    }
     c->len = iov_to_buf(c->frame.iov, c->frame.iovcnt, 0, c->buf,
                         c->frame.len);
     vhost_dp_segmenter_advance(&c->seg);
@@ -601,6 +606,28 @@ static void test_fragment_options(void)
     }
 }
 
+/* The UDP header alone fills the first fragment: there is no empty piece */
+static void test_headers_only(void)
+{
+    g_autofree Rig *r = g_new0(Rig, 1);
+    g_autofree Cutter *c = g_new0(Cutter, 1);
+    struct iovec iov;
+
+    r->spec = (FrameSpec) {
+        .payload = 100, .gso_type = VIRTIO_NET_HDR_GSO_UDP, .gso_size = 8,
+    };
+    rig_build(r);
+    /* Headers and payload in the same piece */
+    iov = (struct iovec) { r->buf, r->spec.len };
+    r->frame.iov = &iov;
+    r->frame.iovcnt = 1;
+    cutter_start(c, r, 0);
+    g_assert_true(cutter_next(c));
+    g_assert_cmpint(c->frame.iovcnt, ==, 1);
+    g_assert_true(cutter_next(c));
+    g_assert_cmpint(c->frame.iovcnt, ==, 2);
+}
+
 /* ---- Received frames ---- */
 
 /*
@@ -860,6 +887,8 @@ int main(int argc, char **argv)
                     test_detached_datagram);
     g_test_add_func("/vhost-dp/offload/fragments/options",
                     test_fragment_options);
+    g_test_add_func("/vhost-dp/offload/fragments/headers-only",
+                    test_headers_only);
     g_test_add_func("/vhost-dp/offload/fragments/too-small",
                     test_small_fragments);
     g_test_add_func("/vhost-dp/offload/received/complete-checksum",
