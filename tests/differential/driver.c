@@ -75,6 +75,11 @@ static uint16_t avail_flags(uint16_t place)
     return place & PLACE_WRAP ? F_AVAIL : F_USED;
 }
 
+static uint16_t used_flags(uint16_t place)
+{
+    return place & PLACE_WRAP ? F_AVAIL | F_USED : 0;
+}
+
 void driver_init(Driver *d, const Config *c)
 {
     unsigned i;
@@ -194,8 +199,12 @@ static void packed_put(Driver *d, uint64_t addr, uint32_t len, uint16_t id,
     flags |= avail_flags(d->next);
     if (d->next == d->published) {
         d->first_flags = flags;
-        /* Until then it is what it was: used, or never written */
-        flags = get16(d, 0, gpa + 14) & (F_AVAIL | F_USED);
+        /*
+         * Until then it is what it was: used, or never written.  Or it looks
+         * like used in this round: that is not available either (2.8.1).
+         */
+        flags = chance(2) ? get16(d, 0, gpa + 14) & (F_AVAIL | F_USED)
+                          : used_flags(d->next);
     }
     put_desc(d, gpa, addr, len, id, flags);
     d->next = place_after(&d->c, d->next, 1);
@@ -499,14 +508,11 @@ static bool element_there(Driver *d, unsigned guest)
     uint64_t gpa = DESC_GPA + (d->last_used & ~PLACE_WRAP) * 16;
     uint16_t flags;
 
-    if (d->nfree == d->c.num) {
-        return false;
-    }
     if (!d->c.packed) {
         return get16(d, guest, USED_GPA + 2) != d->last_used;
     }
     flags = get16(d, guest, gpa + 14) & (F_AVAIL | F_USED);
-    return flags == (d->last_used & PLACE_WRAP ? F_AVAIL | F_USED : 0);
+    return d->last_used != d->published && flags == used_flags(d->last_used);
 }
 
 static uint32_t element_id(Driver *d, unsigned guest, uint32_t *len)
