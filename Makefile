@@ -18,8 +18,8 @@ export V
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
-.PHONY: check-tsan check-models check-differential check-integration
-.PHONY: bench demo clean distclean need-run need-guest
+.PHONY: check-tsan check-models check-differential check-fuzz
+.PHONY: check-integration fuzz bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -33,9 +33,12 @@ help:
 	@echo "  check-tsan           control operations while bursts run, under ThreadSanitizer;"
 	@echo "                       VHOST_DP_STRESS_OPS=N for more (default 10000)"
 	@echo "  check-differential   the rings and QEMU's virtio.c, side by side"
+	@echo "  check-fuzz           short runs of the fuzz targets, and inputs of the past"
 	@echo "  check-qtest          device tests through qtest, ours and QEMU's own of net"
 	@echo "  check-guest          tests that boot a guest"
 	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
+	@echo "  fuzz               build, then fuzz; TIME=60 (seconds for each target),"
+	@echo "                     FORMAT=split, packed, vring or offload for one alone"
 	@echo "  bench              build, then measure against peers; QUICK=1 for less"
 	@echo "  demo               build, then boot a guest that uses vhost-dp"
 	@echo "  clean              remove what was built"
@@ -59,7 +62,7 @@ need-guest:
 
 # What has to be installed comes first: it needs somebody to look at it.
 check: need-guest build
-	$(CHECK) unit models tsan differential qtest guest integration
+	$(CHECK) unit models tsan differential fuzz qtest guest integration
 
 check-unit: build
 	$(CHECK) unit
@@ -73,6 +76,9 @@ check-tsan: build
 check-differential: need-run build
 	$(CHECK) differential
 
+check-fuzz: need-run build
+	$(CHECK) fuzz
+
 check-qtest: need-run build
 	$(CHECK) qtest
 
@@ -81,6 +87,12 @@ check-guest: need-guest build
 
 check-integration: build
 	$(CHECK) integration
+
+TIME ?= 60
+
+fuzz: need-run build
+	@scripts/python.sh tests/fuzz/run.py --build-dir "$(BUILD_DIR)" \
+	    --time "$(TIME)" $(if $(FORMAT),--format "$(FORMAT)")
 
 # Peers that are not installed are left out of the comparison.
 bench: build

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the tests of a finished build and count their cases.
 
-usage: check.py --build-dir DIR [unit] [models] [tsan] [differential] [qtest]
-                [guest] [integration]
+usage: check.py --build-dir DIR [unit] [models] [tsan] [differential] [fuzz]
+                [qtest] [guest] [integration]
 
 Each suite is one run of `meson test`; while it goes on there is a line per
 finished test.  A TAP test counts by its cases, any other test as one.  What
@@ -54,6 +54,7 @@ SUITES = {
     'models': Suite('models', ['*'], processes=1),
     'tsan': Suite('tsan', ['*'], processes=1),
     'differential': Suite('differential', ['*']),
+    'fuzz': Suite('fuzz', ['*']),
     'qtest': Suite('qtest', [
         'qtest-x86_64/vhost-dp-*',
         'qtest-x86_64/qos-test',
