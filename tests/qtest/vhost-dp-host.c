@@ -14,6 +14,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/seccomp.h>
+#include <linux/veth.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <poll.h>
@@ -138,20 +139,22 @@ static char *find_skip_reason(char **argv)
     return why;
 }
 
-/* Run the command after WRAPPER_OPTION without CAP_NET_ADMIN */
+/* Run the command after WRAPPER_OPTION without privileges for networks */
 static int run_unprivileged(char **argv)
 {
+    static const uint32_t dropped = (1u << CAP_NET_ADMIN) | (1u << CAP_NET_RAW);
     struct __user_cap_header_struct hdr = {
         .version = _LINUX_CAPABILITY_VERSION_3,
     };
     struct __user_cap_data_struct data[2];
 
     if (prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN) < 0 ||
+        prctl(PR_CAPBSET_DROP, CAP_NET_RAW) < 0 ||
         syscall(SYS_capget, &hdr, data) < 0) {
         perror("drop CAP_NET_ADMIN");
         return 1;
     }
-    data[0].inheritable &= ~(1u << CAP_NET_ADMIN);
+    data[0].inheritable &= ~dropped;
     if (syscall(SYS_capset, &hdr, data) < 0) {
         perror("drop CAP_NET_ADMIN");
         return 1;
@@ -393,33 +396,122 @@ void dp_set_ip_forward(void)
     g_assert_true(write_file("/proc/sys/net/ipv4/ip_forward", "1"));
 }
 
-void dp_if_delete(const char *name)
-{
+/* A request to rtnetlink(7), with room for attributes and for the answer */
+typedef union LinkMessage {
     struct {
         struct nlmsghdr nh;
         struct ifinfomsg ifi;
-    } request = {
-        .nh = {
-            .nlmsg_len = sizeof(request),
-            .nlmsg_type = RTM_DELLINK,
-            .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
-        },
-        .ifi = { .ifi_family = AF_UNSPEC, .ifi_index = if_nametoindex(name) },
     };
-    struct {
-        struct nlmsghdr nh;
-        struct nlmsgerr err;
-        char more[256];
-    } answer;
-    int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    uint8_t bytes[16384];
+} LinkMessage;
 
-    g_assert_cmpint(request.ifi.ifi_index, !=, 0);
-    g_assert_cmpint(send(sock, &request, sizeof(request), 0), ==,
-                    sizeof(request));
-    g_assert_cmpint(recv(sock, &answer, sizeof(answer), 0), >, 0);
-    g_assert_cmpint(answer.nh.nlmsg_type, ==, NLMSG_ERROR);
-    g_assert_cmpint(answer.err.error, ==, 0);
+static void link_init(LinkMessage *m, uint16_t type, uint16_t flags, int index)
+{
+    memset(m, 0, sizeof(*m));
+    m->nh.nlmsg_len = NLMSG_LENGTH(sizeof(m->ifi));
+    m->nh.nlmsg_type = type;
+    m->nh.nlmsg_flags = NLM_F_REQUEST | flags;
+    m->ifi.ifi_index = index;
+}
+
+/* Append an attribute; one that is a list is begun with @len 0 */
+static struct rtattr *link_add(LinkMessage *m, uint16_t type, const void *data,
+                               size_t len)
+{
+    struct rtattr *rta = (void *)(m->bytes + NLMSG_ALIGN(m->nh.nlmsg_len));
+
+    rta->rta_type = type;
+    rta->rta_len = RTA_LENGTH(len);
+    if (len) {
+        memcpy(RTA_DATA(rta), data, len);
+    }
+    m->nh.nlmsg_len = NLMSG_ALIGN(m->nh.nlmsg_len) + RTA_SPACE(len);
+    return rta;
+}
+
+static void link_end_list(LinkMessage *m, struct rtattr *rta)
+{
+    rta->rta_len = m->bytes + m->nh.nlmsg_len - (uint8_t *)rta;
+}
+
+/* Send a request; the first message of the answer takes its place */
+static void link_request(LinkMessage *m)
+{
+    int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    struct nlmsgerr *error = NLMSG_DATA(&m->nh);
+    uint16_t type = m->nh.nlmsg_type;
+
+    g_assert_cmpint(send(sock, m, m->nh.nlmsg_len, 0), ==, m->nh.nlmsg_len);
+    g_assert_cmpint(recv(sock, m, sizeof(*m), 0), >, sizeof(m->nh));
     close(sock);
+    if (m->nh.nlmsg_type == NLMSG_ERROR && error->error) {
+        g_error("netlink request %u: %s", type, strerror(-error->error));
+    }
+}
+
+void dp_veth_new(const char *name, const char *peer)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+    struct rtattr *info, *data, *other;
+    struct ifinfomsg none = {};
+
+    link_init(m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0);
+    link_add(m, IFLA_IFNAME, name, strlen(name) + 1);
+    info = link_add(m, IFLA_LINKINFO, NULL, 0);
+    link_add(m, IFLA_INFO_KIND, "veth", 4);
+    data = link_add(m, IFLA_INFO_DATA, NULL, 0);
+    other = link_add(m, VETH_INFO_PEER, &none, sizeof(none));
+    link_add(m, IFLA_IFNAME, peer, strlen(peer) + 1);
+    link_end_list(m, other);
+    link_end_list(m, data);
+    link_end_list(m, info);
+    link_request(m);
+    dp_if_up(name);
+    dp_if_up(peer);
+    dp_if_wait_running(name);
+    dp_if_wait_running(peer);
+}
+
+static bool link_is_running(const char *name)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+
+    link_init(m, RTM_GETLINK, 0, if_nametoindex(name));
+    link_request(m);
+    return m->ifi.ifi_flags & IFF_RUNNING;
+}
+
+void dp_if_wait_running(const char *name)
+{
+    dp_wait_until(link_is_running(name));
+}
+
+unsigned dp_if_promiscuity(const char *name)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+    struct rtattr *rta;
+    int left;
+
+    link_init(m, RTM_GETLINK, 0, if_nametoindex(name));
+    link_request(m);
+    rta = IFLA_RTA(&m->ifi);
+    left = IFLA_PAYLOAD(&m->nh);
+    while (RTA_OK(rta, left)) {
+        if (rta->rta_type == IFLA_PROMISCUITY) {
+            return ldl_he_p(RTA_DATA(rta));
+        }
+        rta = RTA_NEXT(rta, left);
+    }
+    g_error("%s: no IFLA_PROMISCUITY", name);
+}
+
+void dp_if_delete(const char *name)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+
+    link_init(m, RTM_DELLINK, NLM_F_ACK, if_nametoindex(name));
+    g_assert_cmpint(m->ifi.ifi_index, !=, 0);
+    link_request(m);
 }
 
 /* ---- Packet sockets ---- */

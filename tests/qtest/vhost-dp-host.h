@@ -78,7 +78,7 @@ void dp_add_packed_test(const char *path, const void *data,
 bool dp_test_is_packed(void);
 
 /**
- * dp_qemu_unprivileged: a command that runs QEMU without CAP_NET_ADMIN
+ * dp_qemu_unprivileged: runs QEMU without CAP_NET_ADMIN and CAP_NET_RAW
  *
  * Returns the name of an environment variable, for qtest_init_with_env().
  */
@@ -97,6 +97,18 @@ bool dp_has_io_uring(void);
  * in addition to IFF_TAP | IFF_NO_PI; pass IFF_NO_PI to take it away.
  */
 int dp_tap_open(const char *name, int flags);
+
+/* Create a pair of virtual Ethernet interfaces, both of them running */
+void dp_veth_new(const char *name, const char *peer);
+
+/*
+ * Wait until the interface has a carrier, and the kernel has seen it: what is
+ * sent before that is lost.
+ */
+void dp_if_wait_running(const char *name);
+
+/* How many users want the interface to receive all frames */
+unsigned dp_if_promiscuity(const char *name);
 
 void dp_tap_set_persistent(int fd, bool persistent);
 bool dp_if_exists(const char *name);

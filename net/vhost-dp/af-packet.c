@@ -1,0 +1,238 @@
+/*
+ * vhost-dp-af-packet: frames to and from any Ethernet interface
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: the object and its options.  af-packet-socket.c opens
+ * the sockets, af-packet-io.c moves the frames.
+ *
+ * The guest is on the wire behind the interface: it receives what comes in
+ * there, whatever address it is for, and what it sends goes out.  The host's
+ * own network stack goes on using the interface: it sees what the guest sees,
+ * but neither sees what the other sends.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qom/object_interfaces.h"
+#include "af-packet-int.h"
+
+/* ---- Options ---- */
+
+/* How many queue pairs fd= or fds= are for; 0 with @errp set if it is wrong */
+static unsigned afp_count_fds(VhostDPAfPacket *afp, Error **errp)
+{
+    g_autofree char *what = g_strdup_printf("vhost-dp-af-packet '%s': %s=",
+                                            afp_id(afp),
+                                            afp->fd ? "fd" : "fds");
+    unsigned n = vhost_dp_fds_count(what, afp->fd ?: afp->fds, errp);
+
+    if (n > 1 && afp->fd) {
+        error_setg(errp, "%s%s: there are %u descriptors, and fd= takes one",
+                   what, afp->fd, n);
+        return 0;
+    }
+    if (n > AFP_MAX_QUEUE_PAIRS) {
+        error_setg(errp, "%s%s: there are %u descriptors: 1 to %d are "
+                   "accepted", what, afp->fds, n, AFP_MAX_QUEUE_PAIRS);
+        return 0;
+    }
+    return n;
+}
+
+static bool afp_check_options(VhostDPDriver *drv, Error **errp)
+{
+    ERRP_GUARD();
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
+    const char *name = afp_ifname(afp);
+
+    if (!!afp->ifname + !!afp->fd + !!afp->fds > 1) {
+        error_setg(errp, "vhost-dp-af-packet '%s': ifname=, fd= and fds= "
+                   "exclude each other", afp_id(afp));
+        error_append_hint(errp, "A descriptor is bound to its interface.\n");
+        return false;
+    }
+    if (afp_is_passed(afp)) {
+        return afp_count_fds(afp, errp) > 0;
+    }
+    if (!*name || strlen(name) >= IFNAMSIZ) {
+        error_setg(errp, "vhost-dp-af-packet '%s': %s%s is not the name of an "
+                   "interface: it has 1 to %d characters", afp_id(afp),
+                   afp->ifname ? "ifname=" : "the default of ifname=, id=",
+                   name, IFNAMSIZ - 1);
+        error_append_hint(errp, "Give the interface with ifname=.\n");
+        return false;
+    }
+    return true;
+}
+
+static char **afp_option(VhostDPAfPacket *afp, const char *option)
+{
+    return !strcmp(option, "ifname") ? &afp->ifname :
+           !strcmp(option, "fd") ? &afp->fd : &afp->fds;
+}
+
+static void afp_set_option(Object *obj, const char *option, const char *value,
+                           Error **errp)
+{
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
+    char **text = afp_option(afp, option);
+
+    if (afp->parent_obj.claimed_by) {
+        error_setg(errp, "vhost-dp-af-packet '%s': %s= cannot be changed while "
+                   "netdev '%s' uses the driver", afp_id(afp), option,
+                   afp->parent_obj.claimed_by);
+        return;
+    }
+    if (text != &afp->ifname) {
+        vhost_dp_fds_close(&afp->passed);
+        afp->passed_used = false;
+        afp->passed_joined = false;
+    }
+    g_free(*text);
+    *text = g_strdup(value);
+}
+
+static char *afp_get_ifname(Object *obj, Error **errp)
+{
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
+
+    if (afp->real_ifname[0]) {
+        return g_strdup(afp->real_ifname);
+    }
+    return g_strdup(afp_is_passed(afp) ? "" : afp_ifname(afp));
+}
+
+static void afp_set_ifname(Object *obj, const char *value, Error **errp)
+{
+    afp_set_option(obj, "ifname", value, errp);
+}
+
+static char *afp_get_fd(Object *obj, Error **errp)
+{
+    return g_strdup(VHOST_DP_AF_PACKET(obj)->fd ?: "");
+}
+
+static void afp_set_fd(Object *obj, const char *value, Error **errp)
+{
+    afp_set_option(obj, "fd", value, errp);
+}
+
+static char *afp_get_fds(Object *obj, Error **errp)
+{
+    return g_strdup(VHOST_DP_AF_PACKET(obj)->fds ?: "");
+}
+
+static void afp_set_fds(Object *obj, const char *value, Error **errp)
+{
+    afp_set_option(obj, "fds", value, errp);
+}
+
+/* ---- Control side ---- */
+
+static bool afp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
+{
+    /* The options may have been changed since the object was made */
+    return afp_check_options(drv, errp) &&
+           vhost_dp_afp_open(VHOST_DP_AF_PACKET(drv), queue_pairs, errp);
+}
+
+static void afp_close(VhostDPDriver *drv)
+{
+    vhost_dp_afp_close(VHOST_DP_AF_PACKET(drv));
+}
+
+static void afp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
+{
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
+    unsigned n = afp_is_passed(afp) ? afp_count_fds(afp, NULL) :
+                                      AFP_MAX_QUEUE_PAIRS;
+
+    *caps = (VhostDPCaps) {
+        .max_queue_pairs = MAX(n, 1),
+        .max_frame = VHOST_DP_MAX_FRAME,
+        .max_segments = AFP_MAX_SEGMENTS,
+        .tx_offloads = afp->offloads,
+        .rx_offloads = afp->offloads,
+        .rx_poll = true,
+    };
+}
+
+static char *afp_describe(VhostDPDriver *drv)
+{
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
+
+    return afp_is_passed(afp) ?
+           g_strdup_printf("ifname=%s,%s=%s", afp->real_ifname,
+                           afp->fd ? "fd" : "fds", afp->fd ?: afp->fds) :
+           g_strdup_printf("ifname=%s", afp->real_ifname);
+}
+
+static void afp_set_offload(VhostDPDriver *drv, uint32_t offloads)
+{
+    /*
+     * The kernel cannot be told: frames come as the interface, or its GRO,
+     * made them.  The engine segments what the guest does not take.
+     */
+}
+
+/* ---- The object ---- */
+
+static void afp_instance_init(Object *obj)
+{
+    qemu_mutex_init(&VHOST_DP_AF_PACKET(obj)->lock);
+}
+
+static void afp_instance_finalize(Object *obj)
+{
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
+
+    vhost_dp_fds_close(&afp->passed);
+    qemu_mutex_destroy(&afp->lock);
+    g_free(afp->ifname);
+    g_free(afp->fd);
+    g_free(afp->fds);
+}
+
+static void afp_class_init(ObjectClass *oc, void *data)
+{
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
+
+    dc->check_options = afp_check_options;
+    dc->open = afp_open;
+    dc->close = afp_close;
+    dc->get_caps = afp_get_caps;
+    dc->describe = afp_describe;
+    dc->set_offload = afp_set_offload;
+    vhost_dp_afp_io_class_init(dc);
+
+    object_class_property_add_str(oc, "ifname", afp_get_ifname,
+                                  afp_set_ifname);
+    object_class_property_set_description(oc, "ifname",
+        "Ethernet interface to use (default: the object's id)");
+    object_class_property_add_str(oc, "fd", afp_get_fd, afp_set_fd);
+    object_class_property_set_description(oc, "fd",
+        "packet socket, bound to the interface and all protocols, as a number "
+        "or as the name given to getfd");
+    object_class_property_add_str(oc, "fds", afp_get_fds, afp_set_fds);
+    object_class_property_set_description(oc, "fds",
+        "such sockets, one for each queue pair, separated by colons");
+}
+
+static const TypeInfo afp_info = {
+    .name = TYPE_VHOST_DP_AF_PACKET,
+    .parent = TYPE_VHOST_DP_DRIVER,
+    .instance_size = sizeof(VhostDPAfPacket),
+    .instance_init = afp_instance_init,
+    .instance_finalize = afp_instance_finalize,
+    .class_init = afp_class_init,
+};
+
+static void afp_register_types(void)
+{
+    type_register_static(&afp_info);
+}
+
+type_init(afp_register_types)
