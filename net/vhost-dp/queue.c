@@ -186,12 +186,15 @@ void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
 void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
 {
     WITH_QEMU_LOCK_GUARD(&port->side_lock) {
-        if (port->link_up == up) {
-            return;
-        }
+        bool same = port->link_up == up;
+
+        /* The reason may be a new one, such as "deleted" after "down" */
         port->link_up = up;
         g_free(port->link_reason);
         port->link_reason = up ? NULL : g_strdup(reason ?: "unknown reason");
+        if (same) {
+            return;
+        }
     }
     trace_vhost_dp_port_link(port->netdev, port->index, up, reason ?: "");
     port->link_changed(port->opaque);

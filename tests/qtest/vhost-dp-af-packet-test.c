@@ -84,7 +84,7 @@ static void check_transmit(DpRig *r, size_t len, unsigned seed)
     g_assert_cmpint(hdr.flags | hdr.gso_type, ==, 0);
 }
 
-/* Wait for a state of the link, and for a word in the reason */
+/* Has the link this state, and the reason this word? */
 static bool link_is(DpRig *r, bool up, const char *word)
 {
     QDict *info = dp_query(r->qts, "vd0");
@@ -674,6 +674,9 @@ static void test_multi_queue(const void *opaque)
 
     for (i = 0; i < MAX_PAIRS; i++) {
         dp_post_on(r->nic, i, 30, 300);
+    }
+    dp_wait_until(is_settled(r, MAX_PAIRS));
+    for (i = 0; i < MAX_PAIRS; i++) {
         dp_make_frame(r->frame, 100, i);
         dp_transmit_on(r->nic, i, NULL, r->frame, 100);
         dp_wait_counter(r->qts, "vd0", 2 * i + DP_TX, "packets", 1);
@@ -744,6 +747,294 @@ static void test_side_by_side(const void *opaque)
     dp_guest_free(guest);
 }
 
+/* ---- Options, and descriptors from outside ---- */
+
+#define ADD_DRIVER(options) \
+    "{ 'execute': 'object-add', 'arguments': {" \
+    " 'qom-type': 'vhost-dp-af-packet', 'id': 'drv0', " options " } }"
+#define ADD_NETDEV(options) \
+    "{ 'execute': 'netdev_add', 'arguments': {" \
+    " 'type': 'vhost-dp', 'id': 'vd0', 'driver': 'drv0'" options " } }"
+
+static void run_good(QTestState *qts, const char *command)
+{
+    QDict *response;
+
+    qtest_qmp_send_raw(qts, "%s", command);
+    response = qtest_qmp_receive(qts);
+    if (!qdict_haskey(response, "return")) {
+        g_error("%s: %s", command,
+                qdict_get_str(qdict_get_qdict(response, "error"), "desc"));
+    }
+    qobject_unref(response);
+}
+
+/* A packet socket as somebody else would open it for QEMU */
+static int open_socket(int type, const char *name, uint16_t protocol)
+{
+    struct sockaddr_ll sll = {
+        .sll_family = AF_PACKET,
+        .sll_protocol = htons(protocol),
+        .sll_ifindex = name ? if_nametoindex(name) : 0,
+    };
+    int fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(fd, >=, 0);
+    if (name) {
+        g_assert_cmpint(bind(fd, (struct sockaddr *)&sll, sizeof(sll)), ==, 0);
+    }
+    return fd;
+}
+
+static int open_good(void)
+{
+    return open_socket(SOCK_RAW, "v0", ETH_P_ALL);
+}
+
+static int open_other(void)
+{
+    return open_socket(SOCK_RAW, "v1", ETH_P_ALL);
+}
+
+static int open_dgram(void)
+{
+    return open_socket(SOCK_DGRAM, "v0", ETH_P_ALL);
+}
+
+static int open_unbound(void)
+{
+    return open_socket(SOCK_RAW, NULL, 0);
+}
+
+static int open_ip_only(void)
+{
+    return open_socket(SOCK_RAW, "v0", ETH_P_IP);
+}
+
+static int open_loopback(void)
+{
+    dp_if_up("lo");
+    return open_socket(SOCK_RAW, "lo", ETH_P_ALL);
+}
+
+static int open_udp(void)
+{
+    return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+static int open_null(void)
+{
+    return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+/* It has a ring of somebody else's */
+static int open_with_ring(void)
+{
+    int fd = open_good();
+    struct tpacket_req req = { 4096, 1, 2048, 2 };
+
+    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &req,
+                               sizeof(req)), ==, 0);
+    return fd;
+}
+
+typedef struct Bad {
+    const char *name;
+    int (*open[2])(void);       /* what becomes fds 'a' and 'b' */
+    const char *driver;         /* command that makes it */
+    const char *netdev;
+    const char *texts[4];
+    bool at_once;               /* the driver's options are wrong already */
+    bool unprivileged;
+} Bad;
+
+static const Bad bads[] = {
+    { "missing", {}, ADD_DRIVER("'ifname': 'nosuch0'"), ADD_NETDEV(""),
+      { "'drv0'", "ifname=nosuch0", "no such interface" } },
+    { "fd-empty", {}, ADD_DRIVER("'fd': ''"), NULL,
+      { "'drv0'", "fd=", "empty" }, .at_once = true },
+    { "loopback", {}, ADD_DRIVER("'ifname': 'lo'"), ADD_NETDEV(""),
+      { "'drv0'", "ifname=lo", "not an Ethernet" } },
+    { "no-permission", {}, ADD_DRIVER("'ifname': 'v0'"), ADD_NETDEV(""),
+      { "'drv0'", "ifname=v0", "no permission" }, .unprivileged = true },
+    { "name-too-long", {}, ADD_DRIVER("'ifname': 'a123456789012345'"), NULL,
+      { "'drv0'", "ifname=a123456789012345", "15" }, .at_once = true },
+    { "name-empty", {}, ADD_DRIVER("'ifname': ''"), NULL,
+      { "'drv0'", "ifname=" }, .at_once = true },
+    { "ifname-and-fd", {}, ADD_DRIVER("'ifname': 'v0', 'fd': '3'"), NULL,
+      { "'drv0'", "ifname=", "fd=", "exclude" }, .at_once = true },
+    { "fd-and-fds", {}, ADD_DRIVER("'fd': '3', 'fds': '3:4'"), NULL,
+      { "'drv0'", "fds=", "fd=", "exclude" }, .at_once = true },
+    { "two-in-fd", {}, ADD_DRIVER("'fd': '3:4'"), NULL,
+      { "'drv0'", "fd=3:4", "takes one" }, .at_once = true },
+    { "empty-in-fds", {}, ADD_DRIVER("'fds': '3::5'"), NULL,
+      { "'drv0'", "fds=3::5", "descriptor 2 is empty" }, .at_once = true },
+    { "fd-unknown", {}, ADD_DRIVER("'fd': 'nosuch'"), ADD_NETDEV(""),
+      { "'drv0'", "fd=nosuch" } },
+    { "fd-closed", {}, ADD_DRIVER("'fd': '999'"), ADD_NETDEV(""),
+      { "'drv0'", "fd=999", "not a packet socket" } },
+    { "fd-stdin", {}, ADD_DRIVER("'fd': '0'"), ADD_NETDEV(""),
+      { "'drv0'", "fd=0", "not a packet socket" } },
+    { "fd-dgram", { open_dgram }, ADD_DRIVER("'fd': 'a'"), ADD_NETDEV(""),
+      { "'drv0'", "fd=a", "SOCK_RAW" } },
+    { "fd-unbound", { open_unbound }, ADD_DRIVER("'fd': 'a'"), ADD_NETDEV(""),
+      { "'drv0'", "fd=a", "not bound to an interface" } },
+    { "fd-protocol", { open_ip_only }, ADD_DRIVER("'fd': 'a'"), ADD_NETDEV(""),
+      { "'drv0'", "fd=a", "protocol 0x0800" } },
+    { "fd-loopback", { open_loopback }, ADD_DRIVER("'fd': 'a'"),
+      ADD_NETDEV(""), { "'drv0'", "fd=a", "'lo' is not an Ethernet" } },
+    { "fd-udp", { open_udp }, ADD_DRIVER("'fd': 'a'"), ADD_NETDEV(""),
+      { "'drv0'", "fd=a", "not a packet socket" } },
+    { "fd-dev-null", { open_null }, ADD_DRIVER("'fd': 'a'"), ADD_NETDEV(""),
+      { "'drv0'", "fd=a", "not a packet socket" } },
+    { "fd-with-ring", { open_with_ring }, ADD_DRIVER("'fd': 'a'"),
+      ADD_NETDEV(""), { "'drv0'", "fd=a", "busy" } },
+    { "fds-of-two-interfaces", { open_good, open_other },
+      ADD_DRIVER("'fds': 'a:b'"), ADD_NETDEV(", 'queues': 2"),
+      { "'drv0'", "fds=a:b", "'v0'", "'v1'" } },
+    { "fds-too-many", { open_good, open_good }, ADD_DRIVER("'fds': 'a:b'"),
+      ADD_NETDEV(""), { "'drv0'", "fds=a:b", "2 descriptors" } },
+    { "fds-too-few", { open_good, open_good }, ADD_DRIVER("'fds': 'a:b'"),
+      ADD_NETDEV(", 'queues': 3"), { "queues=3", "1 to 2" } },
+    { "too-many-queues", {}, ADD_DRIVER("'ifname': 'v0'"),
+      ADD_NETDEV(", 'queues': 65"), { "queues=65", "1 to 64" } },
+};
+
+/* Sends descriptors as 'a', 'b', ...; they are closed here */
+static void send_fds(QTestState *qts, const int *fd, unsigned n)
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        char name[] = { 'a' + i, 0 };
+        int one = fd[i];
+
+        qtest_qmp_fds_assert_success(qts, &one, 1, "{ 'execute': 'getfd',"
+                                     " 'arguments': { 'fdname': %s } }", name);
+        close(fd[i]);
+    }
+}
+
+static void check_bad(QTestState *qts, const Bad *bad, const char *command)
+{
+    qtest_qmp_send_raw(qts, "%s", command);
+    dp_check_error(qtest_qmp_receive(qts), bad->texts[0], bad->texts[1],
+                   bad->texts[2], bad->texts[3], NULL);
+}
+
+/* An error that names option and value; nothing leaks; QEMU goes on */
+static void test_bad(const void *opaque)
+{
+    const Bad *bad = opaque;
+    QTestState *qts = qtest_init_with_env(bad->unprivileged ?
+                                          dp_qemu_unprivileged() : NULL,
+                                          "-M pc -nodefaults", true);
+    DpUsage before = dp_usage(qts);
+    int fd[2] = {};
+    unsigned n;
+
+    dp_veth_new("v0", "v1");
+    for (n = 0; n < 2 && bad->open[n]; n++) {
+        fd[n] = bad->open[n]();
+    }
+    send_fds(qts, fd, n);
+    if (bad->at_once) {
+        check_bad(qts, bad, bad->driver);
+    } else {
+        run_good(qts, bad->driver);
+        check_bad(qts, bad, bad->netdev);
+        run_good(qts, "{ 'execute': 'object-del',"
+                      " 'arguments': { 'id': 'drv0' } }");
+    }
+    if (n == 2 && strstr(bad->name, "too-few")) {
+        /* They were not asked for */
+        before.fds += 2;
+    }
+    if (!bad->unprivileged) {
+        run_good(qts, ADD_DRIVER("'ifname': 'v0'"));
+        run_good(qts, ADD_NETDEV(""));
+        run_good(qts, "{ 'execute': 'netdev_del',"
+                      " 'arguments': { 'id': 'vd0' } }");
+        run_good(qts, "{ 'execute': 'object-del',"
+                      " 'arguments': { 'id': 'drv0' } }");
+    }
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+}
+
+/* QEMU without privileges uses what it was given, again and again */
+static void test_fds(const void *opaque)
+{
+    const unsigned n = *(const unsigned *)opaque;
+    QTestState *qts = qtest_init_with_env(dp_qemu_unprivileged(),
+                                          "-M pc -nodefaults", true);
+    DpUsage before = dp_usage(qts);
+    int fd[MAX_PAIRS] = {};
+    unsigned i;
+
+    dp_veth_new("v0", "v1");
+    for (i = 0; i < n; i++) {
+        fd[i] = open_good();
+    }
+    send_fds(qts, fd, n);
+    run_good(qts, n > 1 ? ADD_DRIVER("'fds': 'a:b:c:d'") :
+                          ADD_DRIVER("'fd': 'a'"));
+    for (i = 0; i < 3; i++) {
+        QDict *info;
+
+        run_good(qts, n > 1 ? ADD_NETDEV(", 'queues': 4") : ADD_NETDEV(""));
+        info = dp_query(qts, "vd0");
+        g_assert_cmpstr(qdict_get_str(info, "interface"), ==,
+                        n > 1 ? "ifname=v0,fds=a:b:c:d" : "ifname=v0,fd=a");
+        g_assert_true(qdict_get_bool(info, "link-up"));
+        qobject_unref(info);
+        g_assert_cmpuint(dp_if_promiscuity("v0"), ==, n);
+        run_good(qts, "{ 'execute': 'netdev_del',"
+                      " 'arguments': { 'id': 'vd0' } }");
+        g_assert_cmpuint(dp_if_promiscuity("v0"), ==, 0);
+    }
+    run_good(qts, "{ 'execute': 'object-del',"
+                  " 'arguments': { 'id': 'drv0' } }");
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+}
+
+/* The same with a guest; one descriptor can be bound again, without privileges */
+static void test_unprivileged(const void *opaque)
+{
+    g_autofree char *options = NULL;
+    DpRig *r = g_new0(DpRig, 1);
+    unsigned i;
+    int fd;
+
+    dp_veth_new("v0", "v1");
+    fd = open_good();
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+    options = g_strdup_printf("-object vhost-dp-af-packet,id=drv0,fd=%d "
+                              "-netdev vhost-dp,id=vd0,driver=drv0 "
+                              DP_DEVICE "disable-legacy=on", fd);
+    r->guest = dp_guest_new_env(dp_qemu_unprivileged(), options);
+    close(fd);
+    r->qts = r->guest->qts;
+    r->sock = dp_sock_open("v1", true);
+    r->nic = dp_nic_new(r->guest, DP_SLOT, DP_FEATURES_DEFAULT);
+    r->rx = &r->nic->queue[DP_RX];
+    r->tx = &r->nic->queue[DP_TX];
+    r->frame = g_malloc(DP_MAX_FRAME);
+    r->got = g_malloc(DP_MAX_FRAME);
+    for (i = 0; i < 3; i++) {
+        check_transmit(r, 100, i);
+        check_receive(r, 100, i);
+        dp_if_delete("v0");
+        dp_wait_until(link_is(r, false, "deleted"));
+        close(r->sock);
+        dp_veth_new("v0", "v1");
+        r->sock = dp_sock_open("v1", true);
+        dp_wait_until(link_is(r, true, NULL));
+    }
+    dp_rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     static const unsigned one = 1, four = MAX_PAIRS;
@@ -773,5 +1064,14 @@ int main(int argc, char **argv)
                 test_deleted_with_frames);
     dp_add_test("af-packet/multi-queue", NULL, test_multi_queue);
     dp_add_test("af-packet/side-by-side", NULL, test_side_by_side);
+    for (i = 0; i < ARRAY_SIZE(bads); i++) {
+        g_autofree char *path = g_strdup_printf("af-packet/bad/%s",
+                                                bads[i].name);
+
+        dp_add_test(path, &bads[i], test_bad);
+    }
+    dp_add_test("af-packet/fd", &one, test_fds);
+    dp_add_test("af-packet/fds", &four, test_fds);
+    dp_add_test("af-packet/unprivileged", NULL, test_unprivileged);
     return g_test_run();
 }
