@@ -505,6 +505,12 @@ static void op_mutate(Input *in)
     }
 }
 
+/* Mostly a place that the ring has, or few inputs would start a queue */
+static uint16_t base_place(uint16_t v)
+{
+    return v & 0x4000 ? v : (v & 0x7fff) % fuzz.vq.num | (v & 0x8000);
+}
+
 static void one_op(Input *in)
 {
     bool more;
@@ -550,8 +556,8 @@ static void one_op(Input *in)
         break;
     case FUZZ_START_AT:
         stop();
-        base = in16(in);
-        base |= (uint32_t)in16(in) << 16;
+        base = base_place(in16(in));
+        base |= (uint32_t)base_place(in16(in)) << 16;
         vhost_dp_vring_set_base(&fuzz.vq, base);
         start();
         break;

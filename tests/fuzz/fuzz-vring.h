@@ -48,6 +48,7 @@ enum {
 #define FUZZ_TABLE_GPA  0x3000
 #define FUZZ_DATA_GPA   0x4000
 #define FUZZ_DATA_SIZE  0x800
+#define FUZZ_HUGE_GPA   0x200000000ULL
 
 /* Neighbours and gaps, not RAM, too much for 32 bits, the very end */
 static const MockArea fuzz_areas[] = {
@@ -60,7 +61,7 @@ static const MockArea fuzz_areas[] = {
     { .gpa = 0x4346, .size = 0x4ba },
     { .gpa = 0x6000, .size = 0x1000, .kind = MOCK_DEVICE },
     { .gpa = 0x7000, .size = 0x100 },
-    { .gpa = 0x200000000ULL, .size = 0x180000000ULL, .kind = MOCK_RESERVED },
+    { .gpa = FUZZ_HUGE_GPA, .size = 0x180000000ULL, .kind = MOCK_RESERVED },
     { .gpa = -0x100ULL, .size = 0x100 },
 };
 

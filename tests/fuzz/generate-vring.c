@@ -91,6 +91,11 @@ static void add_chain(Generator *g, unsigned number)
         segs[i].len = 1 + rnd(g, 200);
         segs[i].gpa = FUZZ_DATA_GPA + rnd(g, FUZZ_DATA_SIZE - segs[i].len);
         segs[i].writable = g->writable;
+        if (!rnd(g, 16)) {
+            /* Two of these are more than 32 bits can count */
+            segs[i].gpa = FUZZ_HUGE_GPA;
+            segs[i].len = 0xc0000000;
+        }
     }
     if (rnd(g, 2)) {
         if (g->packed) {
