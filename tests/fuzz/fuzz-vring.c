@@ -284,6 +284,7 @@ static void check_burst(unsigned n, unsigned max)
     check(iov <= fuzz.burst.iov + ARRAY_SIZE(fuzz.burst.iov));
     /* In a split ring, chains may have the same descriptors */
     check(!is_packed() || ndescs <= fuzz.vq.num);
+    check(!is_packed() || fuzz.vq.inflight <= fuzz.vq.num);
 }
 
 static unsigned pending(void)
