@@ -4,6 +4,9 @@
 
 BUILD_DIR ?= build
 
+# For make demo: a name of tests/guest/harness/backends.py
+DRIVER ?= tap
+
 # -jN goes on to ninja, which otherwise uses all processors.
 JOBS := $(filter -j%,$(MAKEFLAGS))
 ifeq ($(JOBS),-j)
@@ -40,7 +43,8 @@ help:
 	@echo "  fuzz               build, then fuzz; TIME=60 (seconds for each target),"
 	@echo "                     FORMAT=split, packed, vring or offload for one alone"
 	@echo "  bench              build, then measure against peers; QUICK=1 for less"
-	@echo "  demo               build, then boot a guest that uses vhost-dp"
+	@echo "  demo               build, then boot a guest that uses vhost-dp; DRIVER=tap (default),"
+	@echo "                     af-packet or slirp says how"
 	@echo "  clean              remove what was built"
 	@echo "  distclean          remove the build directory with QEMU's source"
 	@echo "  help               this list"
@@ -101,7 +105,7 @@ bench: build
 	    $(if $(filter-out 0,$(QUICK)),--quick)
 
 demo: need-guest build
-	@tests/guest/demo --build-dir "$(BUILD_DIR)"
+	@tests/guest/demo --build-dir "$(BUILD_DIR)" --driver "$(DRIVER)"
 
 clean:
 	@test ! -e "$(BUILD_DIR)/vhost-dp.json" || \

@@ -68,6 +68,7 @@ class VhostDpTap:
     max_queues = 8          # queue pairs that the driver supports
     host_is_peer = True     # what the guest reaches is the namespace's own network stack
     any_size = True         # any MTU, and datagrams in many fragments
+    answers_follow = True   # received frames of a flow come through the queue pair that sends it
 
     def missing(self):
         """Raise netns.Missing where this machine cannot run it."""
@@ -95,12 +96,46 @@ class VhostDpTap:
         netns.interface_up(nic.interface, f"{nic.host4}/24", f"{nic.host6}/64", mtu)
 
 
+class VhostDpAfPacket(VhostDpTap):
+    """-netdev vhost-dp on vhost-dp-af-packet: one end of a veth pair; the other one has the host's addresses."""
+
+    answers_follow = False  # a hash says which queue pair gets a flow
+
+    def missing(self):
+        """It needs nothing but the namespace."""
+
+    def nic(self, number=0, **netdev):
+        """A NIC. The interface has to be there before QEMU, and is made here."""
+        name = f"veth{number}"
+        nic = Nic(number, {"type": "vhost-dp", "id": f"vd{number}", "driver": name, **netdev},
+                  [{"qom-type": "vhost-dp-af-packet", "id": name}])
+        nic.interface = f"peer{number}"
+        self.before_qemu(nic)
+        return nic
+
+    def before_qemu(self, nic, queues=1):
+        """Make the pair, unless it is there."""
+        name = nic.netdev["driver"]
+        if not netns.exists(name):
+            netns.ip("link", "add", name, "type", "veth", "peer", "name", nic.interface)
+            netns.ip("link", "set", "dev", name, "addrgenmode", "none")    # the host is silent on this end
+            netns.ip("link", "set", "dev", name, "up")
+            netns.ip("link", "set", "dev", nic.interface, "up")
+
+    def host_up(self, nic, mtu=None):
+        """Bring the host's end up; both have one MTU."""
+        if mtu:
+            netns.ip("link", "set", "dev", nic.netdev["driver"], "mtu", mtu)
+        super().host_up(nic, mtu)
+
+
 class VhostDpSlirp:
     """-netdev vhost-dp on vhost-dp-slirp: the guest has a network of its own, behind QEMU."""
 
     counters = True
     max_queues = 1
     host_is_peer = False
+    answers_follow = True
     any_size = False        # libslirp answers no ping of several fragments, and its MTU is fixed
 
     def missing(self):
@@ -154,7 +189,7 @@ class StockTap(VhostDpTap):
         return nic
 
 
-BACKENDS = {"tap": VhostDpTap(), "slirp": VhostDpSlirp(), "stock-tap": StockTap(),
+BACKENDS = {"tap": VhostDpTap(), "af-packet": VhostDpAfPacket(), "slirp": VhostDpSlirp(), "stock-tap": StockTap(),
             "stock-user": StockUser()}
 
 

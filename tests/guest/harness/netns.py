@@ -83,6 +83,11 @@ def ip(*arguments):
     return done.stdout
 
 
+def exists(name):
+    """Is there an interface of this name?"""
+    return os.path.exists(f"/proc/sys/net/ipv4/conf/{name}")
+
+
 def listens(port):
     """Whether a program in the namespace waits for TCP connections on this port."""
     listening = f":{port:04X} ", " 0A "
