@@ -293,6 +293,19 @@ static void start(Run *r, uint32_t ours_base, uint32_t theirs_base)
     check_memory(r);
 }
 
+/* Who runs the queue next expects kicks: a stop leaves the wish for them */
+static void check_wants_kicks(Run *r)
+{
+    virtio_queue_set_notification(r->theirs.vq, 1);
+    if (!r->c.packed && r->c.event_idx) {
+        uint16_t event = lduw_le_p(ours_ptr(r, USED_GPA + 4 + r->c.num * 8));
+
+        expect(event == r->seen, "stopped: avail_event 0x%x, seen 0x%x", event,
+               r->seen);
+    }
+    check_rings(r);
+}
+
 /* Both stop, and one goes on where the other was; or where it was itself */
 static void op_hand_over(Run *r)
 {
@@ -301,6 +314,7 @@ static void op_hand_over(Run *r)
 
     note("hand over%s", exchange ? ", exchange" : "");
     vhost_dp_vring_stop(&r->vq);
+    check_wants_kicks(r);
     ours = vhost_dp_vring_get_base(&r->vq);
     theirs = theirs_stop(&r->theirs);
     expect(ours == theirs, "base 0x%x, and 0x%x", ours, theirs);

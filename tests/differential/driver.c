@@ -297,7 +297,8 @@ static bool split_add_bad(Driver *d, unsigned kind, bool indirect)
         split_put_head(d, d->c.num + rnd(65536 - d->c.num));
         return true;
     }
-    if (kind == BAD_ORDER && !indirect && second == head) {
+    if ((kind == BAD_ORDER || kind == BAD_ZERO) && !indirect &&
+        second == head) {
         return false;
     }
     if (indirect) {
@@ -312,7 +313,9 @@ static bool split_add_bad(Driver *d, unsigned kind, bool indirect)
     at = table + (indirect ? 0 : head * 16);
     switch (kind) {
     case BAD_ZERO:
-        put_desc(d, at, DATA_GPA, 0, own, 0);
+        /* Behind a good one, or there would be no buffer, either */
+        put_desc(d, at, DATA_GPA, 4, own | F_NEXT, second);
+        put_desc(d, table + second * 16, DATA_GPA, 0, own, 0);
         break;
     case BAD_ORDER:
         put_desc(d, at, DATA_GPA, 4, F_WRITE | F_NEXT, second);
@@ -342,11 +345,14 @@ static bool packed_add_bad(Driver *d, unsigned kind)
 
     switch (kind) {
     case BAD_ZERO:
-        packed_put(d, DATA_GPA, 0, 0, own);
-        return true;
     case BAD_ORDER:
         if (d->nfree < 2) {
             return false;
+        }
+        if (kind == BAD_ZERO) {
+            packed_put(d, DATA_GPA, 4, 0, own | F_NEXT);
+            packed_put(d, DATA_GPA, 0, 0, own);
+            return true;
         }
         packed_put(d, DATA_GPA, 4, 0, F_WRITE | F_NEXT);
         packed_put(d, DATA_GPA, 4, 0, 0);
