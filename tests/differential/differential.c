@@ -26,17 +26,14 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/cutils.h"
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "qapi/error.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_ring.h"
-#include "system/system.h"
 #include "differential.h"
 
-#define OPS_PER_CASE    500000
 #define OPS_PER_ROUND   1000    /* about, then rings of another kind */
 
 /* What happened: a test that never wraps would show little */
@@ -75,10 +72,6 @@ typedef struct Run {
     uint64_t counters[N_COUNTERS];
 } Run;
 
-static uint64_t seed = 1;
-static uint64_t ops = OPS_PER_CASE;
-static const char *format;
-static bool verbose;
 static uint64_t done;           /* operations of this case */
 static uint64_t state;          /* of rnd() */
 static Run run;
@@ -111,11 +104,12 @@ void failed(const char *what, const char *fmt, ...)
            "# operation %" PRIu64 ": %s, %s, %u entries, start 0x%x%s%s%s%s\n"
            "# repeat: vhost-dp-differential --format=%s --seed=%" PRIu64
            " --ops=%" PRIu64 " --verbose\n",
-           what, text, done, format, run.c.writable ? "rx" : "tx", run.c.num,
+           what, text, done, options.format,
+           run.c.writable ? "rx" : "tx", run.c.num,
            run.c.start, run.c.in_order ? ", IN_ORDER" : "",
            run.c.event_idx ? ", EVENT_IDX" : "",
            run.bad ? ", the driver broke a rule: " : "", run.bad ?: "",
-           format, seed, done);
+           options.format, options.seed, done);
     fflush(NULL);
     /* Not exit(): QEMU's handlers expect a machine to take down */
     _exit(1);
@@ -125,7 +119,7 @@ static void G_GNUC_PRINTF(1, 2) note(const char *fmt, ...)
 {
     va_list ap;
 
-    if (verbose) {
+    if (options.verbose) {
         printf("# %" PRIu64 " ", done);
         va_start(ap, fmt);
         vprintf(fmt, ap);
@@ -740,9 +734,9 @@ static void run_case(Run *r, unsigned number)
     r->c.event_idx = number & 1;
     r->c.in_order = number & 2;
     memset(r->counters, 0, sizeof(r->counters));
-    rnd_seed(seed ^ (uint64_t)(number << 1 | r->c.packed) << 32);
+    rnd_seed(options.seed ^ (uint64_t)(number << 1 | r->c.packed) << 32);
     new_round(r);
-    for (done = 1; done <= ops; done++) {
+    for (done = 1; done <= options.ops; done++) {
         pick_op()(r);
         if (chance(OPS_PER_ROUND)) {
             check_memory(r);
@@ -756,70 +750,10 @@ static void run_case(Run *r, unsigned number)
     for (i = 0; i < N_COUNTERS; i++) {
         printf("# %s: %" PRIu64 "\n", counter_names[i], r->counters[i]);
         /* A long run has everything in it, or it shows nothing */
-        expect(r->counters[i] || !can_happen(&r->c, i) || ops < OPS_PER_CASE,
+        expect(r->counters[i] || !can_happen(&r->c, i) ||
+               options.ops < OPS_PER_CASE,
                "never happened: %s", counter_names[i]);
     }
-}
-
-static G_NORETURN void usage(int status)
-{
-    printf("usage: vhost-dp-differential --format=split|packed [--seed=N]\n"
-           "           [--ops=N] [--verbose]\n"
-           "Compare vhost-dp's rings with virtio.c's.\n"
-           "--ops is for each of the four cases; default %d.\n",
-           OPS_PER_CASE);
-    exit(status);
-}
-
-static bool parse_number(const char *arg, const char *name, uint64_t *value)
-{
-    const char *text;
-
-    if (!strstart(arg, name, &text)) {
-        return false;
-    }
-    if (qemu_strtou64(text, NULL, 0, value) < 0) {
-        fprintf(stderr, "%s takes a number, not '%s'\n", name, text);
-        exit(2);
-    }
-    return true;
-}
-
-static void parse_options(int argc, char **argv)
-{
-    int i;
-
-    for (i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--verbose")) {
-            verbose = true;
-        } else if (!strcmp(argv[i], "--help")) {
-            usage(0);
-        } else if (!strstart(argv[i], "--format=", &format) &&
-                   !parse_number(argv[i], "--seed=", &seed) &&
-                   !parse_number(argv[i], "--ops=", &ops)) {
-            usage(2);
-        }
-    }
-    if (!format || (strcmp(format, "split") && strcmp(format, "packed"))) {
-        usage(2);
-    }
-}
-
-/* An emulator without a machine: memory, QOM, threads */
-static void start_qemu(char *name)
-{
-    char *argv[] = {
-        name, (char *)"-machine", (char *)"none", (char *)"-accel",
-        (char *)"qtest", (char *)"-nodefaults", (char *)"-display",
-        (char *)"none", NULL
-    };
-
-    qemu_init(ARRAY_SIZE(argv) - 1, argv);
-    /*
-     * virtio.c reports each broken rule, and there are thousands.  Only the
-     * stream goes away: sanitizers write to the descriptor.
-     */
-    stderr = fopen("/dev/null", "w");
 }
 
 int main(int argc, char **argv)
@@ -830,8 +764,8 @@ int main(int argc, char **argv)
     };
     unsigned i;
 
-    parse_options(argc, argv);
-    run.c.packed = !strcmp(format, "packed");
+    options_parse(argc, argv);
+    run.c.packed = !strcmp(options.format, "packed");
     start_qemu(argv[0]);
     guest_init(&run.guest[0], "guest0");
     guest_init(&run.guest[1], "guest1");
@@ -840,11 +774,12 @@ int main(int argc, char **argv)
     run.driver.guest[1] = &run.guest[1];
 
     printf("TAP version 13\n1..%zu\n# seed %" PRIu64 ", %" PRIu64
-           " operations each\n", ARRAY_SIZE(names), seed, ops);
+           " operations each\n", ARRAY_SIZE(names), options.seed,
+           options.ops);
     for (i = 0; i < ARRAY_SIZE(names); i++) {
         run_case(&run, i);
-        printf("ok %u - /vhost-dp/differential/%s/%s\n", i + 1, format,
-               names[i]);
+        printf("ok %u - /vhost-dp/differential/%s/%s\n", i + 1,
+               options.format, names[i]);
         fflush(stdout);
     }
     _exit(0);

@@ -48,6 +48,25 @@ typedef struct Guest {
     MemoryRegion ram[NAREAS];
 } Guest;
 
+/* What the user said; set once */
+
+#define OPS_PER_CASE    500000
+
+typedef struct Options {
+    uint64_t seed;
+    uint64_t ops;               /* of each case */
+    const char *format;
+    bool verbose;
+} Options;
+
+extern Options options;
+
+/* Ends the program when they are wrong, or ask for help */
+void options_parse(int argc, char **argv);
+
+/* Make the BQL, memory, QOM, threads; @name is the program's */
+void start_qemu(char *name);
+
 /* Random numbers that --seed reproduces */
 
 void rnd_seed(uint64_t seed);
