@@ -66,6 +66,9 @@
  */
 #define VHOST_DP_HEAD_BYTES     256
 
+/* The most pieces of memory that rx_into takes */
+#define VHOST_DP_INTO_SEGMENTS  512
+
 /* ---- Frames ---- */
 
 /*
@@ -351,6 +354,28 @@ struct VhostDPDriverClass {
      */
     unsigned (*rx_burst)(VhostDPDriver *drv, unsigned pair,
                          VhostDPFrame *frames, unsigned n);
+
+    /**
+     * rx_into: receive one frame into memory of the guest's
+     * @frame: where to put the metadata and @len; @iov is left alone
+     * @head: room for the first VHOST_DP_HEAD_BYTES bytes of the frame
+     * @iov: room for the bytes that follow: with @head, for any frame
+     * @iovcnt: elements of @iov, at most VHOST_DP_INTO_SEGMENTS
+     *
+     * Optional: for drivers that can scatter a frame, so that long ones are
+     * copied once.  The engine calls it in place of rx_burst, with no frames
+     * lent, when the frames of late were long.  The memory is the driver's
+     * until it returns.
+     *
+     * Thread: the port's IOThread.  Lock: the queue pair's; so it must not
+     * block.
+     *
+     * Returns 1; 0 if there is no frame at present (see rx_burst); or -1 if
+     * one was lost, and counted by vhost_dp_port_drop(): the memory may have
+     * been written to.
+     */
+    int (*rx_into)(VhostDPDriver *drv, unsigned pair, VhostDPFrame *frame,
+                   uint8_t *head, const struct iovec *iov, unsigned iovcnt);
 
     /**
      * rx_release: give back the oldest @n frames that are lent

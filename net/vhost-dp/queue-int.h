@@ -136,6 +136,11 @@ struct VhostDPPort {
     unsigned rx_soft_left;      /* segments of rx_frames[rx_next] to come */
     unsigned rx_soft_work;      /* frames processed since it was reset */
     uint32_t fragment_id;       /* for the next IPv6 datagram */
+    bool rx_long;               /* the last frames were long: see rx_into */
+    uint8_t rx_head[VHOST_DP_HEAD_BYTES];   /* of the frame in rx_into */
+    struct iovec rx_iov[VHOST_DP_INTO_SEGMENTS];
+    uint8_t *rx_copy;           /* of a frame from rx_into, as if it were lent */
+    bool rx_own;                /* rx_frames[0] is in rx_copy */
 
     PortStats stats[VHOST_DP_QUEUES];
 

@@ -12,16 +12,25 @@
  * together.  Frames for which there are no buffers stay lent: reception is
  * disabled, the guest is asked to kick when it has posted some, and then the
  * burst goes on.
+ *
+ * Long frames are received without that copy, if the driver has rx_into and
+ * the guest has posted buffers for any frame: the first bytes go to private
+ * memory, where nobody can change what is checked there, the rest goes to the
+ * guest's buffers at once.  Buffers that were not needed stay in the queue.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/iov.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "offload.h"
 #include "queue-int.h"
 
 /* How many chains ahead a buffer is fetched into the cache */
 #define RX_PREFETCH 4
+
+/* From this mean length on, frames are received by rx_into (measured) */
+#define RX_INTO_MIN 4096
 
 /* What is left of a frame to copy */
 typedef struct RxSource {
@@ -173,6 +182,14 @@ static void rx_copy_frame(VhostDPPort *port, VhostDPVring *vq,
     }
 }
 
+static void rx_count_burst(VhostDPPort *port, uint64_t packets, uint64_t bytes)
+{
+    if (packets) {
+        port->rx_long = bytes >= packets * RX_INTO_MIN;
+        port_count_burst(port, VHOST_DP_RX, packets, bytes);
+    }
+}
+
 typedef struct RxFill {
     unsigned used;              /* chains of the burst */
     unsigned packets;
@@ -285,7 +302,7 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
         port->rx_next++;
         *progress = true;
     }
-    port_count_burst(port, VHOST_DP_RX, packets, bytes);
+    rx_count_burst(port, packets, bytes);
     return used;
 }
 
@@ -379,14 +396,252 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
     return RX_DONE;
 }
 
+/* ---- Long frames, straight into the guest's buffers ---- */
+
+static void rx_dirty_chain(const VhostDPChain *chain, size_t len)
+{
+    unsigned i;
+
+    for (i = 0; len; i++) {
+        size_t n = MIN(len, chain->iov[i].iov_len);
+
+        vhost_dp_memory_dirty(chain->region[i], chain->iov[i].iov_base, n);
+        len -= n;
+    }
+}
+
+/*
+ * The vectors of @nchains chains from @first on, without their first @skip
+ * bytes.  Returns the number, or 0 if it is too large.
+ */
+static unsigned rx_into_vectors(VhostDPPort *port, unsigned first,
+                                unsigned nchains, size_t skip)
+{
+    unsigned niov = 0;
+    unsigned i, j;
+
+    for (i = first; i < first + nchains; i++) {
+        const VhostDPChain *chain = &port->burst.chain[i];
+
+        for (j = 0; j < chain->nsegs; j++) {
+            size_t n = MIN(skip, chain->iov[j].iov_len);
+
+            skip -= n;
+            if (n == chain->iov[j].iov_len) {
+                continue;
+            }
+            if (niov == ARRAY_SIZE(port->rx_iov)) {
+                return 0;
+            }
+            port->rx_iov[niov].iov_base = chain->iov[j].iov_base + n;
+            port->rx_iov[niov++].iov_len = chain->iov[j].iov_len - n;
+        }
+    }
+    return niov;
+}
+
+/*
+ * A frame is in the chains from @first on, but for its head, and the header
+ * in front.  Returns the number of chains it takes.
+ */
+static unsigned rx_into_finish(VhostDPPort *port, VhostDPVring *vq,
+                               const VhostDPFrame *frame, unsigned first,
+                               unsigned nchains)
+{
+    struct virtio_net_hdr_v1_hash hdr;
+    struct iovec head = {
+        .iov_base = port->rx_head,
+        .iov_len = MIN(frame->len, VHOST_DP_HEAD_BYTES),
+    };
+    RxSource src = {
+        .cur = { .iov_base = &hdr, .iov_len = port->hdr_len },
+        .next = &head,
+        .left = 1,
+    };
+    size_t missing = port->hdr_len + head.iov_len;
+    size_t len = port->hdr_len + frame->len;
+    unsigned i;
+
+    nchains = rx_count_chains(port, first, first + nchains, len);
+    rx_make_hdr(port, frame, nchains, &hdr);
+    for (i = first; i < first + nchains; i++) {
+        const VhostDPChain *chain = &port->burst.chain[i];
+        size_t n = MIN(len, chain->len);
+        size_t copy = MIN(missing, n);
+
+        rx_fill_chain(chain, copy, &src);
+        rx_dirty_chain(chain, n);
+        vhost_dp_vring_push(vq, chain, n);
+        missing -= copy;
+        len -= n;
+    }
+    return nchains;
+}
+
+/* A frame was lost on its way: anything may have been written */
+static void rx_into_lost(VhostDPPort *port, unsigned first, unsigned nchains)
+{
+    unsigned i;
+
+    for (i = first; i < first + nchains; i++) {
+        rx_dirty_chain(&port->burst.chain[i], port->burst.chain[i].len);
+    }
+}
+
+/*
+ * The guest agreed to less since the host made the frame: copy it, and let it
+ * go the way of lent frames, which are processed in software.
+ */
+static void rx_into_lend(VhostDPPort *port, const VhostDPFrame *frame,
+                         unsigned niov)
+{
+    VhostDPFrame *lent = &port->rx_frames[0];
+    size_t n = MIN(frame->len, VHOST_DP_HEAD_BYTES);
+
+    if (!port->rx_copy) {
+        port->rx_copy = g_malloc(VHOST_DP_MAX_FRAME);
+    }
+    memcpy(port->rx_copy, port->rx_head, n);
+    iov_to_buf(port->rx_iov, niov, 0, port->rx_copy + n, frame->len - n);
+    *lent = *frame;
+    lent->inl[0].iov_base = port->rx_copy;
+    lent->inl[0].iov_len = frame->len;
+    lent->iov = lent->inl;
+    lent->iovcnt = 1;
+    port->rx_own = true;
+    port->rx_lent = 1;
+    port->rx_next = 0;
+}
+
+/*
+ * Receive frames into the @n chains of the burst.  Returns the number of
+ * chains used; *@more is cleared if the driver has no more frames, *@tried set
+ * if it was asked at all.
+ */
+static unsigned rx_into_chains(VhostDPPort *port, VhostDPVring *vq, unsigned n,
+                               bool *more, bool *tried)
+{
+    bool mergeable = port->backend.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
+    size_t skip = port->hdr_len + VHOST_DP_HEAD_BYTES;
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+    unsigned used = 0;
+    unsigned tries;
+
+    for (tries = 0; tries < VHOST_DP_BURST_FRAMES &&
+                    bytes < VHOST_DP_BURST_BYTES; tries++) {
+        VhostDPFrame frame;
+        unsigned nchains, niov;
+        int r;
+
+        nchains = rx_count_chains(port, used, mergeable ? n : MIN(used + 1, n),
+                                  port->hdr_len + VHOST_DP_MAX_FRAME);
+        niov = nchains ? rx_into_vectors(port, used, nchains, skip) : 0;
+        if (!niov) {
+            break;
+        }
+        *tried = true;
+        r = port->dc->rx_into(port->drv, port->index, &frame, port->rx_head,
+                              port->rx_iov, niov);
+        if (r == 0) {
+            *more = false;
+            break;
+        }
+        if (r < 0) {
+            rx_into_lost(port, used, nchains);
+        } else if (unlikely(frame.len > VHOST_DP_MAX_FRAME)) {
+            rx_into_lost(port, used, nchains);
+            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+        } else if (unlikely(!vhost_dp_offload_allowed(&frame,
+                                                      port->offloads))) {
+            rx_into_lost(port, used, nchains);
+            rx_into_lend(port, &frame, niov);
+            break;
+        } else {
+            used += rx_into_finish(port, vq, &frame, used, nchains);
+            packets++;
+            bytes += frame.len;
+        }
+    }
+    rx_count_burst(port, packets, bytes);
+    return used;
+}
+
+typedef enum RxIntoResult {
+    RX_INTO_MORE,               /* there may be more frames */
+    RX_INTO_NONE,               /* there are none now */
+    RX_INTO_UNFIT,              /* not with the buffers that are posted */
+} RxIntoResult;
+
+static RxIntoResult rx_into(VhostDPPort *port)
+{
+    VhostDPBackend *be = &port->backend;
+    VhostDPVring *vq = &be->vq[VHOST_DP_RX];
+    bool more = true;
+    bool tried = false;
+    bool notified;
+    unsigned n, used;
+
+    QEMU_LOCK_GUARD(&be->lock);
+
+    if (!vq->running || !be->enabled || vq->broken) {
+        return RX_INTO_UNFIT;
+    }
+    notified = vq->notify;
+    vhost_dp_vring_disable_notify(vq);
+    n = vhost_dp_vring_pop(vq, be->mem, &port->burst, VHOST_DP_VRING_BURST,
+                           VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME);
+    rx_count_pop(port, notified, n);
+    used = rx_into_chains(port, vq, n, &more, &tried);
+    vhost_dp_vring_rewind(vq, &port->burst, n - used);
+    vhost_dp_port_flush(port, VHOST_DP_RX);
+    if (unlikely(vq->broken)) {
+        vhost_dp_backend_report(be);
+    }
+    return !tried ? RX_INTO_UNFIT : more ? RX_INTO_MORE : RX_INTO_NONE;
+}
+
+/* Returns false if there is nothing to be had that way */
+static bool rx_try_into(VhostDPPort *port, bool *more)
+{
+    if (likely(!port->rx_long) || !port->dc->rx_into || !port->rx_ready ||
+        port->rx_discard || port->rx_starved) {
+        return false;
+    }
+    /* The driver may say in rx_into that there are more */
+    port->rx_ready = false;
+    switch (rx_into(port)) {
+    case RX_INTO_MORE:
+        port->rx_ready = true;
+        *more = true;
+        return true;
+    case RX_INTO_NONE:
+        *more = false;
+        return true;
+    case RX_INTO_UNFIT:
+        break;
+    }
+    port->rx_ready = true;
+    return false;
+}
+
+/* Give the frames back that are lent */
+static void rx_release(VhostDPPort *port)
+{
+    if (!port->rx_own) {
+        port->dc->rx_release(port->drv, port->index, port->rx_lent);
+    }
+    port->rx_own = false;
+    port->rx_lent = 0;
+    port->rx_next = 0;
+}
+
 void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
 {
     if (port->rx_lent) {
         port_drop(port, VHOST_DP_RX, reason, port->rx_lent - port->rx_next);
         vhost_dp_port_rx_soft_end(port);
-        port->dc->rx_release(port->drv, port->index, port->rx_lent);
-        port->rx_lent = 0;
-        port->rx_next = 0;
+        rx_release(port);
     }
 }
 
@@ -431,10 +686,14 @@ bool vhost_dp_port_rx(VhostDPPort *port)
     VhostDPBackend *be = &port->backend;
     VhostDPVring *vq = &be->vq[VHOST_DP_RX];
     RxResult result = RX_DONE;
+    bool more;
 
     if (!port->attached || (port->rx_starved && !port->polling) ||
         !(port->rx_active || port->rx_discard)) {
         return false;
+    }
+    if (!port->rx_lent && rx_try_into(port, &more)) {
+        return more;
     }
     if (!port->rx_lent && !rx_fetch(port)) {
         return false;
@@ -458,9 +717,7 @@ bool vhost_dp_port_rx(VhostDPPort *port)
 
     switch (result) {
     case RX_DONE:
-        port->dc->rx_release(port->drv, port->index, port->rx_lent);
-        port->rx_lent = 0;
-        port->rx_next = 0;
+        rx_release(port);
         if (port->rx_starved) {
             port->rx_starved = false;
             vhost_dp_port_rx_update(port);

@@ -359,6 +359,7 @@ static void port_free_bh(void *opaque)
     g_free(port->link_reason);
     g_free(port->attach_error);
     g_free(port->tx_bounce);
+    g_free(port->rx_copy);
     vhost_dp_port_soft_free(port);
     g_free(port->netdev);
     g_free(port);

@@ -76,6 +76,9 @@ typedef struct TapQueue {
     struct iovec tx_iov[TAP_TX_IOVS];
     UringBurstOp op[VHOST_DP_BURST_FRAMES];
 
+    struct virtio_net_hdr rx_hdr;               /* for rx_into */
+    struct iovec rx_iov[2 + VHOST_DP_INTO_SEGMENTS];
+
     uint8_t *rx_buf;
     unsigned rx_batch;          /* reads to try at once */
     unsigned rx_have;           /* frames in rx_slot */

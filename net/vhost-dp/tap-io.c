@@ -33,6 +33,7 @@
 #include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
+#include "qemu/iov.h"
 #include "qemu/memalign.h"
 #include "net/eth.h"
 #include "net/tap-linux.h"
@@ -485,6 +486,64 @@ static unsigned tap_rx_burst(VhostDPDriver *drv, unsigned pair,
     return i;
 }
 
+/* A frame that was read ahead goes first, and has to be copied */
+static int tap_copy_into(TapQueue *q, VhostDPFrame *frame, uint8_t *head,
+                         const struct iovec *iov, unsigned iovcnt)
+{
+    unsigned k = q->rx_next++;
+    VhostDPDropReason reason;
+    VhostDPFrame from;
+    const uint8_t *buf;
+    size_t n;
+
+    if (!tap_make_frame(q, q->rx_slot[k].slot, q->rx_slot[k].len, &from,
+                        &reason)) {
+        vhost_dp_port_drop(q->port, false, reason, 1);
+        return -1;
+    }
+    *frame = from;
+    buf = from.inl[0].iov_base;
+    n = MIN(from.len, VHOST_DP_HEAD_BYTES);
+    memcpy(head, buf, n);
+    iov_from_buf(iov, iovcnt, 0, buf + n, from.len - n);
+    return 1;
+}
+
+static int tap_rx_into(VhostDPDriver *drv, unsigned pair, VhostDPFrame *frame,
+                       uint8_t *head, const struct iovec *iov, unsigned iovcnt)
+{
+    TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
+    ssize_t len;
+
+    if (q->rx_next < q->rx_have) {
+        return tap_copy_into(q, frame, head, iov, iovcnt);
+    }
+    if (q->rx_drained) {
+        return 0;
+    }
+    /* What rx_burst reads ahead now would have to be copied */
+    q->rx_batch = 1;
+    q->rx_iov[0].iov_base = &q->rx_hdr;
+    q->rx_iov[0].iov_len = sizeof(q->rx_hdr);
+    q->rx_iov[1].iov_base = head;
+    q->rx_iov[1].iov_len = VHOST_DP_HEAD_BYTES;
+    memcpy(&q->rx_iov[2], iov, iovcnt * sizeof(*iov));
+    len = RETRY_ON_EINTR(readv(q->fd, q->rx_iov, 2 + iovcnt));
+    if (len < 0) {
+        return tap_read_failed(q, errno) ? -1 : 0;
+    }
+    if (unlikely(len < sizeof(q->rx_hdr) + sizeof(struct eth_header))) {
+        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_TOO_SHORT, 1);
+        return -1;
+    }
+    frame->len = len - sizeof(q->rx_hdr);
+    if (unlikely(!tap_get_hdr(&q->rx_hdr, frame))) {
+        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_BAD_HEADER, 1);
+        return -1;
+    }
+    return 1;
+}
+
 void vhost_dp_tap_io_class_init(VhostDPDriverClass *dc)
 {
     dc->attach = tap_attach;
@@ -492,6 +551,7 @@ void vhost_dp_tap_io_class_init(VhostDPDriverClass *dc)
     dc->set_active = tap_set_active;
     dc->tx_burst = tap_tx_burst;
     dc->rx_burst = tap_rx_burst;
+    dc->rx_into = tap_rx_into;
     dc->rx_release = tap_rx_release;
     dc->rx_enable = tap_rx_enable;
 }

@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "vhost-dp-guest.h"
 
 static char *get_io(QTestState *qts)
@@ -140,9 +141,98 @@ static void test_sndbuf(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- Long frames, which go straight into the guest's buffers ---- */
+
+/* Segments to be cut by the guest, if it is that long */
+static void send_long(DpRig *r, size_t len)
+{
+    struct virtio_net_hdr gso = dp_make_hdr(IPPROTO_TCP,
+                                            VIRTIO_NET_HDR_GSO_TCPV4, 1448);
+    struct virtio_net_hdr none = {};
+
+    dp_sock_send(r->sock, len > 1514 ? &gso : &none, r->frame, len);
+}
+
+typedef struct LongCase {
+    const char *name;
+    uint64_t features;
+    size_t size;                /* of a buffer */
+    unsigned buffers;           /* posted for each frame */
+} LongCase;
+
+#define LONG_FEATURES \
+    (DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | DP_FEATURE(VIRTIO_NET_F_GUEST_TSO4))
+
+static const LongCase long_cases[] = {
+    { "mergeable", LONG_FEATURES | DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
+      4096, 17 },
+    /* The head, and the header, take more than one buffer */
+    { "small-buffers", LONG_FEATURES | DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
+      1100, 61 },
+    { "one-large-buffer", LONG_FEATURES, 66000, 1 },
+    /* Never room for any frame: they go by way of the driver's buffers */
+    { "short-of-buffers", LONG_FEATURES | DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
+      4096, 6 },
+};
+
+/*
+ * All lengths, long ones first and in between, so that the engine is in the
+ * mode for long frames, leaves it, and comes back.
+ */
+static void test_long(const void *opaque)
+{
+    static const size_t lengths[] = {
+        60000, 65500, 60000, 5000, 60000, 60, 60000, 255, 60000, 256, 60000,
+        257, 60000, 54, 20000, 14 + 20 + 20 + 1, 60000, 1514, 65000,
+    };
+    const LongCase *c = opaque;
+    DpRig *r = dp_rig_start(&(DpSetup) { .features = c->features,
+                                         .ring_size = 256 }, true);
+    uint64_t bytes = 0;
+    unsigned packets = 0;
+    unsigned post = c->buffers;
+    unsigned round, i;
+
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < ARRAY_SIZE(lengths); i++) {
+            size_t len = lengths[i];
+            struct virtio_net_hdr_v1 hdr;
+            size_t got;
+
+            if (len + r->nic->hdr_len > c->size * c->buffers) {
+                continue;
+            }
+            dp_post(r->nic, post, c->size);
+            dp_make_ip_frame(r->frame, len, IPPROTO_TCP, round + i);
+            send_long(r, len);
+            got = dp_receive(r->nic, &hdr, r->got, DP_MAX_FRAME);
+            dp_assert_frame(r->got, got, r->frame, len);
+            g_assert_cmpint(hdr.gso_type, ==, len > 1514 ?
+                            VIRTIO_NET_HDR_GSO_TCPV4 :
+                            VIRTIO_NET_HDR_GSO_NONE);
+            post = le16_to_cpu(hdr.num_buffers);
+            g_assert_cmpuint(post, ==, DIV_ROUND_UP(len + r->nic->hdr_len,
+                                                    c->size));
+            packets++;
+            bytes += len;
+        }
+    }
+    dp_wait_counter(r->qts, "vd0", DP_RX, "packets", packets);
+    dp_wait_counter(r->qts, "vd0", DP_RX, "bytes", bytes);
+    dp_rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
+    unsigned i;
+
     dp_test_init(&argc, &argv);
+    for (i = 0; i < ARRAY_SIZE(long_cases); i++) {
+        g_autofree char *path = g_strdup_printf("tap/long/%s",
+                                                long_cases[i].name);
+
+        dp_add_test(path, &long_cases[i], test_long);
+    }
     dp_add_test("tap/io-uring", NULL, test_io_uring);
     dp_add_test("tap/without-io-uring", NULL, test_without_io_uring);
     dp_add_test("tap/sndbuf", NULL, test_sndbuf);
