@@ -272,8 +272,13 @@ bool vhost_dp_port_tx(VhostDPPort *port)
     }
 
     qemu_mutex_lock(&be->lock);
-    /* Those of a disabled pair too, or its frames would be stuck there */
-    if (vq->running && !vq->broken) {
+    /*
+     * Those of a disabled pair too, or its frames would be stuck there.  But
+     * one that was just enabled, and the driver not told, is left alone: the
+     * reconcile BH is on its way, and a turn follows it.
+     */
+    if (vq->running && !vq->broken &&
+        likely(!port->inactive || !be->enabled)) {
         more = unlikely(port->tx_rest) ? vhost_dp_port_tx_rest(port) :
                                          tx_burst(port, vq);
         if (unlikely(vq->broken)) {
