@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
 .PHONY: check-tsan check-models check-differential check-fuzz
-.PHONY: check-integration fuzz bench demo clean distclean need-run need-guest
+.PHONY: check-integration check-long check-asan fuzz bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -40,6 +40,10 @@ help:
 	@echo "  check-qtest          device tests through qtest, ours and QEMU's own of net"
 	@echo "  check-guest          tests that boot a guest"
 	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
+	@echo "  check-long         what takes longer: check-asan, and the tests above with more"
+	@echo "                     operations"
+	@echo "  check-asan           unit and device tests on a second build with AddressSanitizer,"
+	@echo "                       in $(BUILD_DIR)-asan"
 	@echo "  fuzz               build, then fuzz; TIME=60 (seconds for each target),"
 	@echo "                     FORMAT=split, packed, vring or offload for one alone"
 	@echo "  bench              build, then measure against peers; QUICK=1 for less"
@@ -91,6 +95,22 @@ check-guest: need-guest build
 
 check-integration: build
 	$(CHECK) integration
+
+ASAN_DIR := $(BUILD_DIR)-asan
+
+# The tools have no data path.  QEMU_SRC=DIR is as for configure --qemu-src.
+$(ASAN_DIR)/prep/configured.json:
+	./configure --build-dir="$(ASAN_DIR)" \
+	    $(if $(QEMU_SRC),--qemu-src="$(QEMU_SRC)") --enable-asan --disable-tools
+
+check-asan: need-run $(ASAN_DIR)/prep/configured.json
+	@$(MAKE) BUILD_DIR="$(ASAN_DIR)" build
+	@scripts/python.sh scripts/check.py --build-dir="$(ASAN_DIR)" \
+	    --timeout-multiplier 5 unit qtest
+
+check-long: check-asan
+	@VHOST_DP_STRESS_OPS=200000 $(MAKE) check-tsan
+	@$(MAKE) fuzz TIME=600
 
 TIME ?= 60
 

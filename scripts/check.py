@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the tests of a finished build and count their cases.
 
-usage: check.py --build-dir DIR [unit] [models] [tsan] [differential] [fuzz]
-                [qtest] [guest] [integration]
+usage: check.py --build-dir DIR [--timeout-multiplier N] [unit] [models] [tsan]
+                [differential] [fuzz] [qtest] [guest] [integration]
 
 Each suite is one run of `meson test`; while it goes on there is a line per
 finished test.  A TAP test counts by its cases, any other test as one.  What
@@ -168,7 +168,8 @@ def plain_name(pretty):
 class Runner:
     """Runs suites in one build directory."""
 
-    def __init__(self, build):
+    def __init__(self, build, patience=1):
+        self.patience = patience
         self.build = Path(os.path.realpath(build))
         self.meson = self.build / 'pyvenv' / 'bin' / 'meson'
         listing = self.build / 'meson-info' / 'intro-tests.json'
@@ -193,7 +194,8 @@ class Runner:
         log = self.build / 'meson-logs' / f'{base}.json'
         log.unlink(missing_ok=True)
         command = [str(self.meson), 'test', '-C', str(self.build),
-                   '--no-rebuild', '--logbase', base]
+                   '--no-rebuild', '--logbase', base,
+                   '--timeout-multiplier', str(self.patience)]
         if suite.processes:
             command += ['--num-processes', str(suite.processes)]
         if verbose():
@@ -262,6 +264,8 @@ def show_list(title, cases):
 def main():
     parser = argparse.ArgumentParser(description='Run tests, count cases.')
     parser.add_argument('--build-dir', required=True)
+    parser.add_argument('--timeout-multiplier', type=int, default=1,
+                        metavar='N', help='wait longer, for slow builds')
     parser.add_argument('suites', nargs='*', metavar='suite',
                         help=', '.join(SUITES))
     arguments = parser.parse_args()
@@ -271,7 +275,7 @@ def main():
                          + ', '.join(SUITES))
     total = Count()
     try:
-        runner = Runner(arguments.build_dir)
+        runner = Runner(arguments.build_dir, arguments.timeout_multiplier)
         for name in arguments.suites or list(SUITES):
             total.add(runner.run(name))
     except PrepareError as error:
