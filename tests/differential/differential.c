@@ -364,9 +364,7 @@ static void new_round(Run *r)
 
     r->c.writable = chance(2);
     if (r->c.packed) {
-        /* One descriptor is too few for IN_ORDER: see driver_room() */
-        r->c.num = packed[r->c.in_order + rnd(ARRAY_SIZE(packed) -
-                                              r->c.in_order)];
+        r->c.num = packed[rnd(ARRAY_SIZE(packed))];
     } else {
         r->c.num = split[rnd(ARRAY_SIZE(split))];
     }

@@ -235,16 +235,9 @@ static uint16_t packed_add(Driver *d, const Seg *segs, unsigned n,
     return id;
 }
 
-/*
- * With IN_ORDER virtio.c cannot use what it has of a packed ring when it has
- * all of it: virtqueue_ordered_fill() takes "all" for "nothing".  So one
- * descriptor stays free.
- */
 static unsigned driver_room(Driver *d)
 {
-    unsigned keep = d->c.packed && d->c.in_order;
-
-    return d->nfree > keep && (!d->c.packed || d->nids) ? d->nfree - keep : 0;
+    return !d->c.packed || d->nids ? d->nfree : 0;
 }
 
 bool driver_add(Driver *d)

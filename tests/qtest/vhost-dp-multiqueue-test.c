@@ -386,6 +386,31 @@ static void test_steered(const void *opaque)
     rig_free(r);
 }
 
+/* As soon as the device has answered the command the pair is in use */
+static void test_enabled_at_once(const void *opaque)
+{
+    MqRig *r = rig_new("rate=0", opaque);
+    DpQueue *q = &r->nic->queue[TX(PAIRS - 1)];
+    uint64_t sent = 0;
+    uint64_t lost;
+    unsigned i;
+
+    /* What was sent there before */
+    dp_wait_counter(r->qts, "vd0", TX(PAIRS - 1), "drop:disabled",
+                    DP_RING_SIZE);
+    lost = counter(r, TX(PAIRS - 1), "drop:disabled");
+    for (i = 0; i < 200; i++) {
+        set_pairs(r, 1);
+        set_pairs(r, PAIRS);
+        sent += feed(q);
+        dp_wait_until(counter(r, TX(PAIRS - 1), "packets") +
+                      counter(r, TX(PAIRS - 1), "drop:disabled") ==
+                      sent + lost);
+        g_assert_cmpuint(counter(r, TX(PAIRS - 1), "packets"), ==, sent);
+    }
+    rig_free(r);
+}
+
 static void test_change_under_traffic(const void *opaque)
 {
     MqRig *r = rig_new("flat-out=on", opaque);
@@ -793,6 +818,9 @@ int main(int argc, char **argv)
     dp_add_test("pairs/disabled", two, test_disabled);
     dp_add_test("pairs/disabled-polling", polling, test_disabled);
     dp_add_test("pairs/steered", two, test_steered);
+    dp_add_test("pairs/enabled-at-once", two, test_enabled_at_once);
+    dp_add_test("pairs/enabled-at-once-polling", polling,
+                test_enabled_at_once);
     dp_add_ring_test("pairs/change-under-traffic", two,
                      test_change_under_traffic);
     dp_add_test("pairs/change-under-traffic-polling", polling,
