@@ -80,7 +80,8 @@
  * The offload metadata has the meaning of virtio 1.3, section 5.1.6.2 and
  * 5.1.6.4 (struct virtio_net_hdr), in host byte order.  A frame that needs
  * nothing has @flags == 0 and @gso_type == 0, and the other fields are then
- * to be ignored.
+ * to be ignored.  On TX, @hdr_len and @gso_size are zero in a frame that needs
+ * a checksum alone.
  *
  * On TX the engine has checked that the metadata fits the headers in the
  * frame: a driver can rely on @csum_start + @csum_offset + 2 <= @len, on

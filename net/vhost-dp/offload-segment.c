@@ -249,6 +249,9 @@ void vhost_dp_segmenter_make(const VhostDPSegmenter *seg, uint32_t offloads,
     segment->len = head_len + data;
     segment->flags = 0;
     segment->gso_type = VIRTIO_NET_HDR_GSO_NONE;
+    /* Linux looks at it in any case (drivers/net/tun.c) */
+    segment->hdr_len = 0;
+    segment->gso_size = 0;
     if (is_ufo(seg)) {
         return;
     }
