@@ -323,8 +323,10 @@ static bool port_reconcile(VhostDPPort *port)
         vhost_dp_port_rx_drop(port, enabled ? VHOST_DP_DROP_REASON_STOPPED :
                                               VHOST_DP_DROP_REASON_DISABLED);
     }
-    if (!tx_active || generation != port->generation) {
-        vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_STOPPED);
+    if (!tx_active || generation != port->generation || !enabled) {
+        vhost_dp_port_tx_drop_rest(port, enabled ?
+                                   VHOST_DP_DROP_REASON_STOPPED :
+                                   VHOST_DP_DROP_REASON_DISABLED);
     }
     port_set_active(port, enabled);
     port->generation = generation;

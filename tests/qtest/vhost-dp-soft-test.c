@@ -544,6 +544,28 @@ static void test_loop_reset_inside(const void *opaque)
     dp_rig_free(r);
 }
 
+/* The guest disables the queue pair while the driver has a part of a frame */
+static void test_loop_disable_inside(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .null = true, .driver = "loopback=on,offloads=off", .pairs = 2,
+        .features = HOST_OFFLOADS,
+    }, false);
+    const unsigned tx = 2 + DP_TX, rx = 2 + DP_RX;
+    Expect e;
+
+    r->tx = &r->nic->queue[tx];
+    expect_start(&e, r->frame, &tx_tso);
+    transmit_pieces(r, &e, 5);
+    dp_wait_used(r->tx, NULL);
+    dp_nic_set_pairs(r->nic, 1);
+    dp_wait_counter(r->qts, "vd0", tx, "drop:disabled", 1);
+    /* The driver has room now, but is not to be given anything */
+    dp_wait_counter(r->qts, "vd0", rx, "drop:disabled", 16);
+    dp_wait_counter(r->qts, "vd0", tx, "packets", 0);
+    dp_rig_free(r);
+}
+
 /* A driver that cannot be told what the guest takes, and frames of all kinds */
 static void test_loop_rx(const void *opaque)
 {
@@ -718,6 +740,7 @@ int main(int argc, char **argv)
     dp_add_test("soft/rx-reset-inside", NULL, test_rx_reset_inside);
     dp_add_ring_test("soft/loop-partly-taken", NULL, test_loop_partly_taken);
     dp_add_test("soft/loop-reset-inside", NULL, test_loop_reset_inside);
+    dp_add_test("soft/loop-disable-inside", NULL, test_loop_disable_inside);
     dp_add_ring_test("soft/loop-rx", NULL, test_loop_rx);
     dp_add_test("soft/features", NULL, test_features);
     /* Packed virtqueues of stock QEMU do not say what they wrote (2.8.5) */
