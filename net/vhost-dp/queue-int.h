@@ -23,6 +23,7 @@
 #define PORT_BURST_SIZES 7
 
 QEMU_BUILD_BUG_ON(VHOST_DP_BURST_FRAMES != 1 << (PORT_BURST_SIZES - 1));
+QEMU_BUILD_BUG_ON(VHOST_DP_BURST_FRAMES > 64);  /* see tx_cut */
 
 /* Counters of one direction; written by the IOThread, see vhost_dp_count() */
 typedef struct PortStats {
@@ -149,6 +150,8 @@ struct VhostDPPort {
     VhostDPFrame tx_frames[VHOST_DP_BURST_FRAMES];
     uint8_t tx_chain[VHOST_DP_BURST_FRAMES];
     int8_t tx_drop[VHOST_DP_BURST_FRAMES];
+    uint64_t tx_summed;         /* a bit for each frame: we did its checksum */
+    uint64_t tx_cut;            /* it is a segment that we made */
     uint8_t tx_heads[VHOST_DP_BURST_FRAMES][VHOST_DP_HEAD_BYTES];
     /* All segments; each frame may have a head, and begin inside of one */
     struct iovec tx_iov[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST +

@@ -51,7 +51,7 @@ void vhost_dp_port_tx_checksum(VhostDPPort *port, VhostDPFrame *frame)
         vhost_dp_port_tx_linearise(port, frame);
     }
     vhost_dp_offload_finish_checksum(frame);
-    vhost_dp_count(&port->stats[VHOST_DP_TX].soft_checksums, 1);
+    port->tx_summed |= 1ULL << (frame - port->tx_frames);
 }
 
 /* Add the next segment to the burst's frames */
@@ -109,9 +109,9 @@ int vhost_dp_port_tx_segment(VhostDPPort *port, unsigned chain,
     seg = *first;
     for (; !vhost_dp_segmenter_done(&seg); vhost_dp_segmenter_advance(&seg)) {
         tx_add_segment(port, &seg, *nframes);
+        port->tx_cut |= 1ULL << *nframes;
         port->tx_chain[(*nframes)++] = chain;
     }
-    vhost_dp_count(&port->stats[VHOST_DP_TX].soft_segments, n);
     return TX_SEND;
 }
 

@@ -173,6 +173,8 @@ static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
 
     port->tx_niov = 0;
     port->tx_bounced = 0;
+    port->tx_summed = 0;
+    port->tx_cut = 0;
     for (i = 0; i < *n; i++) {
         VhostDPChain *chain = &port->burst.chain[i];
 
@@ -199,6 +201,19 @@ static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
         }
     }
     return nframes;
+}
+
+/*
+ * The driver took @taken frames.  What it left is made anew the next time, so
+ * work on it does not count yet.
+ */
+static void tx_count_soft(VhostDPPort *port, unsigned taken)
+{
+    uint64_t mask = taken < 64 ? (1ULL << taken) - 1 : UINT64_MAX;
+    PortStats *stats = &port->stats[VHOST_DP_TX];
+
+    vhost_dp_count(&stats->soft_checksums, ctpop64(port->tx_summed & mask));
+    vhost_dp_count(&stats->soft_segments, ctpop64(port->tx_cut & mask));
 }
 
 /* Use the first @n chains of the burst */
@@ -249,6 +264,9 @@ static bool tx_burst(VhostDPPort *port, VhostDPVring *vq)
                                    nframes);
         all = taken == nframes;
         port->tx_blocked = !all && !port->tx_room;
+    }
+    if (unlikely(port->tx_summed | port->tx_cut)) {
+        tx_count_soft(port, taken);
     }
     done = all ? looked_at : port->tx_chain[taken];
     if (unlikely(!all) && vhost_dp_port_tx_keep_rest(port, taken)) {
@@ -321,6 +339,8 @@ void vhost_dp_port_tx_injected(VhostDPPort *port)
             port_drop(port, VHOST_DP_TX,
                       !port->attached ? VHOST_DP_DROP_REASON_LINK_DOWN :
                       port->inactive ? VHOST_DP_DROP_REASON_DISABLED :
+                      packet->len > port->caps.max_frame ?
+                      VHOST_DP_DROP_REASON_TOO_LARGE :
                       VHOST_DP_DROP_REASON_TOO_SHORT, 1);
             continue;
         }
@@ -331,7 +351,9 @@ void vhost_dp_port_tx_injected(VhostDPPort *port)
         frame.iovcnt = 1;
         frame.len = packet->len;
         WITH_QEMU_LOCK_GUARD(&be->lock) {
-            if (!port->dc->tx_burst(port->drv, port->index, &frame, 1)) {
+            if (port->dc->tx_burst(port->drv, port->index, &frame, 1)) {
+                port_count_burst(port, VHOST_DP_TX, 1, packet->len);
+            } else {
                 /* No room: an announcement is not worth waiting for */
                 port_drop(port, VHOST_DP_TX, VHOST_DP_DROP_REASON_NO_BUFFER,
                           1);

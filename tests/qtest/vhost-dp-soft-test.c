@@ -511,6 +511,33 @@ static void test_loop_partly_taken(const void *opaque)
         }
     }
     dp_wait_counter(r->qts, "vd0", DP_TX, "packets", 3 * ARRAY_SIZE(e));
+    /* What the driver did not take at once counts once */
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_TX, "software-segments"), ==,
+                     3 * ARRAY_SIZE(e) *
+                     DIV_ROUND_UP(tx_tso.payload, tx_tso.gso_size));
+    dp_rig_free(r);
+}
+
+/* Frames that wait for room in the driver have their checksums done again */
+static void test_loop_checksums(const void *opaque)
+{
+    DpRig *r = rig_new_loop("loopback=on,offloads=off", HOST_OFFLOADS);
+    FrameSpec spec = { .payload = 100 };
+    unsigned i;
+    Expect e;
+
+    for (i = 0; i < 24; i++) {
+        expect_start(&e, r->frame, &spec);
+        transmit_pieces(r, &e, 2);
+    }
+    for (i = 0; i < 24; i++) {
+        expect_start(&e, r->frame, &spec);
+        dp_post(r->nic, 1, 1600);
+        receive_plain(r, &e, 1);
+    }
+    dp_wait_counter(r->qts, "vd0", DP_TX, "packets", 24);
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_TX, "software-checksums"), ==,
+                     24);
     dp_rig_free(r);
 }
 
@@ -739,6 +766,7 @@ int main(int argc, char **argv)
     dp_add_test("soft/rx-switched-inside", NULL, test_rx_switched_inside);
     dp_add_test("soft/rx-reset-inside", NULL, test_rx_reset_inside);
     dp_add_ring_test("soft/loop-partly-taken", NULL, test_loop_partly_taken);
+    dp_add_test("soft/loop-checksums", NULL, test_loop_checksums);
     dp_add_test("soft/loop-reset-inside", NULL, test_loop_reset_inside);
     dp_add_test("soft/loop-disable-inside", NULL, test_loop_disable_inside);
     dp_add_ring_test("soft/loop-rx", NULL, test_loop_rx);

@@ -594,6 +594,7 @@ static void test_announce(const void *opaque)
     DpRig *r = dp_rig_start(opaque, false);
 
     check_announce(r);
+    dp_wait_until(dp_counter(r->qts, "vd0", DP_TX, "packets") > 0);
     dp_check_transmit(r->nic, r->sock, 100, 1);
     dp_check_receive(r->nic, r->sock, 100, 2);
     dp_rig_free(r);
