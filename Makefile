@@ -104,9 +104,11 @@ $(ASAN_DIR)/prep/configured.json:
 	    $(if $(QEMU_SRC),--qemu-src="$(QEMU_SRC)") --enable-asan --disable-tools
 
 check-asan: need-run $(ASAN_DIR)/prep/configured.json
-	@$(MAKE) BUILD_DIR="$(ASAN_DIR)" build
+	@$(PREPARE) build --build-dir="$(ASAN_DIR)" $(JOBS) qemu-system-x86_64 \
+	    $$(ninja -C "$(ASAN_DIR)" -t targets all | sed -n 's,^\(tests/\(unit\|qtest\)/[^/.:]*vhost-dp[^/.:]*\|vhost-dp/tests/tsan/vhost-dp-stress\): .*,\1,p')
 	@scripts/python.sh scripts/check.py --build-dir="$(ASAN_DIR)" \
-	    --timeout-multiplier 5 unit qtest
+	    --timeout-multiplier 5 --only 'qtest-x86_64/vhost-dp-*' \
+	    --only 'test-vhost-dp-[!hl]*' unit qtest
 
 check-long: check-asan
 	@VHOST_DP_STRESS_OPS=200000 $(MAKE) check-tsan

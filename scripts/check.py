@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the tests of a finished build and count their cases.
 
-usage: check.py --build-dir DIR [--timeout-multiplier N] [unit] [models] [tsan]
-                [differential] [fuzz] [qtest] [guest] [integration]
+usage: check.py --build-dir DIR [--timeout-multiplier N] [--only PATTERN]
+                [unit] [models] [tsan] [differential] [fuzz] [qtest] [guest]
+                [integration]
 
 Each suite is one run of `meson test`; while it goes on there is a line per
 finished test.  A TAP test counts by its cases, any other test as one.  What
@@ -38,13 +39,15 @@ class Suite:
         self.patterns = patterns
         self.processes = processes
 
-    def select(self, tests):
+    def select(self, tests, only):
         """The names of its tests among meson's list @tests, in order."""
         return [test['name'] for test in tests
                 if self.meson_suite in
                 (suite.rpartition(':')[2] for suite in test['suite'])
                 and any(fnmatch.fnmatchcase(test['name'], pattern)
-                        for pattern in self.patterns)]
+                        for pattern in self.patterns)
+                and (not only or any(fnmatch.fnmatchcase(test['name'], pattern)
+                                     for pattern in only))]
 
 
 # QEMU's own tests of the code next to ours run with ours.
@@ -168,8 +171,9 @@ def plain_name(pretty):
 class Runner:
     """Runs suites in one build directory."""
 
-    def __init__(self, build, patience=1):
+    def __init__(self, build, patience=1, only=()):
         self.patience = patience
+        self.only = only
         self.build = Path(os.path.realpath(build))
         self.meson = self.build / 'pyvenv' / 'bin' / 'meson'
         listing = self.build / 'meson-info' / 'intro-tests.json'
@@ -183,7 +187,7 @@ class Runner:
         """Run the suite @name; return its count."""
         suite = SUITES[name]
         count = Count()
-        names = suite.select(self.tests)
+        names = suite.select(self.tests, self.only)
         if not names:
             count.failed.append((name, '', 'the build defines no such test'))
             say(f'Testing {name}: there are no tests')
@@ -266,6 +270,9 @@ def main():
     parser.add_argument('--build-dir', required=True)
     parser.add_argument('--timeout-multiplier', type=int, default=1,
                         metavar='N', help='wait longer, for slow builds')
+    parser.add_argument('--only', action='append', default=[],
+                        metavar='PATTERN',
+                        help="leave out meson's other tests of the suites")
     parser.add_argument('suites', nargs='*', metavar='suite',
                         help=', '.join(SUITES))
     arguments = parser.parse_args()
@@ -275,7 +282,8 @@ def main():
                          + ', '.join(SUITES))
     total = Count()
     try:
-        runner = Runner(arguments.build_dir, arguments.timeout_multiplier)
+        runner = Runner(arguments.build_dir, arguments.timeout_multiplier,
+                        arguments.only)
         for name in arguments.suites or list(SUITES):
             total.add(runner.run(name))
     except PrepareError as error:
