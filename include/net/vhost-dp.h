@@ -264,7 +264,8 @@ struct VhostDPDriverClass {
      *
      * Called while open, for all queue pairs at once, with data-side
      * functions possibly running.  Frames received before may still come
-     * with metadata that is no longer asked for; the engine copes.
+     * with metadata that is no longer asked for; the engine copes.  Not called,
+     * and not needed, where get_caps() has no rx_offloads.
      *
      * Lock: BQL.  A failure is reported by the driver's log; the engine does
      * in software what the guest does not take.
@@ -380,6 +381,9 @@ struct VhostDPDriverClass {
 
     /**
      * rx_release: give back the oldest @n frames that are lent
+     *
+     * Optional: not needed where the next rx_burst, which does not come
+     * before all frames are back, begins anew.
      *
      * Thread: the port's IOThread.  Lock: none.
      */

@@ -277,8 +277,10 @@ static void netdev_set_offload(NetClientState *nc, int csum, int tso4,
     for (i = 0; i < netdev->nqueues; i++) {
         vhost_dp_port_set_offloads(netdev->queue[i]->port, offloads);
     }
-    VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->set_offload(
-        netdev->drv, offloads & netdev->caps.rx_offloads);
+    if (netdev->caps.rx_offloads) {
+        VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->set_offload(
+            netdev->drv, offloads & netdev->caps.rx_offloads);
+    }
 }
 
 static bool netdev_check_peer_type(NetClientState *nc, ObjectClass *oc,

@@ -628,7 +628,7 @@ static bool rx_try_into(VhostDPPort *port, bool *more)
 /* Give the frames back that are lent */
 static void rx_release(VhostDPPort *port)
 {
-    if (!port->rx_own) {
+    if (!port->rx_own && port->dc->rx_release) {
         port->dc->rx_release(port->drv, port->index, port->rx_lent);
     }
     port->rx_own = false;

@@ -349,11 +349,6 @@ static void tap_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
     tap_update_handlers(q);
 }
 
-static void tap_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
-{
-    /* The next batch is read when all of a burst are back */
-}
-
 static bool tap_get_hdr(const struct virtio_net_hdr *hdr, VhostDPFrame *frame)
 {
     frame->flags = hdr->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
@@ -552,6 +547,5 @@ void vhost_dp_tap_io_class_init(VhostDPDriverClass *dc)
     dc->tx_burst = tap_tx_burst;
     dc->rx_burst = tap_rx_burst;
     dc->rx_into = tap_rx_into;
-    dc->rx_release = tap_rx_release;
     dc->rx_enable = tap_rx_enable;
 }

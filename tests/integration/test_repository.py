@@ -74,6 +74,13 @@ class Repository(unittest.TestCase):
                      'scripts/python.sh'):
             self.assertTrue(os.access(tap.ROOT / name, os.X_OK), name)
 
+    def test_example_is_small(self):
+        """docs/devel/vhost-dp-driver.rst: less than 150 lines of code."""
+        code = re.sub(r'/\*.*?\*/', '', text_of('net/vhost-dp/example.c'),
+                      flags=re.DOTALL)
+        lines = [line for line in code.splitlines() if line.strip()]
+        self.assertLess(len(lines), 150)
+
 
 if __name__ == '__main__':
     tap.main()

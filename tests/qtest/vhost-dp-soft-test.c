@@ -632,6 +632,7 @@ static const char *const feature_drivers[] = {
     "-object vhost-dp-null,id=d0,offloads=off",
     "-object vhost-dp-tap,id=d0",
     "-object vhost-dp-tap,id=d0,offloads=off",
+    "-object x-vhost-dp-example,id=d0,path=/dev/null",
 #ifdef CONFIG_SLIRP
     "-object vhost-dp-slirp,id=d0",
 #endif

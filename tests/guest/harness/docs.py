@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The examples of the pages about drivers, taken from the pages as a reader would copy them.
+
+A page (docs/system/devices/vhost-dp/*.rst) has two literal blocks, each behind a comment that marks it:
+
+    .. vhost-dp-example: host
+
+    ::
+
+        shell commands, the last of which is QEMU
+
+    .. vhost-dp-example: guest
+
+and so on. A line that ends in a backslash goes on in the next one.
+"""
+
+import os
+import re
+import textwrap
+
+PAGES = os.path.join(os.path.dirname(os.path.realpath(__file__)),
+                     "..", "..", "..", "docs", "system", "devices", "vhost-dp")
+
+
+class BadPage(Exception):
+    """A page has no example, or one that is not of the form that is looked for."""
+
+
+def pages():
+    """The names of the pages, without .rst."""
+    return sorted(name[:-len(".rst")] for name in os.listdir(PAGES) if name.endswith(".rst"))
+
+
+def _block(page, text, kind):
+    found = re.findall(rf"^\.\. vhost-dp-example: {kind}\n\n::\n\n((?:[ ]+[^\n]*\n|\n)+)", text, re.MULTILINE)
+    if len(found) != 1:
+        raise BadPage(f"{page}.rst has {len(found)} blocks behind '.. vhost-dp-example: {kind}', not one")
+    return textwrap.dedent(found[0]).strip() + "\n"
+
+
+def example(page):
+    """What the page says: (commands before QEMU, QEMU's command, commands in the guest)."""
+    with open(os.path.join(PAGES, page + ".rst")) as f:
+        text = f.read()
+    host = _block(page, text, "host")
+    before, name, command = host.rpartition("qemu-system-x86_64 ")
+    if not name or before and not before.endswith("\n"):
+        raise BadPage(f"{page}.rst: the last command of its example is not qemu-system-x86_64")
+    return before, name + command, _block(page, text, "guest")

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The example of each driver's page (docs/system/devices/vhost-dp/) works as it is written there.
+
+What is added to QEMU's command line is what the test has in place of a disk: a kernel, its firmware and
+its monitor. It goes behind what the page says, by a qemu-system-x86_64 of the test's in PATH.
+"""
+
+import os
+import shlex
+import subprocess
+import tempfile
+import unittest
+
+from harness import docs, program, tap
+from harness.guest import Guest
+from harness.netns import Missing
+from mkimage import ImageError
+
+
+class Examples(unittest.TestCase):
+    setup = None
+
+    def check(self, page):
+        before, command, in_guest = docs.example(page)
+        directory = tempfile.TemporaryDirectory(prefix="vhost-dp-")
+        self.addCleanup(directory.cleanup)
+        with open(os.path.join(directory.name, "guest.img"), "wb") as disk:
+            disk.truncate(1 << 20)
+        environment = dict(os.environ, PATH=f"{directory.name}:{os.environ['PATH']}", USER="root")
+        subprocess.run(["sh", "-e", "-c", before], check=True, cwd=directory.name, env=environment)
+
+        guest = Guest(self.setup.qemu, self.setup.image, accel=self.setup.accel)
+        self.addCleanup(guest.close)
+        wrapper = os.path.join(directory.name, "qemu-system-x86_64")
+        with open(wrapper, "w") as f:
+            f.write(f'#!/bin/sh\nexec {shlex.quote(self.setup.qemu)} "$@" {shlex.join(guest.command_line[1:])}\n')
+        os.chmod(wrapper, 0o755)
+        guest.command_line = ["env", f"--chdir={directory.name}", f"PATH={environment['PATH']}", "sh", "-e", "-c",
+                              "exec " + command]
+        guest.start()
+        guest.wait_ready()
+        guest.sh(f"set -e\n{in_guest}")
+
+        for info in guest.qmp.command("query-vhost-dp"):
+            for way in ("rx", "tx"):
+                self.assertGreater(sum(pair[way]["packets"] for pair in info["queues"]), 0, f"{way}: {info}")
+        self.assertEqual(guest.quit(), 0)
+
+
+def _test(page):
+    def test(self):
+        self.check(page)
+    test.__doc__ = f"the example of {page}.rst"
+    return test
+
+
+def main():
+    args = program.parser("Test the examples of the documentation. Prints TAP.").parse_args()
+    try:
+        Examples.setup = program.Program(args, tap.comment)
+    except Missing as e:
+        tap.skip_all(str(e))
+    except (ImageError, OSError) as e:
+        tap.bail_out(str(e))
+    for page in docs.pages():
+        setattr(Examples, f"test_{page}", _test(page))
+    tap.run([Examples])
+
+
+if __name__ == "__main__":
+    main()
