@@ -89,8 +89,6 @@ static void afp_start_ring(AfpQueue *q)
         q->slot[i] = afp_slot(&q->sock, i);
     }
     q->next = 0;
-    q->first_lent = 0;
-    q->nlent = 0;
 }
 
 /* ---- The link ---- */
@@ -168,6 +166,8 @@ static bool afp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     q->rx_enabled = false;
     q->tx_blocked = false;
     q->old = (AfpSocket) { .fd = -1 };
+    q->first_lent = 0;
+    q->nlent = 0;
     afp_start_ring(q);
     q->watch = vhost_dp_ifwatch_new(ctx, afp_is_passed(q->afp) ? q->sock.fd :
                                     -1, afp_check_link, q);

@@ -559,6 +559,43 @@ static void test_deleted_with_frames(const void *opaque)
     dp_rig_free(r);
 }
 
+/*
+ * The interface is replaced before QEMU looks, so the link stays up, and a
+ * frame that waits for the guest is in the memory of a socket that is replaced
+ */
+static void test_replaced_with_frames(const void *opaque)
+{
+    DpRig *r = rig_new(0, 2);
+    DpUsage before = dp_usage(r->qts);
+    pid_t pid = qtest_pid(r->qts);
+    unsigned round;
+    size_t len;
+    int status;
+
+    dp_nic_set_pairs(r->nic, 1);
+    for (round = 0; round < 4; round++) {
+        dp_make_frame(r->frame, 100, round);
+        dp_sock_send(r->sock, &no_offload, r->frame, 100);
+        /* The engine has it, and no buffer */
+        g_usleep(DP_QUIET_US);
+        g_assert_cmpint(kill(pid, SIGSTOP), ==, 0);
+        g_assert_cmpint(waitpid(pid, &status, WUNTRACED), ==, pid);
+        dp_if_delete("v0");
+        close(r->sock);
+        dp_veth_new("v0", "v1");
+        r->sock = dp_sock_open("v1", true);
+        g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
+        g_usleep(DP_QUIET_US);
+        g_assert_true(link_is(r, true, NULL));
+
+        dp_post(r->nic, 1, 200);
+        len = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+        dp_assert_frame(r->got, len, r->frame, 100);
+    }
+    dp_check_usage(r->qts, before);
+    dp_rig_free(r);
+}
+
 /* ---- Several queue pairs ---- */
 
 /* The pair that has received a frame, or MAX_PAIRS */
@@ -1047,6 +1084,8 @@ int main(int argc, char **argv)
     dp_add_test("af-packet/own-frames", &one, test_own_frames);
     dp_add_test("af-packet/own-frames-multi-queue", &four, test_own_frames);
     dp_add_test("af-packet/lost", NULL, test_lost);
+    dp_add_test("af-packet/replaced-with-frames", NULL,
+                test_replaced_with_frames);
     dp_add_test("af-packet/too-large", NULL, test_too_large);
     dp_add_test("af-packet/vlan", NULL, test_vlan);
     for (i = 0; i < ARRAY_SIZE(offloads); i++) {
