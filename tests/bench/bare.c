@@ -1,5 +1,5 @@
 /*
- * vhost-dp bench: what a TAP interface gives without any virtio
+ * vhost-dp bench: what an interface gives without any virtio
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -7,8 +7,10 @@
  *
  * The shortest loops that send or receive frames through a TAP interface, as
  * the ceiling for drivers: a system call per frame (writev, readv), or io_uring
- * with a registered file and batches of 64.  Frames and buffers are those of
- * the load generator: as many, of the same size, so that caches hold as much.
+ * with a registered file and batches of 64; and through a packet socket on any
+ * other interface, with sendmmsg and recvmmsg of 64.  Frames and buffers are
+ * those of the load generator: as many, of the same size, so that caches hold
+ * as much.
  *
  * Receiving works in turns: frames are queued up in the interface, and then
  * read flat out; the reading alone is counted.  Their content is checked in
@@ -30,33 +32,40 @@ typedef enum Method {
     TX_WRITEV,
     TX_URING,
     TX_URING_WRITEV,
+    TX_SENDMMSG,
     RX_READV,
     RX_URING,
+    RX_RECVMMSG,
 } Method;
 
 static const char *const method_names[] = {
     [TX_WRITEV] = "tx-writev",
     [TX_URING] = "tx-uring",
     [TX_URING_WRITEV] = "tx-uring-writev",
+    [TX_SENDMMSG] = "tx-sendmmsg",
     [RX_READV] = "rx-readv",
     [RX_URING] = "rx-uring",
+    [RX_RECVMMSG] = "rx-recvmmsg",
 };
 
 static const char usage_text[] =
 "usage: vhost-dp-bare [OPTIONS]\n"
 "\n"
-"Sends frames into a TAP interface, which it makes, or receives them from it.\n"
+"Sends frames into a TAP interface, which it makes, or receives them from it;\n"
+"with a packet socket, into or from an interface that exists.\n"
 "Run it in a network namespace of its own, for instance with unshare -n.\n"
 "\n"
 "  --method M     tx-writev, tx-uring, tx-uring-writev (header and frame\n"
-"                 apart), rx-readv, rx-uring [tx-writev]\n"
+"                 apart), rx-readv, rx-uring; of a packet socket:\n"
+"                 tx-sendmmsg, rx-recvmmsg [tx-writev]\n"
 "  --size N       bytes in a frame, without FCS [60]\n"
 "  --gso N        frames are TCP segments to be cut to N bytes of payload\n"
 "  --buffers N    frames in different places in memory [256]\n"
 "  --fill N       frames to queue up before each receiving [8000]\n"
 "  --seconds S, --warmup S   [1, 0.2]\n"
 "  --cpu N        pin to a CPU\n"
-"  --ifname NAME  of the interface; %d becomes a number [bare%d]\n";
+"  --ifname NAME  of the interface; %d becomes a number [bare%d]\n"
+"  --source NAME  where frames for rx-recvmmsg go in: the veth peer\n";
 
 typedef struct Bare {
     Method method;
@@ -67,11 +76,14 @@ typedef struct Bare {
     double warmup;
     int cpu;
     char ifname[IFNAMSIZ];
+    char source_ifname[IFNAMSIZ];
 
-    int tap;
+    int fd;                     /* the TAP interface, or a packet socket */
+    size_t hdr_len;             /* of the virtio-net header it wants */
     size_t room;
     uint8_t *buf;               /* nbuf of @room: header, then frame */
     struct iovec (*iov)[2];
+    struct mmsghdr msg[BATCH];
     struct io_uring ring;
     HostSource source;
     FrameCheck check;
@@ -95,6 +107,11 @@ static bool is_rx(const Bare *b)
     return b->method >= RX_READV;
 }
 
+static bool is_packet_socket(const Bare *b)
+{
+    return b->method == TX_SENDMMSG || b->method == RX_RECVMMSG;
+}
+
 /* ---- Setting up ---- */
 
 static void init_uring(Bare *b)
@@ -105,7 +122,7 @@ static void init_uring(Bare *b)
     int r = io_uring_queue_init_params(2 * BATCH, &b->ring, &params);
 
     if (r == 0) {
-        r = io_uring_register_files(&b->ring, &b->tap, 1);
+        r = io_uring_register_files(&b->ring, &b->fd, 1);
     }
     if (r == 0 && b->method == RX_URING) {
         g_autofree struct iovec *whole = g_new(struct iovec, b->nbuf);
@@ -137,24 +154,42 @@ static void init_buffers(Bare *b)
         frame_build_vnet(&b->shape, (struct virtio_net_hdr_v1 *)hdr);
         frame_build(&b->shape, hdr + HDR_LEN, 0, i * 37, true);
         b->iov[i][0].iov_base = hdr;
-        b->iov[i][0].iov_len = HDR_LEN;
+        b->iov[i][0].iov_len = b->hdr_len;
         b->iov[i][1].iov_base = hdr + HDR_LEN;
         b->iov[i][1].iov_len = b->shape.size;
     }
 }
 
-static void init(Bare *b)
+static void init_tap(Bare *b)
 {
-    bench_pin(0, b->cpu);
-    init_buffers(b);
-    b->tap = host_tap_open(b->ifname);
-    host_tap_offloads(b->tap, b->shape.gso_size);
+    b->fd = host_tap_open(b->ifname);
+    host_tap_offloads(b->fd, b->shape.gso_size);
     host_interface_up(b->ifname, is_rx(b) ? b->fill + 2048 : 0);
     if (is_rx(b)) {
         host_source_open(&b->source, b->ifname, &b->shape, 0);
     }
     if (b->method != TX_WRITEV && b->method != RX_READV) {
         init_uring(b);
+    }
+}
+
+static void init_packet_socket(Bare *b)
+{
+    if (is_rx(b)) {
+        host_source_open(&b->source, b->source_ifname, &b->shape, 0);
+    }
+    b->fd = host_packet_open(b->ifname, is_rx(b));
+}
+
+static void init(Bare *b)
+{
+    bench_pin(0, b->cpu);
+    b->hdr_len = is_packet_socket(b) ? sizeof(struct virtio_net_hdr) : HDR_LEN;
+    init_buffers(b);
+    if (is_packet_socket(b)) {
+        init_packet_socket(b);
+    } else {
+        init_tap(b);
     }
 }
 
@@ -170,7 +205,7 @@ static unsigned take_buffer(Bare *b)
 
 static void check_result(Bare *b, ssize_t r)
 {
-    if (unlikely(r != (ssize_t)(HDR_LEN + b->shape.size))) {
+    if (unlikely(r != (ssize_t)(b->hdr_len + b->shape.size))) {
         bench_fail("%s: %s", method_names[b->method],
                    r < 0 ? strerror(-r) : "a frame of another length");
     }
@@ -191,8 +226,8 @@ static void system_calls(Bare *b, unsigned n, bool check)
 
     for (j = 0; j < n; j++) {
         unsigned i = take_buffer(b);
-        ssize_t r = is_rx(b) ? readv(b->tap, b->iov[i], 2)
-                             : writev(b->tap, b->iov[i], 2);
+        ssize_t r = is_rx(b) ? readv(b->fd, b->iov[i], 2)
+                             : writev(b->fd, b->iov[i], 2);
 
         check_result(b, r < 0 ? -errno : r);
         if (check) {
@@ -246,9 +281,39 @@ static void uring_batch(Bare *b, unsigned n, bool check)
     io_uring_cq_advance(&b->ring, j);
 }
 
+static void socket_batch(Bare *b, unsigned n, bool check)
+{
+    unsigned first = b->next;
+    unsigned done = 0;
+    unsigned j;
+
+    for (j = 0; j < n; j++) {
+        b->msg[j].msg_hdr.msg_iov = b->iov[take_buffer(b)];
+        b->msg[j].msg_hdr.msg_iovlen = 2;
+    }
+    while (done < n) {
+        int r = is_rx(b) ?
+            recvmmsg(b->fd, b->msg + done, n - done, MSG_DONTWAIT, NULL) :
+            sendmmsg(b->fd, b->msg + done, n - done, 0);
+
+        if (r < 0) {
+            bench_fail("%s: %s", method_names[b->method], strerror(errno));
+        }
+        done += r;
+    }
+    for (j = 0; j < n; j++) {
+        check_result(b, b->msg[j].msg_len);
+        if (check) {
+            check_frame(b, (first + j) % b->nbuf);
+        }
+    }
+}
+
 static void batch(Bare *b, unsigned n, bool check)
 {
-    if (b->method == TX_WRITEV || b->method == RX_READV) {
+    if (is_packet_socket(b)) {
+        socket_batch(b, n, check);
+    } else if (b->method == TX_WRITEV || b->method == RX_READV) {
         system_calls(b, n, check);
     } else {
         uring_batch(b, n, check);
@@ -332,6 +397,7 @@ static const struct option long_options[] = {
     { "warmup", required_argument, NULL, 'w' },
     { "cpu", required_argument, NULL, 'c' },
     { "ifname", required_argument, NULL, 'i' },
+    { "source", required_argument, NULL, 'S' },
     { }
 };
 
@@ -345,6 +411,14 @@ static Method parse_method(const char *text)
         }
     }
     bench_usage("--method %s: there is no such method", text);
+}
+
+static void parse_ifname(const char *option, char *ifname, const char *text)
+{
+    if (g_strlcpy(ifname, text, IFNAMSIZ) >= IFNAMSIZ) {
+        bench_usage("%s %s: an interface name has up to %d characters",
+                    option, text, IFNAMSIZ - 1);
+    }
 }
 
 static void parse(Bare *b, int argc, char **argv)
@@ -368,10 +442,10 @@ static void parse(Bare *b, int argc, char **argv)
         case 'w': b->warmup = bench_parse_seconds("--warmup", optarg); break;
         case 'c': b->cpu = bench_parse_u64("--cpu", optarg, 0, 1023); break;
         case 'i':
-            if (g_strlcpy(b->ifname, optarg, IFNAMSIZ) >= IFNAMSIZ) {
-                bench_usage("--ifname %s: an interface name has up to %d "
-                            "characters", optarg, IFNAMSIZ - 1);
-            }
+            parse_ifname("--ifname", b->ifname, optarg);
+            break;
+        case 'S':
+            parse_ifname("--source", b->source_ifname, optarg);
             break;
         case 'h':
             fputs(usage_text, stdout);

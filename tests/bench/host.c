@@ -165,18 +165,29 @@ unsigned host_source_send(HostSource *s, unsigned n)
     return sent;
 }
 
-int host_sink_open(const char *ifname)
+int host_packet_open(const char *ifname, bool receive)
 {
-    int fd = packet_socket(ifname, ETH_P_ALL);
+    int fd = packet_socket(ifname, receive ? ETH_P_ALL : 0);
     int size = 64 * 1024 * 1024;
     int one = 1;
 
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0) {
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     }
-    if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) < 0 ||
-        setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one,
+    if (setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one,
                    sizeof(one)) < 0) {
+        bench_fail("interface %s: cannot set the packet socket up: %s",
+                   ifname, strerror(errno));
+    }
+    return fd;
+}
+
+int host_sink_open(const char *ifname)
+{
+    int fd = host_packet_open(ifname, true);
+    int one = 1;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) < 0) {
         bench_fail("interface %s: cannot set the packet socket up: %s",
                    ifname, strerror(errno));
     }

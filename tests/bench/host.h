@@ -62,6 +62,14 @@ void host_source_open(HostSource *s, const char *ifname,
 unsigned host_source_send(HostSource *s, unsigned n);
 
 /**
+ * host_packet_open: a packet socket on @ifname, with virtio-net headers
+ * @receive: whether it is given the frames that the interface receives
+ *
+ * Returns a socket that does not block.
+ */
+int host_packet_open(const char *ifname, bool receive);
+
+/**
  * host_sink_open: get ready to see what the guest sends to @ifname
  *
  * Returns a socket that does not block; frames come with a virtio_net_hdr and

@@ -6,7 +6,7 @@ it.  Its name is driver/ring/direction/size.
 """
 
 from . import runners
-from .runners import INTERFACE
+from .runners import INTERFACE, PEER
 
 MPPS = 'million packets per CPU-second'
 GSO_SEGMENT = 1448
@@ -151,6 +151,41 @@ class Table:
                                loop + fill),
         }, RATE, quick)
 
+    def _veth_loadgen(self, options, netdev):
+        return lambda: runners.on_veth(
+            lambda words: runners.loadgen(self.tools, words[:-len(netdev)],
+                                          words[-len(netdev):]),
+            self.seconds + options + netdev)
+
+    def _veth_bare(self, method, options):
+        return lambda: runners.on_veth(
+            lambda words: runners.bare(self.tools, method, words),
+            self.seconds + options + ['--ifname', INTERFACE])
+
+    def socket(self, driver, ring, size, quick):
+        """A driver with a socket on a veth pair, against a bare socket."""
+        gso = size > 1514
+        shape = self._shape(size)
+        netdev = runners.vhost_dp(driver, f',ifname={INTERFACE}')
+        drv = shape + ['--ring', ring]
+        loop = shape + ['--buffers', '64' if gso else '256']
+        # No more on their way than the smallest of the drivers' rings holds
+        source = ['--source', PEER]
+        tx = ['--mode', 'tx'] + drv
+        if gso:
+            tx += ['--segments', '3', '--buffers', '64']
+        self._add(f'{driver}/{ring}/tx/{size}', {
+            'ours': self._veth_loadgen(tx, netdev),
+            'bare': self._veth_bare('tx-sendmmsg', loop),
+        }, RATE, quick)
+        self._add(f'{driver}/{ring}/rx/{size}', {
+            'ours': self._veth_loadgen(
+                ['--mode', 'rx', '--ring-size', '1024', '--window', '128']
+                + drv + source, netdev),
+            'bare': self._veth_bare('rx-recvmmsg',
+                                    loop + source + ['--fill', '128']),
+        }, RATE, quick)
+
     def tap_latency(self, ring):
         """One frame at a time, against QEMU's main loop."""
         samples = '500' if self.quick else '3000'
@@ -203,6 +238,9 @@ class Table:
                 self.tap(ring, 60, True)
                 self.tap(ring, 1500, ring == 'split')
                 self.tap(ring, GSO_SIZE, ring == 'split')
+            if 'af-packet' in self.tools.drivers:
+                self.socket('af-packet', ring, 60, ring == 'split')
+                self.socket('af-packet', ring, GSO_SIZE, False)
         if 'null' in self.tools.drivers:
             self.null('split', 256, False)
         if 'tap' in self.tools.drivers:

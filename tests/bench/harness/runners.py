@@ -19,6 +19,7 @@ GENERATOR_CPU = 0
 DATA_CPU = 1
 
 INTERFACE = '@interface@'
+PEER = '@peer@'
 
 
 class RunError(Exception):
@@ -148,9 +149,44 @@ def stock_user():
 
 
 def bare(tools, method, options):
-    """A bare loop on a TAP interface."""
+    """A bare loop on an interface."""
     pin = ['--cpu', str(DATA_CPU)] if tools.two_cores else []
     return run_json([tools.bare, '--method', method, *pin, *options])
+
+
+class Veth:
+    """Two interfaces, each the other's end; a context manager."""
+
+    def __init__(self):
+        number = next(_numbers)
+        self.name = f'veth{number}'     # the driver's
+        self.peer = f'peer{number}'     # the host's
+
+    @staticmethod
+    def _ip(*words):
+        done = subprocess.run(['ip', *words], capture_output=True, text=True,
+                              check=False)
+        if done.returncode:
+            raise RunError(f'ip {" ".join(words)}: {done.stderr.strip()}')
+
+    def __enter__(self):
+        self._ip('link', 'add', self.name, 'type', 'veth', 'peer', 'name',
+                 self.peer)
+        for name in (self.name, self.peer):
+            # no frames of the host's own
+            self._ip('link', 'set', name, 'addrgenmode', 'none')
+            self._ip('link', 'set', name, 'up')
+        return self
+
+    def __exit__(self, *_):
+        self._ip('link', 'del', self.name)
+
+
+def on_veth(run, words):
+    """run(words) with INTERFACE and PEER in them those of a new pair."""
+    with Veth() as veth:
+        return run([str(word).replace(INTERFACE, veth.name)
+                    .replace(PEER, veth.peer) for word in words])
 
 
 class Testpmd:
