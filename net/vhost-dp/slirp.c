@@ -63,6 +63,7 @@ typedef struct SlirpFd {
     uint32_t events;            /* in the epoll set with these; 0: is not */
     uint32_t revents;           /* what epoll said, for slirp_pollfds_poll() */
     uint32_t round;             /* of the last fill that asked for it */
+    bool watched;               /* in the array of that name */
 } SlirpFd;
 
 /* A timer of libslirp's */
@@ -93,7 +94,7 @@ struct VhostDPSlirp {
     bool rx_enabled;
     bool paused;                /* the sockets wait for room in the ring */
     GArray *fds;                /* SlirpFd, by descriptor */
-    GArray *watched;            /* int: descriptors in the epoll set */
+    GArray *watched;            /* int: those in the epoll set, each once */
     uint32_t round;
     uint8_t *input;             /* a frame from the guest, in one piece */
     uint8_t *ring;              /* SLIRP_RING frames to the guest */
@@ -300,8 +301,10 @@ static int slirp_add_poll(int fd, int events, void *opaque)
         /* Out of memory, or of watches: try again at the next fill */
         return fd;
     }
-    if (!f->events) {
+    /* One that was closed, and its number used again, is in there still */
+    if (!f->watched) {
         g_array_append_val(s->watched, fd);
+        f->watched = true;
     }
     f->events = event.events;
     return fd;
@@ -329,7 +332,8 @@ static void slirp_fill(VhostDPSlirp *s)
         if (f->round != s->round) {
             slirp_unwatch(s, fd, f);
         }
-        if (f->events) {
+        f->watched = f->events != 0;
+        if (f->watched) {
             g_array_index(s->watched, int, n++) = fd;
         }
     }
