@@ -8,14 +8,26 @@ its monitor. It goes behind what the page says, by a qemu-system-x86_64 of the t
 
 import os
 import shlex
+import socket
 import subprocess
 import tempfile
 import unittest
 
-from harness import docs, program, tap
+from harness import docs, netns, program, tap
 from harness.guest import Guest
 from harness.netns import Missing
 from mkimage import ImageError
+
+
+def _interfaces():
+    return {name for _, name in socket.if_nameindex()}
+
+
+def _remove_but(there):
+    """Delete the interfaces that an example made: another one may use the same addresses."""
+    for name in _interfaces() - there:
+        if name in _interfaces():    # the other end of a veth pair goes with the first
+            netns.ip("link", "del", name)
 
 
 class Examples(unittest.TestCase):
@@ -28,6 +40,7 @@ class Examples(unittest.TestCase):
         with open(os.path.join(directory.name, "guest.img"), "wb") as disk:
             disk.truncate(1 << 20)
         environment = dict(os.environ, PATH=f"{directory.name}:{os.environ['PATH']}", USER="root")
+        self.addCleanup(_remove_but, _interfaces())
         subprocess.run(["sh", "-e", "-c", before], check=True, cwd=directory.name, env=environment)
 
         guest = Guest(self.setup.qemu, self.setup.image, accel=self.setup.accel)
