@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The example of each driver's page (docs/system/devices/vhost-dp/) works as it is written there.
+"""The pages about drivers (docs/system/devices/vhost-dp/): all are there, and each one's example works as
+it is written.
 
 What is added to QEMU's command line is what the test has in place of a disk: a kernel, its firmware and
 its monitor. It goes behind what the page says, by a qemu-system-x86_64 of the test's in PATH.
@@ -61,6 +62,25 @@ class Examples(unittest.TestCase):
         self.assertEqual(guest.quit(), 0)
 
 
+class Completeness(unittest.TestCase):
+    setup = None
+
+    def ask(self, what):
+        """The first words of what -object says to a question for help."""
+        text = subprocess.run([self.setup.qemu, "-object", what], check=True, capture_output=True, text=True).stdout
+        return [line.split()[0] for line in text.splitlines() if line.startswith("  ")]
+
+    def test_drivers(self):
+        """every driver has a page, and its page has every option"""
+        drivers = [name for name in self.ask("help") if name.startswith("vhost-dp-")]
+        self.assertEqual(docs.pages(), sorted(name.removeprefix("vhost-dp-") for name in drivers))
+        for driver in drivers:
+            text = docs.text(driver.removeprefix("vhost-dp-"))
+            for option in self.ask(f"{driver},help"):
+                name = option.partition("=")[0]
+                self.assertIn(f"``{name}=", text, f"option {name} of {driver}")
+
+
 def _test(page):
     def test(self):
         self.check(page)
@@ -71,14 +91,14 @@ def _test(page):
 def main():
     args = program.parser("Test the examples of the documentation. Prints TAP.").parse_args()
     try:
-        Examples.setup = program.Program(args, tap.comment)
+        Examples.setup = Completeness.setup = program.Program(args, tap.comment)
     except Missing as e:
         tap.skip_all(str(e))
     except (ImageError, OSError) as e:
         tap.bail_out(str(e))
     for page in docs.pages():
         setattr(Examples, f"test_{page}", _test(page))
-    tap.run([Examples])
+    tap.run([Completeness, Examples])
 
 
 if __name__ == "__main__":

@@ -31,19 +31,24 @@ def pages():
     return sorted(name[:-len(".rst")] for name in os.listdir(PAGES) if name.endswith(".rst"))
 
 
-def _block(page, text, kind):
-    found = re.findall(rf"^\.\. vhost-dp-example: {kind}\n\n::\n\n((?:[ ]+[^\n]*\n|\n)+)", text, re.MULTILINE)
+def _block(page, all_of_it, kind):
+    found = re.findall(rf"^\.\. vhost-dp-example: {kind}\n\n::\n\n((?:[ ]+[^\n]*\n|\n)+)", all_of_it,
+                       re.MULTILINE)
     if len(found) != 1:
         raise BadPage(f"{page}.rst has {len(found)} blocks behind '.. vhost-dp-example: {kind}', not one")
     return textwrap.dedent(found[0]).strip() + "\n"
 
 
+def text(page):
+    """All of a page."""
+    with open(os.path.join(PAGES, page + ".rst")) as f:
+        return f.read()
+
+
 def example(page):
     """What the page says: (commands before QEMU, QEMU's command, commands in the guest)."""
-    with open(os.path.join(PAGES, page + ".rst")) as f:
-        text = f.read()
-    host = _block(page, text, "host")
+    host = _block(page, text(page), "host")
     before, name, command = host.rpartition("qemu-system-x86_64 ")
     if not name or before and not before.endswith("\n"):
         raise BadPage(f"{page}.rst: the last command of its example is not qemu-system-x86_64")
-    return before, name + command, _block(page, text, "guest")
+    return before, name + command, _block(page, text(page), "guest")
