@@ -10,6 +10,8 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include "qemu/bswap.h"
 #include "qobject/qdict.h"
 #include "vhost-dp-guest.h"
@@ -171,6 +173,31 @@ static void test_peer_goes(const void *opaque)
     dp_rig_free(r);
 }
 
+/* The same while the guest has no buffers: the frame that waits is not lost */
+static void test_peer_goes_unnoticed(const void *opaque)
+{
+    DpRig *r = rig_new(0);
+    int unread;
+    size_t got;
+
+    dp_make_frame(r->frame, 100, 1);
+    g_assert_cmpint(send(r->sock, r->frame, 100, 0), ==, 100);
+    dp_wait_until(ioctl(r->sock, SIOCOUTQ, &unread) == 0 && !unread);
+    /* What reads and what sends is one thread: it has stopped to read now */
+    dp_transmit(r->nic, NULL, r->frame, 60);
+    close(r->sock);
+    r->sock = -1;
+    dp_transmit(r->nic, NULL, r->frame, 60);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "drop:driver-error", 1);
+    g_assert_true(link_is(r, true, NULL));
+
+    dp_post(r->nic, 1, 1000);
+    got = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+    dp_assert_frame(r->got, got, r->frame, 100);
+    dp_wait_until(link_is(r, false, "the peer has gone"));
+    dp_rig_free(r);
+}
+
 /* The driver can be given back and claimed again */
 static void test_again(const void *opaque)
 {
@@ -223,6 +250,8 @@ int main(int argc, char **argv)
     dp_add_test("example/peer-waits", NULL, test_peer_waits);
     dp_add_test("example/drops", NULL, test_drops);
     dp_add_test("example/peer-goes", NULL, test_peer_goes);
+    dp_add_test("example/peer-goes-unnoticed", NULL,
+                test_peer_goes_unnoticed);
     dp_add_test("example/again", NULL, test_again);
     dp_add_test("example/bad-path", NULL, test_bad_path);
     return g_test_run();
