@@ -75,6 +75,8 @@ typedef struct AfpQueue {
     unsigned next;              /* slot to look at next */
     unsigned first_lent, nlent;
     struct tpacket2_hdr *lent[VHOST_DP_BURST_FRAMES];
+    struct tpacket2_hdr *before_lent;   /* the slot before them */
+    bool was_full;              /* the ring, so frames may have been lost */
     AfpSocket old;              /* replaced, but has slots that are lent */
 
     struct mmsghdr tx_msg[VHOST_DP_BURST_FRAMES];

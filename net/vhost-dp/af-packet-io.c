@@ -89,6 +89,7 @@ static void afp_start_ring(AfpQueue *q)
         q->slot[i] = afp_slot(&q->sock, i);
     }
     q->next = 0;
+    q->was_full = false;
 }
 
 /* ---- The link ---- */
@@ -429,6 +430,7 @@ static unsigned afp_rx_burst(VhostDPDriver *drv, unsigned pair,
     unsigned i = 0;
     unsigned tries;
 
+    q->before_lent = q->slot[q->next ? q->next - 1 : AFP_SLOTS - 1];
     /* Bounded by tries, so that dropped frames cannot hold it up */
     for (tries = 0; tries < n && bytes < VHOST_DP_BURST_BYTES; tries++) {
         struct tpacket2_hdr *slot = q->slot[q->next];
@@ -448,7 +450,8 @@ static unsigned afp_rx_burst(VhostDPDriver *drv, unsigned pair,
     }
     q->first_lent = 0;
     q->nlent = i;
-    if (unlikely(losing)) {
+    if (unlikely(losing || (q->was_full && !tries))) {
+        q->was_full = false;
         afp_count_losses(q);
     }
     if (unlikely(tries && !i)) {
@@ -462,6 +465,13 @@ static void afp_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
 {
     AfpQueue *q = afp_queue(drv, pair);
 
+    /*
+     * A frame tells of losses before it.  For those after the last one this
+     * tells: the kernel fills slots in order, and has come round to ours.
+     */
+    if (unlikely(qatomic_read(&q->before_lent->tp_status) & TP_STATUS_USER)) {
+        q->was_full = true;
+    }
     q->nlent -= n;
     while (n--) {
         afp_give_back(q->lent[q->first_lent++]);
