@@ -2,18 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's network on a vhost-dp driver: reachability, integrity, offloads, counters, life cycle.
 
-One class is one guest. The classes of VARIANTS differ in what the device offers, and each does the
-same short set of transfers; Traffic and LifeCycle look closer at a guest with the defaults.
+One class is one guest. Those of OFFERS and RINGS differ in what the device offers, and each does the same
+short set of transfers; Traffic and LifeCycle look closer at a guest with the defaults, Software at one whose
+driver does no offloads.
 """
 
 import json
 import subprocess
 
+from datagrams import DatagramTests
 from harness import netns, program, tap
 from harness.case import GuestCase, threads
 from harness.netns import Missing
 from harness.qmp import QmpError
 from mkimage import ImageError
+from offloads import OffloadTests
 
 
 class Traffic(GuestCase):
@@ -48,6 +51,10 @@ class Traffic(GuestCase):
         """16 MB both ways, IPv6"""
         self.transfer(16, self.nic.host6)
 
+
+class MtuTests:
+    """A mix-in: frames of other sizes."""
+
     def test_mtu(self):
         """MTU 9000, set while running, and back"""
         for mtu in (9000, 1500):
@@ -58,9 +65,11 @@ class Traffic(GuestCase):
                 self.host_pings(size=size)
             self.transfer(8)
 
+
+class CounterTests:
+    """A mix-in: what query-vhost-dp tells."""
+
     def _info(self):
-        if not self.setup.backend.counters:
-            self.skipTest("not a vhost-dp netdev")
         infos = self.guest.qmp.command("query-vhost-dp")
         self.assertEqual([info["id"] for info in infos], [self.nic.netdev["id"]])
         return infos[0]
@@ -107,19 +116,20 @@ class Traffic(GuestCase):
         self.assertGreater(used, 0.001, "32 MB went through the guest, but the thread used no CPU time")
 
 
-VARIANTS = {
-    # Names begin with what is special. '__' stands for '-' in a property's name.
+# Names begin with what is special. '__' stands for '-' in a property's name.
+OFFERS = {
     "no offloads": {
         "device": dict.fromkeys(
             ("csum", "gso", "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo",
              "guest_uso4", "guest_uso6", "host_tso4", "host_tso6", "host_ecn", "host_ufo", "host_uso"), False)},
-    "no checksum offload for what the guest sends": {"device": {"csum": False}},
-    "no segmentation offload": {
-        "device": dict.fromkeys(("guest_tso4", "guest_tso6", "host_tso4", "host_tso6"), False)},
-    "plain ring": {"device": {"mrg_rxbuf": False, "indirect_desc": False, "event_idx": False}},
     "no offloads, plain ring": {
         "device": {"csum": False, "gso": False, "guest_csum": False, "mrg_rxbuf": False,
                    "indirect_desc": False, "event_idx": False}},
+}
+
+# What drivers know nothing of, so that one of them will do
+RINGS = {
+    "plain ring": {"device": {"mrg_rxbuf": False, "indirect_desc": False, "event_idx": False}},
     "legacy device": {"device": {"disable__modern": True, "disable__legacy": False}},
     "packed ring": {"device": {"packed": True}},
     "host_mtu=9000, q35": {"device": {"host_mtu": 9000}, "machine": "q35", "mtu": 9000},
@@ -268,6 +278,22 @@ class MultiqueuePacked(Multiqueue):
     netdev = {**Multiqueue.netdev, "busy-poll-us": 50}
 
 
+class Software(DatagramTests, OffloadTests, MtuTests, GuestCase):
+    """A driver that is told to use no offloads of the host, with four queue pairs."""
+
+    title = "offloads=off, four queue pairs"
+    driver = {"offloads": False}
+    cpus = queues = Multiqueue.PAIRS
+    device = Multiqueue.device
+    options = Multiqueue.options
+    netdev = Multiqueue.netdev
+
+    def test_transfer(self):
+        """64 MB both ways, IPv4, and 16 MB, IPv6"""
+        self.transfer(64)
+        self.transfer(16, self.nic.host6)
+
+
 class LifeCycle(GuestCase):
     """Everything that management software does to a NIC, while it is busy."""
 
@@ -381,13 +407,24 @@ class LifeCycle(GuestCase):
             self.start_traffic()
 
 
+def traffic(backend):
+    """Traffic, with the tests that this back end allows."""
+    mixins = []
+    if backend.any_size:
+        mixins.append(MtuTests)
+    if backend.counters:
+        mixins += [CounterTests, OffloadTests]
+        if backend.host_is_peer:
+            mixins.append(DatagramTests)
+    return type("Traffic", (*mixins, Traffic), {})
+
+
 def classes(backend):
-    yield Traffic if backend.any_size else type("Traffic", (Traffic,), {"test_mtu": None})
-    for title, what in VARIANTS.items():
-        if what.get("queues", 1) <= backend.max_queues:
-            yield type(Variant)(f"Variant {title}", (Variant,), {"title": title, **what})
+    yield traffic(backend)
+    for title, what in {**OFFERS, **(RINGS if backend.rings else {})}.items():
+        yield type(Variant)(f"Variant {title}", (Variant,), {"title": title, **what})
     if backend.counters and backend.max_queues >= Multiqueue.PAIRS:
-        yield from (Multiqueue, MultiqueuePacked)
+        yield from (Multiqueue, MultiqueuePacked, Software)
     yield LifeCycle
 
 

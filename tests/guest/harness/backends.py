@@ -68,7 +68,9 @@ class VhostDpTap:
     max_queues = 8          # queue pairs that the driver supports
     host_is_peer = True     # what the guest reaches is the namespace's own network stack
     any_size = True         # any MTU, and datagrams in many fragments
+    is_told = True          # the host's side makes no frames that the guest does not take
     answers_follow = True   # received frames of a flow come through the queue pair that sends it
+    rings = True            # the tests of what drivers know nothing of are done with this one
 
     def missing(self):
         """Raise netns.Missing where this machine cannot run it."""
@@ -95,11 +97,20 @@ class VhostDpTap:
         """Bring the host's side up, once QEMU has made it."""
         netns.interface_up(nic.interface, f"{nic.host4}/24", f"{nic.host6}/64", mtu)
 
+    def host_counts(self, nic):
+        """Frames that the host's interface has received from QEMU, those of them that it dropped, that it
+        has sent to QEMU, and that it could not send. Empty where nobody counts them."""
+        stats = netns.link(nic.interface)["stats64"]
+        return {"received": stats["rx"]["packets"], "received lost": 0, "sent": stats["tx"]["packets"],
+                "lost": stats["tx"]["dropped"]}
+
 
 class VhostDpAfPacket(VhostDpTap):
     """-netdev vhost-dp on vhost-dp-af-packet: one end of a veth pair; the other one has the host's addresses."""
 
     answers_follow = False  # a hash says which queue pair gets a flow
+    is_told = False
+    rings = False
 
     def missing(self):
         """It needs nothing but the namespace."""
@@ -128,6 +139,13 @@ class VhostDpAfPacket(VhostDpTap):
             netns.ip("link", "set", "dev", nic.netdev["driver"], "mtu", mtu)
         super().host_up(nic, mtu)
 
+    def host_counts(self, nic):
+        """As QEMU's end counts. Either end drops what it sends while the CPU's backlog is full."""
+        ours, peer = (netns.link(name)["stats64"] for name in (nic.netdev["driver"], nic.interface))
+        return {"received": ours["tx"]["packets"] + ours["tx"]["dropped"],
+                "received lost": ours["tx"]["dropped"], "sent": ours["rx"]["packets"],
+                "lost": peer["tx"]["dropped"]}
+
 
 class VhostDpSlirp:
     """-netdev vhost-dp on vhost-dp-slirp: the guest has a network of its own, behind QEMU."""
@@ -137,6 +155,8 @@ class VhostDpSlirp:
     host_is_peer = False
     answers_follow = True
     any_size = False        # libslirp answers no ping of several fragments, and its MTU is fixed
+    is_told = True
+    rings = False
 
     def missing(self):
         """It needs nothing of the machine."""
@@ -161,6 +181,10 @@ class VhostDpSlirp:
 
     def host_up(self, nic, mtu=None):
         """There is no interface."""
+
+    def host_counts(self, nic):
+        """Nobody counts: libslirp's frames end in it."""
+        return {}
 
 
 class StockUser(VhostDpSlirp):

@@ -122,12 +122,12 @@ class GuestCase(unittest.TestCase):
         with open(f"/proc/{self.guest.pid}/task/{thread}/schedstat") as f:
             return int(f.read().split()[0]) / 1e9
 
-    def wait_until(self, condition, what, timeout=5.0):
+    def wait_until(self, condition, what, timeout=5.0, every=0.05):
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
                 self.fail(f"{what} did not come about within {timeout} s")
-            time.sleep(0.05)
+            time.sleep(every)
 
 
 # Drops that no guest driver that keeps the rules can cause.

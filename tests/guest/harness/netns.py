@@ -6,6 +6,7 @@ the caller is not root. Whatever it makes there (taps, addresses, servers) is go
 nothing outside is touched.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -81,6 +82,11 @@ def ip(*arguments):
     if done.returncode:
         raise RuntimeError(f"'ip {' '.join(map(str, arguments))}' failed: {done.stderr.strip()}")
     return done.stdout
+
+
+def link(name):
+    """An interface as ip(8) knows it, with its counters in "stats64"."""
+    return json.loads(ip("-s", "-j", "link", "show", "dev", name))[0]
 
 
 def exists(name):
