@@ -112,4 +112,5 @@ def interface_up(name, ip4, ip6, mtu=None):
         ip("link", "set", "dev", name, "mtu", mtu)
     ip("link", "set", "dev", name, "up")
     for table in ("arp_cache", "ndisc_cache"):    # a lost question is asked again soon, not after a second
-        ip("ntable", "change", "name", table, "dev", name, "retrans", 100)
+        ip("ntable", "change", "name", table, "dev", name, "retrans", 100,
+           "mcast_probes", 20)
