@@ -407,6 +407,59 @@ class LifeCycle(GuestCase):
             self.start_traffic()
 
 
+class HostInterface(GuestCase):
+    """What an administrator of the host does to the interface, while it is busy."""
+
+    title = "the host's interface"
+
+    def setUp(self):
+        self.name = self.nic.netdev["driver"]    # QEMU's end, where there are two
+        self.start_traffic()
+
+    def tearDown(self):
+        self.stop_traffic()
+
+    def _is(self, reason):
+        """The guest sees it, and query-vhost-dp says why: None for up."""
+        def seen():
+            info = self.guest.qmp.command("query-vhost-dp")[0]
+            carrier = self.guest.sh("cat /sys/class/net/eth0/carrier").strip()
+            return (info["link-up"], info.get("link-reason"), carrier) == (
+                reason is None, reason, "01"[reason is None])
+
+        self.wait_until(seen, f"link {reason or 'up'}", 10)
+
+    def _works(self):
+        self._is(None)
+        self.host_pings(timeout=10)
+        self.transfer(1)
+
+    def test_down(self):
+        """down and up"""
+        for _ in range(3):
+            netns.ip("link", "set", "dev", self.name, "down")
+            self._is(f"interface '{self.name}' is down")
+            netns.ip("link", "set", "dev", self.name, "up")
+            self._works()
+
+    def test_deleted(self):
+        """deleted and made again"""
+        for _ in range(3):
+            netns.ip("link", "del", "dev", self.name)
+            self._is(f"interface '{self.name}' was deleted")
+            self.setup.backend.before_qemu(self.nic)
+            self.setup.backend.host_up(self.nic)
+            self._works()
+
+    def test_renamed(self):
+        """renamed, and back"""
+        for old, new in ((self.name, "other"), ("other", self.name)):
+            netns.ip("link", "set", "dev", old, "down")
+            netns.ip("link", "set", "dev", old, "name", new)
+            netns.ip("link", "set", "dev", new, "up")
+            self._works()
+
+
 def traffic(backend):
     """Traffic, with the tests that this back end allows."""
     mixins = []
@@ -426,6 +479,8 @@ def classes(backend):
     if backend.counters and backend.max_queues >= Multiqueue.PAIRS:
         yield from (Multiqueue, MultiqueuePacked, Software)
     yield LifeCycle
+    if backend.returns:
+        yield HostInterface
 
 
 def main():

@@ -71,6 +71,7 @@ class VhostDpTap:
     is_told = True          # the host's side makes no frames that the guest does not take
     answers_follow = True   # received frames of a flow come through the queue pair that sends it
     rings = True            # the tests of what drivers know nothing of are done with this one
+    returns = False         # the host's interface may go away and come back
 
     def missing(self):
         """Raise netns.Missing where this machine cannot run it."""
@@ -111,6 +112,7 @@ class VhostDpAfPacket(VhostDpTap):
     answers_follow = False  # a hash says which queue pair gets a flow
     is_told = False
     rings = False
+    returns = True
 
     def missing(self):
         """It needs nothing but the namespace."""
@@ -157,6 +159,7 @@ class VhostDpSlirp:
     any_size = False        # libslirp answers no ping of several fragments, and its MTU is fixed
     is_told = True
     rings = False
+    returns = False
 
     def missing(self):
         """It needs nothing of the machine."""
