@@ -449,7 +449,13 @@ static void link_request(LinkMessage *m)
     }
 }
 
-void dp_veth_new(const char *name, const char *peer)
+static void link_add_queues(LinkMessage *m, uint32_t queues)
+{
+    link_add(m, IFLA_NUM_TX_QUEUES, &queues, sizeof(queues));
+    link_add(m, IFLA_NUM_RX_QUEUES, &queues, sizeof(queues));
+}
+
+void dp_veth_new_queues(const char *name, const char *peer, unsigned queues)
 {
     g_autofree LinkMessage *m = g_new(LinkMessage, 1);
     struct rtattr *info, *data, *other;
@@ -457,11 +463,13 @@ void dp_veth_new(const char *name, const char *peer)
 
     link_init(m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0);
     link_add(m, IFLA_IFNAME, name, strlen(name) + 1);
+    link_add_queues(m, queues);
     info = link_add(m, IFLA_LINKINFO, NULL, 0);
     link_add(m, IFLA_INFO_KIND, "veth", 4);
     data = link_add(m, IFLA_INFO_DATA, NULL, 0);
     other = link_add(m, VETH_INFO_PEER, &none, sizeof(none));
     link_add(m, IFLA_IFNAME, peer, strlen(peer) + 1);
+    link_add_queues(m, queues);
     link_end_list(m, other);
     link_end_list(m, data);
     link_end_list(m, info);
@@ -470,6 +478,11 @@ void dp_veth_new(const char *name, const char *peer)
     dp_if_up(peer);
     dp_if_wait_running(name);
     dp_if_wait_running(peer);
+}
+
+void dp_veth_new(const char *name, const char *peer)
+{
+    dp_veth_new_queues(name, peer, 1);
 }
 
 static bool link_is_running(const char *name)

@@ -101,6 +101,9 @@ int dp_tap_open(const char *name, int flags);
 /* Create a pair of virtual Ethernet interfaces, both of them running */
 void dp_veth_new(const char *name, const char *peer);
 
+/* The same with more than one receive and transmit queue */
+void dp_veth_new_queues(const char *name, const char *peer, unsigned queues);
+
 /*
  * Wait until the interface has a carrier, and the kernel has seen it: what is
  * sent before that is lost.

@@ -1,0 +1,219 @@
+/*
+ * vhost-dp-af-xdp: what its parts share (af-xdp*.c only)
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef NET_VHOST_DP_AF_XDP_INT_H
+#define NET_VHOST_DP_AF_XDP_INT_H
+
+#include <linux/if_xdp.h>
+#include <net/if.h>
+#include "qemu/thread.h"
+#include "qemu/units.h"
+#include "qapi/qapi-types-qom.h"
+#include "net/vhost-dp.h"
+#include "fds.h"
+#include "ifwatch.h"
+
+#define TYPE_VHOST_DP_AF_XDP "vhost-dp-af-xdp"
+OBJECT_DECLARE_SIMPLE_TYPE(VhostDPAfXdp, VHOST_DP_AF_XDP)
+
+#define AFXDP_MAX_QUEUE_PAIRS 64
+
+/* Linux 6.6; not in the headers of all C libraries */
+#ifndef XDP_USE_SG
+#define XDP_USE_SG (1 << 4)
+#endif
+#ifndef XDP_PKT_CONTD
+#define XDP_PKT_CONTD (1 << 0)
+#endif
+
+/*
+ * The memory that a queue pair shares with the kernel (UMEM) is an array of
+ * chunks: those of reception first, then those of transmission.  A chunk is
+ * the smallest page that Linux has, which is the largest that it accepts.
+ *
+ * There are as many entries in the rings as chunks, so a ring cannot overflow.
+ */
+#define AFXDP_CHUNK 4096u
+#define AFXDP_RX_CHUNKS 1024u
+#define AFXDP_TX_CHUNKS 512u
+#define AFXDP_UMEM_BYTES ((AFXDP_RX_CHUNKS + AFXDP_TX_CHUNKS) * AFXDP_CHUNK)
+#define AFXDP_TX_START (AFXDP_RX_CHUNKS * AFXDP_CHUNK)
+
+/* What the kernel leaves free in front of a received frame */
+#define AFXDP_RX_HEADROOM 256
+
+/* The kernel cannot have more: a socket buffer's fragments, and its head */
+#define AFXDP_MAX_FRAME_CHUNKS 18
+QEMU_BUILD_BUG_ON(AFXDP_MAX_FRAME_CHUNKS * AFXDP_CHUNK < VHOST_DP_MAX_FRAME);
+
+/* A ring that is shared with the kernel.  One side produces, one consumes. */
+typedef struct AfXdpRing {
+    uint32_t *producer, *consumer;      /* the kernel's view */
+    uint32_t *flags;
+    void *entries;                      /* struct xdp_desc, or uint64_t */
+    uint32_t mask;
+    uint32_t pos;                       /* our side; published afterwards */
+    void *map;
+    size_t map_len;
+} AfXdpRing;
+
+static inline struct xdp_desc *afxdp_desc(const AfXdpRing *ring, uint32_t i)
+{
+    return (struct xdp_desc *)ring->entries + (i & ring->mask);
+}
+
+static inline uint64_t *afxdp_addr(const AfXdpRing *ring, uint32_t i)
+{
+    return (uint64_t *)ring->entries + (i & ring->mask);
+}
+
+/* A ring that the kernel fills: how many entries are there */
+static inline uint32_t afxdp_filled(const AfXdpRing *ring)
+{
+    return qatomic_load_acquire(ring->producer) - ring->pos;
+}
+
+/* A ring that we fill: how many entries the kernel has not taken yet */
+static inline uint32_t afxdp_pending(const AfXdpRing *ring)
+{
+    return ring->pos - qatomic_load_acquire(ring->consumer);
+}
+
+/* The kernel wants to be told when there is something in the ring */
+static inline bool afxdp_needs_wakeup(const AfXdpRing *ring)
+{
+    return qatomic_read(ring->flags) & XDP_RING_NEED_WAKEUP;
+}
+
+/* One queue pair: one queue of the interface */
+typedef struct AfXdpQueue {
+    /* Set once */
+    VhostDPAfXdp *xdp;
+    unsigned pair;
+
+    /* The socket; see vhost_dp_afxdp_reopen() */
+    int fd;                     /* or -1 */
+    int ifindex;                /* that it is bound to, or 0 */
+    bool zerocopy;
+    bool sg;                    /* frames may take several chunks */
+    uint8_t *umem;              /* AFXDP_UMEM_BYTES, or NULL */
+    AfXdpRing rx, tx, fill, done;
+
+    /* Chunks of transmission that are free, by their place in umem */
+    uint32_t tx_free[AFXDP_TX_CHUNKS];
+    unsigned tx_nfree;
+
+    /* Chunks that are lent: one for each piece of a frame, in order */
+    struct iovec rx_iov[AFXDP_RX_CHUNKS];
+    unsigned rx_first, rx_nlent;                /* in rx_iov */
+    uint16_t rx_pieces[VHOST_DP_BURST_FRAMES];  /* of each frame */
+    unsigned rx_frame, rx_nframes;              /* in rx_pieces */
+
+    /* What the kernel has said of frames that it lost */
+    struct xdp_statistics seen;
+
+    /* The IOThread's own, between attach and detach */
+    VhostDPPort *port;
+    AioContext *ctx;
+    VhostDPIfWatch *watch;
+    QEMUTimer *timer;           /* to try again: */
+    unsigned open_tries;        /* to bind a new socket, so often */
+    bool down;                  /* the link is */
+    bool rx_enabled;
+    bool rx_skip;               /* in the middle of a frame to be dropped */
+    bool tx_refused;            /* the engine waits for room */
+    bool tx_failed;             /* the kernel refused to send, and said so */
+} AfXdpQueue;
+
+struct VhostDPAfXdp {
+    VhostDPDriver parent_obj;
+
+    /* Options, as the user wrote them; BQL */
+    char *ifname;
+    bool has_mode;
+    VhostDPAfXdpMode mode;
+    bool force_copy;
+    uint32_t start_queue;
+    bool inhibit;
+    char *sock_fds;
+    char *map_path;
+    uint32_t map_start_index;
+
+    /* What sock-fds= named, kept until the object goes; BQL */
+    VhostDPFds passed;
+
+    /*
+     * Made by open, under the BQL.  With sock-fds= they outlive close: such a
+     * socket can be set up only once.
+     */
+    AfXdpQueue *queue;
+    unsigned nqueues;
+    char real_ifname[IFNAMSIZ];
+    int ctl;                    /* to look interfaces up; -1: not open */
+
+    /* Guards what follows, and is held for system calls only */
+    QemuMutex lock;
+    int map;                    /* from queues to sockets, or -1 */
+    int link;                   /* the program's, or -1 */
+    int ifindex;                /* where it is */
+    bool native;                /* it runs in the interface's driver */
+};
+
+static inline const char *afxdp_id(const VhostDPAfXdp *xdp)
+{
+    return object_get_canonical_path_component(OBJECT(xdp));
+}
+
+static inline const char *afxdp_ifname(const VhostDPAfXdp *xdp)
+{
+    return xdp->ifname ?: afxdp_id(xdp);
+}
+
+static inline unsigned afxdp_queue_id(const AfXdpQueue *q)
+{
+    return q->xdp->start_queue + q->pair;
+}
+
+/* ---- af-xdp-prog.c ---- */
+
+/*
+ * Have a program on interface @ifindex, and a map for it.  Does nothing if it
+ * is there.  Lock: xdp->lock.  Returns false with @errp set on failure.
+ */
+bool vhost_dp_afxdp_prog_attach(VhostDPAfXdp *xdp, int ifindex, Error **errp);
+
+/* Undo it.  Lock: BQL, no pair is attached; or xdp->lock. */
+void vhost_dp_afxdp_prog_detach(VhostDPAfXdp *xdp);
+
+/* From now on what comes in by @q's queue is for its socket.  xdp->lock. */
+bool vhost_dp_afxdp_prog_add(AfXdpQueue *q, Error **errp);
+
+/* ---- af-xdp-socket.c ---- */
+
+/* See VhostDPDriverClass.open and close; the options were checked.  BQL. */
+bool vhost_dp_afxdp_open(VhostDPAfXdp *xdp, unsigned queue_pairs,
+                         Error **errp);
+void vhost_dp_afxdp_close(VhostDPAfXdp *xdp);
+
+/* Close what sock-fds= named.  The driver is not open. */
+void vhost_dp_afxdp_forget_passed(VhostDPAfXdp *xdp);
+
+/*
+ * Interface number @ifindex has the name of the one that was deleted: use it
+ * for queue pair @q, with a new socket.  Chunks that are lent stay so.
+ *
+ * Thread: the port's.  Returns 0, or a negative errno with @errp set: -EBUSY,
+ * try again soon.
+ */
+int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp);
+
+/* ---- af-xdp-io.c: the data side, see VhostDPDriverClass ---- */
+
+void vhost_dp_afxdp_io_class_init(VhostDPDriverClass *dc);
+
+#endif /* NET_VHOST_DP_AF_XDP_INT_H */

@@ -1,0 +1,364 @@
+/*
+ * vhost-dp-af-xdp: frames to and from queues of an interface, by XDP
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: the object and its options, which are named as those of
+ * QEMU's own -netdev af-xdp.  af-xdp-prog.c has the program that the interface
+ * runs, af-xdp-socket.c opens the sockets, af-xdp-io.c moves the frames.
+ *
+ * The guest gets what comes in by the queues that it has; what comes in by
+ * others is the host's, as before.
+ *
+ * XDP knows nothing of offloads: checksums and segmentation are the engine's
+ * work, in software.  A frame with a checksum that was left to be finished
+ * later, as the host's own network stack sends on a veth interface, looks to
+ * the guest like a damaged one; there it has to be switched off on the other
+ * end (ethtool -K PEER tx off).
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "qom/object_interfaces.h"
+#include "af-xdp-int.h"
+
+/* ---- Checking options ---- */
+
+static bool afxdp_check_inhibit(VhostDPAfXdp *xdp, Error **errp)
+{
+    ERRP_GUARD();
+    const char *id = afxdp_id(xdp);
+
+    if (xdp->sock_fds && xdp->map_path) {
+        error_setg(errp, "vhost-dp-af-xdp '%s': sock-fds=%s and map-path=%s "
+                   "exclude each other", id, xdp->sock_fds, xdp->map_path);
+        return false;
+    }
+    if (xdp->inhibit && !xdp->sock_fds && !xdp->map_path) {
+        error_setg(errp, "vhost-dp-af-xdp '%s': inhibit=on needs sock-fds= or "
+                   "map-path=", id);
+        error_append_hint(errp, "Without a program of its own the driver gets "
+                          "frames only by sockets, or a map of them, of "
+                          "somebody else's.\n");
+        return false;
+    }
+    if (!xdp->inhibit && (xdp->sock_fds || xdp->map_path)) {
+        error_setg(errp, "vhost-dp-af-xdp '%s': %s=%s needs inhibit=on", id,
+                   xdp->sock_fds ? "sock-fds" : "map-path",
+                   xdp->sock_fds ?: xdp->map_path);
+        error_append_hint(errp, "The XDP program is somebody else's then.\n");
+        return false;
+    }
+    if (xdp->map_start_index && !xdp->map_path) {
+        error_setg(errp, "vhost-dp-af-xdp '%s': map-start-index=%u needs "
+                   "map-path=", id, xdp->map_start_index);
+        return false;
+    }
+    return true;
+}
+
+static bool afxdp_check_options(VhostDPDriver *drv, Error **errp)
+{
+    ERRP_GUARD();
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
+    const char *name = afxdp_ifname(xdp);
+    g_autofree char *what = g_strdup_printf("vhost-dp-af-xdp '%s': sock-fds=",
+                                            afxdp_id(xdp));
+
+    if (!*name || strlen(name) >= IFNAMSIZ) {
+        error_setg(errp, "vhost-dp-af-xdp '%s': %s%s is not the name of an "
+                   "interface: it has 1 to %d characters", afxdp_id(xdp),
+                   xdp->ifname ? "ifname=" : "the default of ifname=, id=",
+                   name, IFNAMSIZ - 1);
+        error_append_hint(errp, "Give the interface with ifname=.\n");
+        return false;
+    }
+    if (xdp->start_queue > INT16_MAX) {
+        error_setg(errp, "vhost-dp-af-xdp '%s': start-queue=%u is too large: 0 "
+                   "to %d are accepted", afxdp_id(xdp), xdp->start_queue,
+                   INT16_MAX);
+        return false;
+    }
+    return afxdp_check_inhibit(xdp, errp) &&
+           (!xdp->sock_fds ||
+            vhost_dp_fds_count(what, xdp->sock_fds, errp) > 0);
+}
+
+/* ---- Properties ---- */
+
+static bool afxdp_may_change(VhostDPAfXdp *xdp, const char *option,
+                             Error **errp)
+{
+    if (xdp->parent_obj.claimed_by) {
+        error_setg(errp, "vhost-dp-af-xdp '%s': %s= cannot be changed while "
+                   "netdev '%s' uses the driver", afxdp_id(xdp), option,
+                   xdp->parent_obj.claimed_by);
+        return false;
+    }
+    vhost_dp_afxdp_forget_passed(xdp);
+    return true;
+}
+
+static void afxdp_set_text(Object *obj, const char *option, char **text,
+                           const char *value, Error **errp)
+{
+    if (afxdp_may_change(VHOST_DP_AF_XDP(obj), option, errp)) {
+        g_free(*text);
+        *text = g_strdup(value);
+    }
+}
+
+static char *afxdp_get_ifname(Object *obj, Error **errp)
+{
+    return g_strdup(afxdp_ifname(VHOST_DP_AF_XDP(obj)));
+}
+
+static void afxdp_set_ifname(Object *obj, const char *value, Error **errp)
+{
+    afxdp_set_text(obj, "ifname", &VHOST_DP_AF_XDP(obj)->ifname, value, errp);
+}
+
+static char *afxdp_get_sock_fds(Object *obj, Error **errp)
+{
+    return g_strdup(VHOST_DP_AF_XDP(obj)->sock_fds ?: "");
+}
+
+static void afxdp_set_sock_fds(Object *obj, const char *value, Error **errp)
+{
+    afxdp_set_text(obj, "sock-fds", &VHOST_DP_AF_XDP(obj)->sock_fds, value,
+                   errp);
+}
+
+static char *afxdp_get_map_path(Object *obj, Error **errp)
+{
+    return g_strdup(VHOST_DP_AF_XDP(obj)->map_path ?: "");
+}
+
+static void afxdp_set_map_path(Object *obj, const char *value, Error **errp)
+{
+    afxdp_set_text(obj, "map-path", &VHOST_DP_AF_XDP(obj)->map_path, value,
+                   errp);
+}
+
+/* What runs now, or what was asked for */
+static int afxdp_get_mode(Object *obj, Error **errp)
+{
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
+
+    if (xdp->has_mode) {
+        return xdp->mode;
+    }
+    return xdp->link >= 0 && !xdp->native ? VHOST_DP_AF_XDP_MODE_SKB :
+                                            VHOST_DP_AF_XDP_MODE_NATIVE;
+}
+
+static void afxdp_set_mode(Object *obj, int value, Error **errp)
+{
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
+
+    if (afxdp_may_change(xdp, "mode", errp)) {
+        xdp->has_mode = true;
+        xdp->mode = value;
+    }
+}
+
+static bool afxdp_get_force_copy(Object *obj, Error **errp)
+{
+    return VHOST_DP_AF_XDP(obj)->force_copy;
+}
+
+static void afxdp_set_force_copy(Object *obj, bool value, Error **errp)
+{
+    if (afxdp_may_change(VHOST_DP_AF_XDP(obj), "force-copy", errp)) {
+        VHOST_DP_AF_XDP(obj)->force_copy = value;
+    }
+}
+
+static bool afxdp_get_inhibit(Object *obj, Error **errp)
+{
+    return VHOST_DP_AF_XDP(obj)->inhibit;
+}
+
+static void afxdp_set_inhibit(Object *obj, bool value, Error **errp)
+{
+    if (afxdp_may_change(VHOST_DP_AF_XDP(obj), "inhibit", errp)) {
+        VHOST_DP_AF_XDP(obj)->inhibit = value;
+    }
+}
+
+static uint32_t *afxdp_number(Object *obj, const char *name)
+{
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
+
+    return !strcmp(name, "start-queue") ? &xdp->start_queue :
+                                          &xdp->map_start_index;
+}
+
+static void afxdp_get_number(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, afxdp_number(obj, name), errp);
+}
+
+static void afxdp_set_number(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
+{
+    uint32_t value;
+
+    if (visit_type_uint32(v, name, &value, errp) &&
+        afxdp_may_change(VHOST_DP_AF_XDP(obj), name, errp)) {
+        *afxdp_number(obj, name) = value;
+    }
+}
+
+/* ---- What the netdev asks ---- */
+
+static bool afxdp_open_driver(VhostDPDriver *drv, unsigned queue_pairs,
+                              Error **errp)
+{
+    /* The options may have been changed since the object was made */
+    return afxdp_check_options(drv, errp) &&
+           vhost_dp_afxdp_open(VHOST_DP_AF_XDP(drv), queue_pairs, errp);
+}
+
+static void afxdp_close_driver(VhostDPDriver *drv)
+{
+    vhost_dp_afxdp_close(VHOST_DP_AF_XDP(drv));
+}
+
+static void afxdp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
+{
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
+    bool sg = true;
+    unsigned i;
+
+    for (i = 0; i < xdp->nqueues; i++) {
+        sg &= xdp->queue[i].sg;
+    }
+    *caps = (VhostDPCaps) {
+        .max_queue_pairs = AFXDP_MAX_QUEUE_PAIRS,
+        .max_frame = sg ? VHOST_DP_MAX_FRAME : AFXDP_CHUNK,
+        .max_segments = IOV_MAX,
+        .rx_poll = true,
+    };
+}
+
+static char *afxdp_describe(VhostDPDriver *drv)
+{
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
+    const AfXdpQueue *q = &xdp->queue[0];
+    GString *text = g_string_new(NULL);
+
+    g_string_printf(text, "ifname=%s,start-queue=%u,", xdp->real_ifname,
+                    xdp->start_queue);
+    if (xdp->sock_fds) {
+        g_string_append_printf(text, "sock-fds=%s,", xdp->sock_fds);
+    } else if (xdp->map_path) {
+        g_string_append_printf(text, "map-path=%s,", xdp->map_path);
+    } else {
+        g_string_append(text, xdp->native ? "mode=native," : "mode=skb,");
+    }
+    g_string_append(text, q->zerocopy ? "zero-copy" : "copy");
+    return g_string_free(text, false);
+}
+
+static void afxdp_set_offload(VhostDPDriver *drv, uint32_t offloads)
+{
+    /* There are none */
+}
+
+/* ---- The object ---- */
+
+static void afxdp_instance_init(Object *obj)
+{
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
+
+    qemu_mutex_init(&xdp->lock);
+    xdp->ctl = -1;
+    xdp->map = -1;
+    xdp->link = -1;
+}
+
+static void afxdp_instance_finalize(Object *obj)
+{
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
+
+    vhost_dp_afxdp_forget_passed(xdp);
+    qemu_mutex_destroy(&xdp->lock);
+    g_free(xdp->ifname);
+    g_free(xdp->sock_fds);
+    g_free(xdp->map_path);
+}
+
+static void afxdp_add_properties(ObjectClass *oc)
+{
+    object_class_property_add_str(oc, "ifname", afxdp_get_ifname,
+                                  afxdp_set_ifname);
+    object_class_property_set_description(oc, "ifname",
+        "Ethernet interface to use (default: the object's id)");
+    object_class_property_add_enum(oc, "mode", "VhostDPAfXdpMode",
+                                   &VhostDPAfXdpMode_lookup, afxdp_get_mode,
+                                   afxdp_set_mode);
+    object_class_property_set_description(oc, "mode",
+        "where the XDP program runs: in the interface's driver (native), or in "
+        "the network stack (skb); by default native if possible");
+    object_class_property_add_bool(oc, "force-copy", afxdp_get_force_copy,
+                                   afxdp_set_force_copy);
+    object_class_property_set_description(oc, "force-copy",
+        "have the kernel copy frames even if the interface's driver can do "
+        "without");
+    object_class_property_add(oc, "start-queue", "uint32", afxdp_get_number,
+                              afxdp_set_number, NULL, NULL);
+    object_class_property_set_description(oc, "start-queue",
+        "queue of the interface for the first queue pair (default: 0)");
+    object_class_property_add_bool(oc, "inhibit", afxdp_get_inhibit,
+                                   afxdp_set_inhibit);
+    object_class_property_set_description(oc, "inhibit",
+        "load no XDP program: the interface has one");
+    object_class_property_add_str(oc, "sock-fds", afxdp_get_sock_fds,
+                                  afxdp_set_sock_fds);
+    object_class_property_set_description(oc, "sock-fds",
+        "AF_XDP sockets that are not bound, and are in the program's map, one "
+        "for each queue pair, separated by colons");
+    object_class_property_add_str(oc, "map-path", afxdp_get_map_path,
+                                  afxdp_set_map_path);
+    object_class_property_set_description(oc, "map-path",
+        "pinned map of sockets to enter those of the queue pairs into");
+    object_class_property_add(oc, "map-start-index", "uint32",
+                              afxdp_get_number, afxdp_set_number, NULL, NULL);
+    object_class_property_set_description(oc, "map-start-index",
+        "index in the map for the first queue pair (default: 0)");
+}
+
+static void afxdp_class_init(ObjectClass *oc, void *data)
+{
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
+
+    dc->check_options = afxdp_check_options;
+    dc->open = afxdp_open_driver;
+    dc->close = afxdp_close_driver;
+    dc->get_caps = afxdp_get_caps;
+    dc->describe = afxdp_describe;
+    dc->set_offload = afxdp_set_offload;
+    vhost_dp_afxdp_io_class_init(dc);
+    afxdp_add_properties(oc);
+}
+
+static const TypeInfo afxdp_info = {
+    .name = TYPE_VHOST_DP_AF_XDP,
+    .parent = TYPE_VHOST_DP_DRIVER,
+    .instance_size = sizeof(VhostDPAfXdp),
+    .instance_init = afxdp_instance_init,
+    .instance_finalize = afxdp_instance_finalize,
+    .class_init = afxdp_class_init,
+};
+
+static void afxdp_register_types(void)
+{
+    type_register_static(&afxdp_info);
+}
+
+type_init(afxdp_register_types)
