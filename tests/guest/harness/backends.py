@@ -123,17 +123,21 @@ class VhostDpAfPacket(VhostDpTap):
         nic = Nic(number, {"type": "vhost-dp", "id": f"vd{number}", "driver": name, **netdev},
                   [{"qom-type": "vhost-dp-af-packet", "id": name}])
         nic.interface = f"peer{number}"
-        self.before_qemu(nic)
+        self.before_qemu(nic, netdev.get("queues", 1))
         return nic
 
     def before_qemu(self, nic, queues=1):
         """Make the pair, unless it is there."""
         name = nic.netdev["driver"]
         if not netns.exists(name):
-            netns.ip("link", "add", name, "type", "veth", "peer", "name", nic.interface)
+            self.make_pair(name, nic.interface, queues)
             netns.ip("link", "set", "dev", name, "addrgenmode", "none")    # the host is silent on this end
             netns.ip("link", "set", "dev", name, "up")
             netns.ip("link", "set", "dev", nic.interface, "up")
+
+    def make_pair(self, name, peer, _queues):
+        """Make the interfaces."""
+        netns.ip("link", "add", name, "type", "veth", "peer", "name", peer)
 
     def host_up(self, nic, mtu=None):
         """Bring the host's end up; both have one MTU."""
@@ -147,6 +151,30 @@ class VhostDpAfPacket(VhostDpTap):
         return {"received": ours["tx"]["packets"] + ours["tx"]["dropped"],
                 "received lost": ours["tx"]["dropped"], "sent": ours["rx"]["packets"],
                 "lost": peer["tx"]["dropped"]}
+
+
+class VhostDpAfXdp(VhostDpAfPacket):
+    """-netdev vhost-dp on vhost-dp-af-xdp: as many queues of a veth interface as there are queue pairs."""
+
+    max_queues = 2          # the guests of the tests use all of them: veth sends to each
+
+    def missing(self):
+        """XDP programs are a matter of the initial user namespace."""
+        netns.need_bpf()
+
+    def nic(self, number=0, **netdev):
+        """A NIC, on an interface that is made here, with the right number of queues."""
+        if netns.exists(f"veth{number}"):
+            netns.ip("link", "del", f"veth{number}")
+        nic = super().nic(number, **netdev)
+        nic.objects[0]["qom-type"] = "vhost-dp-af-xdp"
+        return nic
+
+    def make_pair(self, name, peer, queues):
+        """XDP needs what is on the wire, and not a checksum that is still to be finished."""
+        count = ["numtxqueues", queues, "numrxqueues", queues]
+        netns.ip("link", "add", name, *count, "type", "veth", "peer", "name", peer, *count)
+        netns.ethtool("-K", peer, "tx", "off")
 
 
 class VhostDpSlirp:
@@ -216,8 +244,8 @@ class StockTap(VhostDpTap):
         return nic
 
 
-BACKENDS = {"tap": VhostDpTap(), "af-packet": VhostDpAfPacket(), "slirp": VhostDpSlirp(), "stock-tap": StockTap(),
-            "stock-user": StockUser()}
+BACKENDS = {"tap": VhostDpTap(), "af-packet": VhostDpAfPacket(), "af-xdp": VhostDpAfXdp(),
+            "slirp": VhostDpSlirp(), "stock-tap": StockTap(), "stock-user": StockUser()}
 
 
 def quoted(arguments):

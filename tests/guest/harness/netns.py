@@ -76,12 +76,29 @@ def need_tun():
                       "which is what udev gives it, or run this as root") from None
 
 
+def need_bpf():
+    """Whether XDP programs can be loaded: as root, and not of a user namespace."""
+    everybody = [0, 0, 2**32 - 1]
+    effective = next(line for line in _read("/proc/self/status").splitlines() if line.startswith("CapEff:"))
+    if list(map(int, _read("/proc/self/uid_map").split())) != everybody or not int(effective.split()[1], 16) >> 39 & 1:
+        raise Missing("XDP programs cannot be loaded by this account (no CAP_BPF): run this as root")
+
+
+def _run(*command):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"'{' '.join(map(str, command))}' failed: {done.stderr.strip()}")
+    return done.stdout
+
+
 def ip(*arguments):
     """Run ip(8); an error carries what it said."""
-    done = subprocess.run(["ip", *map(str, arguments)], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"'ip {' '.join(map(str, arguments))}' failed: {done.stderr.strip()}")
-    return done.stdout
+    return _run("ip", *arguments)
+
+
+def ethtool(*arguments):
+    """Run ethtool(8); an error carries what it said."""
+    return _run("ethtool", *arguments)
 
 
 def link(name):
