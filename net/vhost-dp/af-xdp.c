@@ -265,11 +265,6 @@ static char *afxdp_describe(VhostDPDriver *drv)
     return g_string_free(text, false);
 }
 
-static void afxdp_set_offload(VhostDPDriver *drv, uint32_t offloads)
-{
-    /* There are none */
-}
-
 /* ---- The object ---- */
 
 static void afxdp_instance_init(Object *obj)
@@ -342,7 +337,6 @@ static void afxdp_class_init(ObjectClass *oc, void *data)
     dc->close = afxdp_close_driver;
     dc->get_caps = afxdp_get_caps;
     dc->describe = afxdp_describe;
-    dc->set_offload = afxdp_set_offload;
     vhost_dp_afxdp_io_class_init(dc);
     afxdp_add_properties(oc);
 }
