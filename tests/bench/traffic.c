@@ -672,9 +672,10 @@ static void fill(Load *l, Pair *p)
     Watch w = {};
 
     while (p->source.next < goal) {
-        unsigned sent = host_source_send(&p->source,
-                                         MIN(goal - p->source.next,
-                                             HOST_BATCH));
+        /* No more than the queue can hold: a full one loses frames */
+        uint64_t room = in_queue - (p->source.next - p->check.next);
+        unsigned n = MIN(MIN(goal - p->source.next, room), HOST_BATCH);
+        unsigned sent = n ? host_source_send(&p->source, n) : 0;
 
         /* The buffers that the device still has are used up meanwhile */
         load_reap_rx(l, p);

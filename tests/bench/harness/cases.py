@@ -169,8 +169,8 @@ class Table:
         netdev = runners.vhost_dp(driver, f',ifname={INTERFACE}')
         drv = shape + ['--ring', ring]
         loop = shape + ['--buffers', '64' if gso else '256']
-        # No more on their way than the smallest of the drivers' rings holds
-        source = ['--source', PEER]
+        # As many as the smallest of the drivers' rings can hold
+        source = ['--source', PEER, '--fill', '128']
         tx = ['--mode', 'tx'] + drv
         if gso:
             tx += ['--segments', '3', '--buffers', '64']
@@ -180,10 +180,9 @@ class Table:
         }, RATE, quick)
         self._add(f'{driver}/{ring}/rx/{size}', {
             'ours': self._veth_loadgen(
-                ['--mode', 'rx', '--ring-size', '1024', '--window', '128']
-                + drv + source, netdev),
-            'bare': self._veth_bare('rx-recvmmsg',
-                                    loop + source + ['--fill', '128']),
+                ['--mode', 'rx', '--ring-size', '1024'] + drv + source,
+                netdev),
+            'bare': self._veth_bare('rx-recvmmsg', loop + source),
         }, RATE, quick)
 
     def tap_latency(self, ring):
