@@ -7,9 +7,12 @@
  *
  * Theory of operation: libslirp ends the guest's connections and makes sockets
  * of the host from them.  All of it runs in the queue pair's IOThread while
- * the driver is attached: frames from the guest are its input, and frames to
- * the guest, which it produces at any time, wait in a ring until the engine
- * borrows them.
+ * the driver is attached, and in bottom halves and timers alone: it writes to
+ * sockets and reads files (TFTP), for which nobody is to wait who wants the
+ * queue pair's lock.  So frames from the guest are copied, as they have to be
+ * in one piece anyway, and wait for the bottom half.  Frames to the guest,
+ * which libslirp produces at any time, wait in a ring until the engine borrows
+ * them.
  *
  * libslirp wants to be asked before each wait which descriptors to watch and
  * how long to sleep.  An AioContext has no hook for that, but the answer
@@ -44,6 +47,12 @@ OBJECT_DECLARE_SIMPLE_TYPE(VhostDPSlirp, VHOST_DP_SLIRP)
 
 /* An Ethernet header and the largest IPv4 datagram, for TSO */
 #define SLIRP_MAX_FRAME (sizeof(struct eth_header) + UINT16_MAX)
+
+/* Frames from the guest that wait for libslirp */
+#define SLIRP_INPUT_FRAMES 256
+#define SLIRP_INPUT_BYTES (512 * KiB)
+
+QEMU_BUILD_BUG_ON(SLIRP_INPUT_BYTES < SLIRP_MAX_FRAME);
 
 /* Frames that wait for the guest; a power of two */
 #define SLIRP_RING 1024
@@ -96,7 +105,11 @@ struct VhostDPSlirp {
     GArray *fds;                /* SlirpFd, by descriptor */
     GArray *watched;            /* int: those in the epoll set, each once */
     uint32_t round;
-    uint8_t *input;             /* a frame from the guest, in one piece */
+    uint8_t *input;             /* frames from the guest, each in one piece */
+    size_t input_used;
+    uint32_t input_len[SLIRP_INPUT_FRAMES];
+    unsigned ninput;
+    bool input_full;            /* the engine waits for room */
     uint8_t *ring;              /* SLIRP_RING frames to the guest */
     uint16_t ring_len[SLIRP_RING];
     uint32_t ring_head;         /* next to fill; free-running */
@@ -368,14 +381,30 @@ static uint32_t slirp_ring_used(const VhostDPSlirp *s)
     return s->ring_head - s->ring_tail;
 }
 
-/* Let libslirp have events and time, and ask it what it wants next */
+/* What the guest has sent */
+static void slirp_run_input(VhostDPSlirp *s)
+{
+    uint8_t *buf = s->input;
+    unsigned i;
+
+    for (i = 0; i < s->ninput; i++) {
+        slirp_input(s->slirp, buf, s->input_len[i]);
+        buf += s->input_len[i];
+    }
+    s->ninput = 0;
+    s->input_used = 0;
+}
+
+/* Let libslirp have frames, events and time; ask it what it wants next */
 static void slirp_run(void *opaque)
 {
     VhostDPSlirp *s = opaque;
     struct epoll_event events[SLIRP_EVENTS];
+    unsigned ready = 0;
     int n = 0;
     int i;
 
+    slirp_run_input(s);
     if (!s->paused) {
         n = MAX(epoll_wait(s->epfd, events, SLIRP_EVENTS, 0), 0);
     }
@@ -394,7 +423,14 @@ static void slirp_run(void *opaque)
         slirp_set_paused(s, true);
     }
     if (s->rx_enabled && s->ring_lent != s->ring_head) {
-        vhost_dp_port_ready(s->port, VHOST_DP_READY_RX);
+        ready |= VHOST_DP_READY_RX;
+    }
+    if (s->input_full) {
+        s->input_full = false;
+        ready |= VHOST_DP_READY_TX;
+    }
+    if (ready) {
+        vhost_dp_port_ready(s->port, ready);
     }
 }
 
@@ -506,7 +542,10 @@ static bool slirp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     s->ctx = ctx;
     s->fds = g_array_new(false, true, sizeof(SlirpFd));
     s->watched = g_array_new(false, false, sizeof(int));
-    s->input = g_malloc(SLIRP_MAX_FRAME);
+    s->input = g_malloc(SLIRP_INPUT_BYTES);
+    s->input_used = 0;
+    s->ninput = 0;
+    s->input_full = false;
     s->ring = g_malloc(SLIRP_RING * SLIRP_STRIDE);
     s->ring_head = s->ring_lent = s->ring_tail = 0;
     s->rx_enabled = false;
@@ -541,6 +580,7 @@ static void slirp_detach(VhostDPDriver *drv, unsigned pair)
     }
     vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_STOPPED,
                        slirp_ring_used(s));
+    vhost_dp_port_drop(s->port, true, VHOST_DP_DROP_REASON_STOPPED, s->ninput);
     g_array_free(s->watched, true);
     g_array_free(s->fds, true);
     s->watched = NULL;
@@ -579,19 +619,28 @@ static void slirp_finish_csum(uint8_t *buf, const VhostDPFrame *frame)
     stw_be_p(buf + frame->csum_start + frame->csum_offset, csum ?: 0xffff);
 }
 
-static void slirp_send(VhostDPSlirp *s, const VhostDPFrame *frame)
+/* Returns false if there is no room */
+static bool slirp_queue_input(VhostDPSlirp *s, const VhostDPFrame *frame)
 {
-    iov_to_buf(frame->iov, frame->iovcnt, 0, s->input, frame->len);
+    uint8_t *buf = s->input + s->input_used;
+
+    if (s->ninput == SLIRP_INPUT_FRAMES ||
+        frame->len > SLIRP_INPUT_BYTES - s->input_used) {
+        return false;
+    }
+    iov_to_buf(frame->iov, frame->iovcnt, 0, buf, frame->len);
     if (frame->gso_type) {
-        if (!slirp_finish_tso(s->input, frame->len)) {
+        if (!slirp_finish_tso(buf, frame->len)) {
             vhost_dp_port_drop(s->port, true, VHOST_DP_DROP_REASON_BAD_HEADER,
                                1);
-            return;
+            return true;
         }
     } else if (frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
-        slirp_finish_csum(s->input, frame);
+        slirp_finish_csum(buf, frame);
     }
-    slirp_input(s->slirp, s->input, frame->len);
+    s->input_len[s->ninput++] = frame->len;
+    s->input_used += frame->len;
+    return true;
 }
 
 static unsigned slirp_tx_burst(VhostDPDriver *drv, unsigned pair,
@@ -600,11 +649,12 @@ static unsigned slirp_tx_burst(VhostDPDriver *drv, unsigned pair,
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
     unsigned i;
 
-    for (i = 0; i < n; i++) {
-        slirp_send(s, &frames[i]);
+    for (i = 0; i < n && slirp_queue_input(s, &frames[i]); i++) {
+        /* All of it is in the condition */
     }
+    s->input_full = i < n;
     qemu_bh_schedule(s->bh);
-    return n;
+    return i;
 }
 
 static unsigned slirp_rx_burst(VhostDPDriver *drv, unsigned pair,
