@@ -21,6 +21,9 @@
 #include "qapi/error.h"
 #include "qemu/uring-burst.h"
 
+/* How often the kernel may be out of something before a burst is given up */
+#define URING_BURST_TRIES 1000
+
 struct UringBurst {
     struct io_uring ring;
     unsigned depth;
@@ -143,6 +146,7 @@ static unsigned uring_burst_reap(UringBurst *ub, UringBurstOp *ops)
 bool uring_burst_run(UringBurst *ub, UringBurstOp *ops, unsigned n)
 {
     unsigned done = 0;
+    unsigned tries = 0;
     unsigned i;
     int r;
 
@@ -154,8 +158,12 @@ bool uring_burst_run(UringBurst *ub, UringBurstOp *ops, unsigned n)
     while (done < n) {
         r = io_uring_submit_and_wait(&ub->ring, n - done);
         done += uring_burst_reap(ub, ops);
-        if (unlikely(r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY)) {
-            /* Forbidden by now (seccomp): what it took before is done */
+        if (unlikely(r < 0 && ((r != -EINTR && r != -EAGAIN && r != -EBUSY) ||
+                               ++tries == URING_BURST_TRIES))) {
+            /*
+             * Forbidden by now (seccomp), or the kernel has no memory: what
+             * it took before is done.
+             */
             return false;
         }
     }

@@ -591,8 +591,9 @@ static RxIntoResult rx_into(VhostDPPort *port)
     vhost_dp_vring_disable_notify(vq);
     n = vhost_dp_vring_pop(vq, be->mem, &port->burst, VHOST_DP_VRING_BURST,
                            VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME);
-    rx_count_pop(port, notified, n);
     used = rx_into_chains(port, vq, n, &more, &tried);
+    /* Buffers that stay in the queue were no find */
+    rx_count_pop(port, notified, used);
     vhost_dp_vring_rewind(vq, &port->burst, n - used);
     vhost_dp_port_flush(port, VHOST_DP_RX);
     if (unlikely(vq->broken)) {

@@ -575,8 +575,10 @@ void vhost_dp_port_inject(VhostDPPort *port, const void *buf, size_t len)
 {
     PortInject *packet;
 
+    /* One byte more than a driver takes is enough to be counted as too large */
+    len = MIN(len, VHOST_DP_MAX_FRAME + 1);
     WITH_QEMU_LOCK_GUARD(&port->side_lock) {
-        if (port->ninject == PORT_INJECT_MAX || len > VHOST_DP_MAX_FRAME) {
+        if (port->ninject == PORT_INJECT_MAX) {
             port->inject_lost++;
         } else {
             packet = g_malloc(sizeof(*packet) + len);
