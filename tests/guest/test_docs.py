@@ -43,7 +43,8 @@ class Examples(unittest.TestCase):
             disk.truncate(1 << 20)
         environment = dict(os.environ, PATH=f"{directory.name}:{os.environ['PATH']}", USER="root")
         self.addCleanup(_remove_but, _interfaces())
-        subprocess.run(["sh", "-e", "-c", before], check=True, cwd=directory.name, env=environment)
+        subprocess.run(["sh", "-e", "-c", before], check=True, cwd=directory.name, env=environment,
+                       stdout=subprocess.DEVNULL)   # ours is TAP
 
         guest = Guest(self.setup.qemu, self.setup.image, accel=self.setup.accel)
         self.addCleanup(guest.close)
