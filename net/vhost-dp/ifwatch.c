@@ -39,7 +39,7 @@
 struct VhostDPIfWatch {
     AioContext *ctx;
     int fd;                     /* the netlink socket, or -1: */
-    QEMUTimer *timer;           /* or NULL */
+    QEMUTimer *timer;
     void (*changed)(void *opaque);
     void *opaque;
 };
@@ -105,12 +105,17 @@ static void ifwatch_readable(void *opaque)
     watch->changed(watch->opaque);
 }
 
+static void ifwatch_start_timer(VhostDPIfWatch *watch)
+{
+    timer_mod(watch->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                            IFWATCH_INTERVAL_MS);
+}
+
 static void ifwatch_timer(void *opaque)
 {
     VhostDPIfWatch *watch = opaque;
 
-    timer_mod(watch->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                            IFWATCH_INTERVAL_MS);
+    ifwatch_start_timer(watch);
     watch->changed(watch->opaque);
 }
 
@@ -159,16 +164,27 @@ VhostDPIfWatch *vhost_dp_ifwatch_new(AioContext *ctx, int sock,
     watch->changed = changed;
     watch->opaque = opaque;
     watch->fd = ifwatch_subscribe(sock);
+    watch->timer = aio_timer_new(ctx, QEMU_CLOCK_REALTIME, SCALE_MS,
+                                 ifwatch_timer, watch);
     if (watch->fd >= 0) {
         aio_set_fd_handler(ctx, watch->fd, ifwatch_readable, NULL, NULL, NULL,
                            watch);
     } else {
-        watch->timer = aio_timer_new(ctx, QEMU_CLOCK_REALTIME, SCALE_MS,
-                                     ifwatch_timer, watch);
-        timer_mod(watch->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                                IFWATCH_INTERVAL_MS);
+        ifwatch_start_timer(watch);
     }
     return watch;
+}
+
+void vhost_dp_ifwatch_poll(VhostDPIfWatch *watch, bool poll)
+{
+    if (watch->fd < 0) {
+        return;
+    }
+    if (!poll) {
+        timer_del(watch->timer);
+    } else if (!timer_pending(watch->timer)) {
+        ifwatch_start_timer(watch);
+    }
 }
 
 void vhost_dp_ifwatch_free(VhostDPIfWatch *watch)
@@ -181,8 +197,6 @@ void vhost_dp_ifwatch_free(VhostDPIfWatch *watch)
                            NULL);
         close(watch->fd);
     }
-    if (watch->timer) {
-        timer_free(watch->timer);
-    }
+    timer_free(watch->timer);
     g_free(watch);
 }

@@ -58,6 +58,16 @@ VhostDPIfWatch *vhost_dp_ifwatch_new(AioContext *ctx, int sock,
                                      void (*changed)(void *opaque),
                                      void *opaque);
 
+/**
+ * vhost_dp_ifwatch_poll: call @changed once a second besides, or not any more
+ *
+ * For an interface that has moved to another network namespace, and to try
+ * again what failed.  May be called from @changed.
+ *
+ * Thread: that of @ctx.  Lock: any.
+ */
+void vhost_dp_ifwatch_poll(VhostDPIfWatch *watch, bool poll);
+
 /* @watch may be NULL */
 void vhost_dp_ifwatch_free(VhostDPIfWatch *watch);
 

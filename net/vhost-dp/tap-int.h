@@ -13,6 +13,7 @@
 #include "qemu/units.h"
 #include "qemu/uring-burst.h"
 #include "net/vhost-dp.h"
+#include "ifwatch.h"
 #include "standard-headers/linux/virtio_net.h"
 
 #define TYPE_VHOST_DP_TAP "vhost-dp-tap"
@@ -54,9 +55,16 @@ typedef enum TapIO {
     TAP_IO_URING,
 } TapIO;
 
+typedef struct VhostDPTap VhostDPTap;
+
 /* One queue pair: one queue of the interface */
 typedef struct TapQueue {
-    int fd;                     /* while open; the same until close */
+    VhostDPTap *tap;
+    /*
+     * While open.  The number stays until close, for those who use it under
+     * the BQL; the IOThread may put another open file behind it.
+     */
+    int fd;
     TapIO io;                   /* atomic; written by the IOThread */
 
     /* The IOThread's own, between attach and detach */
@@ -67,7 +75,16 @@ typedef struct TapQueue {
     bool rx_drained;            /* nothing is there until the fd is readable */
     bool tx_blocked;            /* waits until the fd is writable */
     bool tx_in_order;           /* a write may have to wait: one by one */
-    bool gone;                  /* the interface was deleted */
+    bool gone;                  /* there is no interface behind the fd */
+
+    /* See tap-link.c */
+    VhostDPIfWatch *watch;
+    QEMUBH *check_bh;
+    char name[IFNAMSIZ];        /* of the interface, when last seen */
+    bool was_up;                /* since attach */
+    bool down;                  /* so we told the engine */
+    bool wait_up;               /* the fd becomes writable with the interface */
+
     UringBurst *uring;          /* or NULL: system calls */
 
     uint8_t *mem;               /* both buffers, in one piece */
@@ -103,9 +120,11 @@ struct VhostDPTap {
     int *passed_fd;
     unsigned npassed;
 
+    uint32_t rx_offloads;       /* atomic: last set_offload */
+
     /* While open; set by open, under the BQL */
     uint32_t offloads;          /* that the kernel has */
-    char real_ifname[IFNAMSIZ];
+    char real_ifname[IFNAMSIZ]; /* as it was then */
     TapQueue *queue;
     unsigned nqueues;
 };
@@ -115,7 +134,7 @@ static inline const char *tap_id(const VhostDPTap *tap)
     return object_get_canonical_path_component(OBJECT(tap));
 }
 
-/* ---- tap-open.c: all under the BQL ---- */
+/* ---- tap-open.c: under the BQL, unless another thread is named ---- */
 
 /* See VhostDPDriverClass.open; the options were checked */
 bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp);
@@ -138,7 +157,44 @@ char **vhost_dp_tap_split_fds(VhostDPTap *tap, Error **errp);
  */
 void vhost_dp_tap_get_name(VhostDPTap *tap, char *name);
 
+/*
+ * Open queue @i of an interface that has the name that open() used, and is
+ * there again.  None is created.
+ *
+ * Thread: the queue pair's IOThread.
+ *
+ * Returns a descriptor, or -1 with @errp set.
+ */
+int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, Error **errp);
+
+/* Tell the interface behind @fd which offloads the guest takes.  Any thread. */
+void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads);
+
+/* ---- tap-link.c: the state of the interface; in the IOThread ---- */
+
+/* At the end of attach */
+void vhost_dp_tap_link_start(TapQueue *q);
+
+/* At the beginning of detach */
+void vhost_dp_tap_link_stop(TapQueue *q);
+
+/* Look at the interface soon.  May be called with the queue pair's lock. */
+void vhost_dp_tap_link_check(TapQueue *q);
+
+/* The fd became writable, or there was an error: see TapQueue.wait_up */
+void vhost_dp_tap_link_writable(TapQueue *q);
+
 /* ---- tap-io.c: the data side, see VhostDPDriverClass ---- */
+
+/* Register the fd handlers that are wanted now */
+void vhost_dp_tap_update_handlers(TapQueue *q);
+
+/* Frames that wait for room are to be offered again */
+void vhost_dp_tap_unblock(TapQueue *q);
+
+/* Stop and start to use the file behind q->fd, when another takes its place */
+void vhost_dp_tap_suspend(TapQueue *q);
+void vhost_dp_tap_resume(TapQueue *q);
 
 void vhost_dp_tap_io_class_init(VhostDPDriverClass *dc);
 

@@ -26,6 +26,8 @@
  *
  * A queue pair that the guest does not use is detached from the interface
  * (TUNSETQUEUE), or the kernel would steer flows to it.
+ *
+ * What happens to the interface is tap-link.c's business.
  */
 
 #include "qemu/osdep.h"
@@ -54,8 +56,6 @@ QEMU_BUILD_BUG_ON(TAP_TX_IOVS < TAP_MAX_SEGMENTS + 1);
 
 /* ---- Handlers, and the life of a queue ---- */
 
-static void tap_update_handlers(TapQueue *q);
-
 static void tap_readable(void *opaque)
 {
     TapQueue *q = opaque;
@@ -68,16 +68,28 @@ static void tap_writable(void *opaque)
 {
     TapQueue *q = opaque;
 
-    q->tx_blocked = false;
-    tap_update_handlers(q);
-    vhost_dp_port_ready(q->port, VHOST_DP_READY_TX);
+    if (q->wait_up) {
+        vhost_dp_tap_link_writable(q);
+    }
+    vhost_dp_tap_unblock(q);
 }
 
-static void tap_update_handlers(TapQueue *q)
+void vhost_dp_tap_unblock(TapQueue *q)
 {
+    if (q->tx_blocked) {
+        q->tx_blocked = false;
+        vhost_dp_tap_update_handlers(q);
+        vhost_dp_port_ready(q->port, VHOST_DP_READY_TX);
+    }
+}
+
+void vhost_dp_tap_update_handlers(TapQueue *q)
+{
+    bool writable = q->tx_blocked || q->wait_up;
+
     aio_set_fd_handler(q->ctx, q->fd,
                        q->rx_enabled && !q->gone ? tap_readable : NULL,
-                       q->tx_blocked && !q->gone ? tap_writable : NULL,
+                       writable && !q->gone ? tap_writable : NULL,
                        NULL, NULL, q);
 }
 
@@ -121,6 +133,7 @@ static bool tap_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     q->tx_blocked = false;
     q->tx_in_order = tap->has_sndbuf && tap->sndbuf;
     q->gone = false;
+    q->wait_up = false;
     q->mem = qemu_memalign(qemu_real_host_page_size(), TAP_MEM);
     q->tx_buf = q->mem;
     q->rx_buf = q->mem + TAP_TX_BUF;
@@ -128,6 +141,7 @@ static bool tap_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     q->rx_have = 0;
     q->rx_next = 0;
     tap_use_uring(q);
+    vhost_dp_tap_link_start(q);
     return true;
 }
 
@@ -156,6 +170,7 @@ static bool tap_set_active(VhostDPDriver *drv, unsigned pair, bool active)
     if (tap->nqueues > 1) {
         tap_set_queue(&tap->queue[pair], active);
     }
+    vhost_dp_tap_link_check(&tap->queue[pair]);
     return tap->queue[pair].inactive;
 }
 
@@ -163,8 +178,9 @@ static void tap_detach(VhostDPDriver *drv, unsigned pair)
 {
     TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
 
+    vhost_dp_tap_link_stop(q);
     q->gone = true;
-    tap_update_handlers(q);
+    vhost_dp_tap_update_handlers(q);
     if (q->rx_next < q->rx_have) {
         vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_STOPPED,
                            q->rx_have - q->rx_next);
@@ -179,13 +195,34 @@ static void tap_detach(VhostDPDriver *drv, unsigned pair)
     q->port = NULL;
 }
 
+void vhost_dp_tap_suspend(TapQueue *q)
+{
+    q->gone = true;
+    vhost_dp_tap_update_handlers(q);
+    uring_burst_free(q->uring);
+    q->uring = NULL;
+}
+
+/* What was read before, and not lent yet, is still good */
+void vhost_dp_tap_resume(TapQueue *q)
+{
+    bool inactive = q->inactive;
+
+    q->gone = false;
+    q->rx_drained = false;
+    tap_use_uring(q);
+    q->inactive = false;
+    tap_set_queue(q, !inactive);
+    vhost_dp_tap_update_handlers(q);
+}
+
 /* The kernel answers EBADFD once the interface is deleted */
 static void tap_gone(TapQueue *q)
 {
     if (!q->gone) {
         q->gone = true;
-        tap_update_handlers(q);
-        vhost_dp_port_set_link(q->port, false, "the tap interface was deleted");
+        vhost_dp_tap_update_handlers(q);
+        vhost_dp_tap_link_check(q);
     }
 }
 
@@ -214,7 +251,7 @@ static bool tap_write_failed(TapQueue *q, int err)
     case EAGAIN:
         if (q->tx_in_order) {
             q->tx_blocked = true;
-            tap_update_handlers(q);
+            vhost_dp_tap_update_handlers(q);
             return false;
         }
         /* fall through */
@@ -224,6 +261,7 @@ static bool tap_write_failed(TapQueue *q, int err)
         break;
     case EIO:
         /* The interface is not up (drivers/net/tun.c) */
+        vhost_dp_tap_link_check(q);
         reason = VHOST_DP_DROP_REASON_LINK_DOWN;
         break;
     case EBADFD:
@@ -346,7 +384,7 @@ static void tap_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
 
     q->rx_enabled = enable;
     q->rx_drained = false;
-    tap_update_handlers(q);
+    vhost_dp_tap_update_handlers(q);
 }
 
 static bool tap_get_hdr(const struct virtio_net_hdr *hdr, VhostDPFrame *frame)

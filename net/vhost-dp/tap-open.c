@@ -16,6 +16,9 @@
  * goes away with its last descriptor.  No script is run: addresses and bridges
  * are the administrator's business.  With fd= and fds=, QEMU needs no
  * privileges.
+ *
+ * An interface that was deleted and is there again is opened by name once more,
+ * in a queue pair's IOThread: see tap-link.c.  The options cannot change then.
  */
 
 #include "qemu/osdep.h"
@@ -446,6 +449,18 @@ static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
     return true;
 }
 
+void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads)
+{
+    tap_fd_set_offload(fd,
+                       !!(offloads & VHOST_DP_OFFLOAD_CSUM),
+                       !!(offloads & VHOST_DP_OFFLOAD_TSO4),
+                       !!(offloads & VHOST_DP_OFFLOAD_TSO6),
+                       !!(offloads & VHOST_DP_OFFLOAD_ECN),
+                       !!(offloads & VHOST_DP_OFFLOAD_UFO),
+                       !!(offloads & VHOST_DP_OFFLOAD_USO4),
+                       !!(offloads & VHOST_DP_OFFLOAD_USO6));
+}
+
 static void tap_probe_offloads(VhostDPTap *tap, int fd)
 {
     tap->offloads = VHOST_DP_OFFLOAD_CSUM | VHOST_DP_OFFLOAD_TSO4 |
@@ -456,7 +471,8 @@ static void tap_probe_offloads(VhostDPTap *tap, int fd)
     if (tap_probe_has_uso(fd)) {
         tap->offloads |= VHOST_DP_OFFLOAD_USO4 | VHOST_DP_OFFLOAD_USO6;
     }
-    tap_fd_set_offload(fd, 0, 0, 0, 0, 0, 0, 0);
+    qatomic_set(&tap->rx_offloads, 0);
+    vhost_dp_tap_apply_offloads(fd, 0);
 }
 
 static void tap_close_queues(VhostDPTap *tap)
@@ -482,6 +498,7 @@ bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp)
     tap->queue = g_new0(TapQueue, queue_pairs);
     tap->nqueues = queue_pairs;
     for (i = 0; i < queue_pairs; i++) {
+        tap->queue[i].tap = tap;
         tap->queue[i].fd = -1;
     }
 
@@ -498,6 +515,42 @@ bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp)
     trace_vhost_dp_tap_open(tap_id(tap), tap->real_ifname, queue_pairs,
                             tap->queue[0].fd, tap->offloads);
     return true;
+}
+
+/* Has an interface that is @name the number @ifindex? */
+static bool tap_is_ifindex(const char *name, unsigned ifindex)
+{
+    return ifindex && if_nametoindex(name) == ifindex;
+}
+
+int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, Error **errp)
+{
+    const char *name = tap->real_ifname;
+    unsigned ifindex = if_nametoindex(name);
+    int fd;
+
+    if (!ifindex) {
+        error_setg(errp, "interface '%s' was deleted", name);
+        return -1;
+    }
+    fd = tap_attach_by_name(tap, name, i, tap->nqueues, errp);
+    if (fd < 0) {
+        return -1;
+    }
+    /*
+     * It may have gone in between, and TUNSETIFF made a new one, which goes
+     * with the descriptor.
+     */
+    if (!tap_is_ifindex(name, ifindex)) {
+        error_setg(errp, "interface '%s' was deleted", name);
+        close(fd);
+        return -1;
+    }
+    if (!tap_configure(tap, fd, errp)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
 }
 
 void vhost_dp_tap_close(VhostDPTap *tap)

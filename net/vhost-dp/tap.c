@@ -6,8 +6,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation: this file is the object and its options, all under the
- * BQL.  tap-open.c gets the descriptors, one for each queue pair, tap-io.c
- * moves the frames in the pairs' IOThreads.
+ * BQL.  tap-open.c gets the descriptors, one for each queue pair.  In the
+ * pairs' IOThreads, tap-io.c moves the frames, and tap-link.c sees what becomes
+ * of the interface.
  */
 
 #include "qemu/osdep.h"
@@ -255,14 +256,8 @@ static void tap_set_offload(VhostDPDriver *drv, uint32_t offloads)
     VhostDPTap *tap = VHOST_DP_TAP(drv);
 
     /* A property of the interface, so one queue is as good as all */
-    tap_fd_set_offload(tap->queue[0].fd,
-                       !!(offloads & VHOST_DP_OFFLOAD_CSUM),
-                       !!(offloads & VHOST_DP_OFFLOAD_TSO4),
-                       !!(offloads & VHOST_DP_OFFLOAD_TSO6),
-                       !!(offloads & VHOST_DP_OFFLOAD_ECN),
-                       !!(offloads & VHOST_DP_OFFLOAD_UFO),
-                       !!(offloads & VHOST_DP_OFFLOAD_USO4),
-                       !!(offloads & VHOST_DP_OFFLOAD_USO6));
+    qatomic_set(&tap->rx_offloads, offloads);
+    vhost_dp_tap_apply_offloads(tap->queue[0].fd, offloads);
 }
 
 /* ---- The object ---- */

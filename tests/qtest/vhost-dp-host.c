@@ -527,6 +527,42 @@ void dp_if_delete(const char *name)
     link_request(m);
 }
 
+void dp_if_rename(const char *name, const char *new_name)
+{
+    struct ifreq ifr = {};
+
+    pstrcpy(ifr.ifr_newname, sizeof(ifr.ifr_newname), new_name);
+    IF_IOCTL(name, SIOCSIFNAME, &ifr);
+}
+
+void dp_if_move(const char *name, int netns)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+    uint32_t fd = netns;
+
+    link_init(m, RTM_NEWLINK, NLM_F_ACK, if_nametoindex(name));
+    link_add(m, IFLA_NET_NS_FD, &fd, sizeof(fd));
+    link_request(m);
+}
+
+int dp_netns_open(void)
+{
+    int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    return fd;
+}
+
+void dp_netns_enter(int netns)
+{
+    g_assert_cmpint(setns(netns, CLONE_NEWNET), ==, 0);
+}
+
+void dp_netns_enter_new(void)
+{
+    g_assert_true(enter_network_namespace());
+}
+
 /* ---- Packet sockets ---- */
 
 int dp_sock_open(const char *name, bool vnet_hdr)

@@ -120,6 +120,15 @@ void dp_if_down(const char *name);
 void dp_if_set_mtu(const char *name, int mtu);
 void dp_if_set_address(const char *name, const char *address);
 void dp_if_delete(const char *name);
+void dp_if_rename(const char *name, const char *new_name);
+
+/* Move an interface to network namespace @netns, where it is down */
+void dp_if_move(const char *name, int netns);
+
+/* The network namespace of the calling thread */
+int dp_netns_open(void);
+void dp_netns_enter(int netns);
+void dp_netns_enter_new(void);
 void dp_if_get_mac(const char *name, uint8_t mac[6]);
 void dp_arp_add(const char *name, const char *address, const uint8_t mac[6]);
 void dp_set_ip_forward(void);

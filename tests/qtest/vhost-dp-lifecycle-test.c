@@ -358,24 +358,6 @@ static void test_tap_deleted(const void *opaque)
     dp_rig_free(r);
 }
 
-/* Set down and up by the administrator: frames are lost, nothing else */
-static void test_tap_down(const void *opaque)
-{
-    DpRig *r = dp_rig_new(0);
-    unsigned i;
-
-    for (i = 0; i < ROUNDS; i++) {
-        check_both_ways(r->nic, r->sock);
-        dp_if_down("tap0");
-        dp_make_frame(r->frame, 60, 1);
-        dp_transmit(r->nic, NULL, r->frame, 60);
-        dp_wait_counter(r->qts, "vd0", DP_TX, "drop:link-down", i + 1);
-        close(r->sock);
-        r->sock = dp_sock_open("tap0", false);
-    }
-    dp_rig_free(r);
-}
-
 /* ---- Plugging ---- */
 
 static void test_hotplug(const void *opaque)
@@ -703,7 +685,6 @@ int main(int argc, char **argv)
     dp_add_ring_test("tap-deleted/idle", "nothing", test_tap_deleted);
     /* Drops twice: not for packed queues, see transmit_without_link() */
     dp_add_split_test("tap-deleted/transmit", "transmit", test_tap_deleted);
-    dp_add_ring_test("tap-down", NULL, test_tap_down);
     dp_add_ring_test("hotplug/in-order", NULL, test_hotplug);
     dp_add_ring_test("hotplug/netdev-first", NULL, test_netdev_del_first);
     dp_add_ring_test("hotplug/busy", NULL, test_hotplug_busy);

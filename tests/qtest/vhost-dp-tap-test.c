@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/if_tun.h>
 #include "qemu/bswap.h"
 #include "vhost-dp-guest.h"
 
@@ -222,8 +223,352 @@ static void test_long(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- What becomes of the interface ---- */
+
+#define ROUNDS 3
+
+/* Has the link this state, and the reason this word? */
+static bool link_is(DpRig *r, bool up, const char *word)
+{
+    QDict *info = dp_query(r->qts, "vd0");
+    const char *reason = qdict_get_try_str(info, "link-reason");
+    bool is = qdict_get_bool(info, "link-up") == up &&
+              (!word || (reason && strstr(reason, word)));
+
+    qobject_unref(info);
+    return is && dp_nic_link(r->nic) == up;
+}
+
+/* Each queue pair sends, and one of them receives what the kernel chooses */
+static void check_traffic(DpRig *r, unsigned seed)
+{
+    unsigned i;
+
+    for (i = 0; i < r->pairs; i++) {
+        dp_check_transmit_on(r->nic, i, r->sock, 100 + i, seed + i);
+    }
+    if (r->pairs == 1) {
+        dp_check_receive(r->nic, r->sock, 300, seed);
+    }
+}
+
+/* The interface is up (again); a packet socket that saw it down has failed */
+static void check_is_back(DpRig *r, const char *name, unsigned seed)
+{
+    close(r->sock);
+    r->sock = dp_sock_open(name, false);
+    dp_wait_until(link_is(r, true, NULL));
+    check_traffic(r, seed);
+}
+
+typedef struct Change {
+    void (*fn)(const char *name);
+    const char *name;
+} Change;
+
+static gpointer change_soon(gpointer opaque)
+{
+    const Change *change = opaque;
+
+    g_usleep(10 * 1000);
+    change->fn(change->name);
+    return NULL;
+}
+
+/*
+ * The guest sends on all queue pairs, something happens to the interface
+ * meanwhile, and the link goes down.  No frame is left behind.
+ */
+static void change_under_traffic(DpRig *r, void (*fn)(const char *name),
+                                 const char *name, const char *word)
+{
+    DpBuf buf = { .addr = dp_alloc(r->guest, 128),
+                  .len = r->nic->hdr_len + 100 };
+    Change change = { fn, name };
+    GThread *thread = g_thread_new("change", change_soon, &change);
+    unsigned i, k;
+
+    memset(dp_host(r->guest, buf.addr), 0, r->nic->hdr_len);
+    dp_make_frame((uint8_t *)dp_host(r->guest, buf.addr) + r->nic->hdr_len,
+                  100, 1);
+    do {
+        for (k = 0; k < r->pairs; k++) {
+            DpQueue *tx = &r->nic->queue[2 * k + DP_TX];
+
+            for (i = 0; i < 16; i++) {
+                dp_add(tx, &buf, 1);
+            }
+            dp_publish(tx);
+            dp_kick(tx);
+            for (i = 0; i < 16; i++) {
+                dp_wait_used(tx, NULL);
+            }
+        }
+    } while (!link_is(r, false, word));
+    g_thread_join(thread);
+}
+
+/* A persistent tap, made by somebody else */
+static void make_tap(const char *name, int flags)
+{
+    int fd = dp_tap_open(name, IFF_VNET_HDR | flags);
+
+    dp_tap_set_persistent(fd, true);
+    close(fd);
+}
+
+static int queue_flags(const DpRig *r)
+{
+    return r->pairs > 1 ? IFF_MULTI_QUEUE : 0;
+}
+
+/* Down before the first time up: the guest does not see it, as ever */
+static void test_down_at_first(const void *opaque)
+{
+    DpGuest *guest = dp_guest_new(DP_NETDEV DP_DEVICE "disable-legacy=on");
+    DpNic *nic = dp_nic_new(guest, DP_SLOT, DP_FEATURES_DEFAULT);
+    g_autofree uint8_t *frame = g_malloc(100);
+    int sock;
+
+    dp_make_frame(frame, 100, 1);
+    g_assert_true(dp_nic_link(nic));
+    dp_transmit(nic, NULL, frame, 100);
+    dp_wait_counter(guest->qts, "vd0", DP_TX, "drop:link-down", 1);
+    g_assert_true(dp_nic_link(nic));
+    sock = dp_sock_open("tap0", false);
+    dp_check_transmit(nic, sock, 100, 2);
+    dp_if_down("tap0");
+    dp_wait_until(!dp_nic_link(nic));
+    dp_if_up("tap0");
+    dp_wait_until(dp_nic_link(nic));
+    dp_nic_free(nic);
+    dp_guest_free(guest);
+    close(sock);
+}
+
+static void test_down(const void *opaque)
+{
+    DpRig *r = dp_rig_start(opaque, false);
+    DpUsage before = dp_usage(r->qts);
+    unsigned i;
+
+    check_traffic(r, 1);
+    for (i = 0; i < ROUNDS; i++) {
+        change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
+        check_is_back(r, "tap0", i);
+        /* And with nothing to do */
+        dp_if_down("tap0");
+        dp_wait_until(link_is(r, false, "'tap0' is down"));
+        check_is_back(r, "tap0", i);
+    }
+    dp_check_usage(r->qts, before);
+    dp_rig_free(r);
+}
+
+/* The offloads that the guest took are those of the new interface, too */
+static void check_long(DpRig *r)
+{
+    struct virtio_net_hdr_v1 hdr;
+    size_t got;
+
+    close(r->sock);
+    r->sock = dp_sock_open("tap0", true);
+    dp_post(r->nic, 1, 66000);
+    dp_make_ip_frame(r->frame, 60000, IPPROTO_TCP, 1);
+    send_long(r, 60000);
+    got = dp_receive(r->nic, &hdr, r->got, DP_MAX_FRAME);
+    dp_assert_frame(r->got, got, r->frame, 60000);
+    g_assert_cmpint(hdr.gso_type, ==, VIRTIO_NET_HDR_GSO_TCPV4);
+}
+
+static void test_deleted(const void *opaque)
+{
+    DpRig *r = dp_rig_start(opaque, false);
+    DpUsage before = dp_usage(r->qts);
+    unsigned i;
+
+    check_traffic(r, 1);
+    for (i = 0; i < ROUNDS; i++) {
+        change_under_traffic(r, dp_if_delete, "tap0", "'tap0' was deleted");
+        g_assert_false(dp_if_exists("tap0"));
+        make_tap("tap0", queue_flags(r));
+        /* It is down at first */
+        dp_wait_until(link_is(r, false, "'tap0' is down"));
+        check_is_back(r, "tap0", i);
+        if (r->pairs == 1) {
+            check_long(r);
+        }
+    }
+    dp_check_usage(r->qts, before);
+    dp_rig_free(r);
+}
+
+/* What is there by that name has to be fit for use */
+static void test_deleted_and_different(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) { .pairs = 4 }, false);
+    DpUsage before = dp_usage(r->qts);
+
+    dp_if_delete("tap0");
+    dp_wait_until(link_is(r, false, "deleted"));
+    dp_veth_new("tap0", "peer");
+    dp_wait_until(link_is(r, false, "not a tap"));
+    dp_if_delete("tap0");
+    dp_wait_until(link_is(r, false, "deleted"));
+    make_tap("tap0", 0);
+    dp_wait_until(link_is(r, false, "multi_queue"));
+    dp_if_delete("tap0");
+    make_tap("tap0", IFF_MULTI_QUEUE);
+    check_is_back(r, "tap0", 1);
+    dp_check_usage(r->qts, before);
+    dp_rig_free(r);
+}
+
+/* Somebody else has it, and lets go of it without a word */
+static void test_deleted_and_busy(const void *opaque)
+{
+    DpRig *r = dp_rig_new(0);
+    int fd;
+
+    dp_if_delete("tap0");
+    dp_wait_until(link_is(r, false, "deleted"));
+    fd = dp_tap_open("tap0", IFF_VNET_HDR);
+    dp_tap_set_persistent(fd, true);
+    dp_if_up("tap0");
+    dp_wait_until(link_is(r, false, "in use"));
+    close(fd);
+    check_is_back(r, "tap0", 1);
+    dp_rig_free(r);
+}
+
+/* Without privileges, with descriptors of @pairs queues */
+static DpRig *rig_with_fds(unsigned pairs)
+{
+    GString *driver = g_string_new(pairs > 1 ? "fds=" : "fd=");
+    DpSetup setup = { .pairs = pairs, .qemu = dp_qemu_unprivileged() };
+    int fd[DP_MAX_PAIRS];
+    unsigned i;
+    DpRig *r;
+
+    for (i = 0; i < pairs; i++) {
+        fd[i] = dp_tap_open("tap0", IFF_VNET_HDR |
+                                    (pairs > 1 ? IFF_MULTI_QUEUE : 0));
+        g_assert_cmpint(fcntl(fd[i], F_SETFD, 0), ==, 0);
+        g_string_append_printf(driver, "%s%d", i ? ":" : "", fd[i]);
+    }
+    setup.driver = driver->str;
+    r = dp_rig_start(&setup, false);
+    for (i = 0; i < pairs; i++) {
+        close(fd[i]);
+    }
+    g_string_free(driver, true);
+    return r;
+}
+
+static void test_fds(const void *opaque)
+{
+    const unsigned pairs = *(const unsigned *)opaque;
+    DpRig *r = rig_with_fds(pairs);
+    DpUsage before = dp_usage(r->qts);
+
+    check_traffic(r, 1);
+    change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
+    check_is_back(r, "tap0", 2);
+    change_under_traffic(r, dp_if_delete, "tap0",
+                         pairs > 1 ? "fds= cannot open it again" :
+                                     "fd= cannot open it again");
+    make_tap("tap0", queue_flags(r));
+    dp_if_up("tap0");
+    g_usleep(DP_QUIET_US);
+    g_assert_true(link_is(r, false, "deleted"));
+    dp_check_usage(r->qts, before);
+    dp_rig_free(r);
+}
+
+static void check_name(DpRig *r, const char *name)
+{
+    g_autofree char *want = g_strdup_printf("ifname=%s", name);
+    QDict *info = dp_query(r->qts, "vd0");
+    QDict *reply;
+
+    g_assert_true(g_str_has_prefix(qdict_get_str(info, "interface"), want));
+    qobject_unref(info);
+    reply = qtest_qmp(r->qts, "{ 'execute': 'qom-get', 'arguments': {"
+                      " 'path': '/objects/tap0', 'property': 'ifname' } }");
+    g_assert_cmpstr(qdict_get_str(reply, "return"), ==, name);
+    qobject_unref(reply);
+}
+
+static void test_renamed(const void *opaque)
+{
+    DpRig *r = dp_rig_start(opaque, false);
+
+    check_traffic(r, 1);
+    check_name(r, "tap0");
+    /* Not every kernel renames one that is up */
+    change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
+    dp_if_rename("tap0", "other0");
+    check_is_back(r, "other0", 2);
+    check_name(r, "other0");
+    change_under_traffic(r, dp_if_down, "other0", "'other0' is down");
+    check_is_back(r, "other0", 3);
+    /* What is looked for is what ifname= said */
+    change_under_traffic(r, dp_if_delete, "other0", "deleted");
+    make_tap("tap0", queue_flags(r));
+    check_is_back(r, "tap0", 4);
+    check_name(r, "tap0");
+    dp_rig_free(r);
+}
+
+/* To another network namespace, which sets it down, and there it stays */
+static void check_moved(DpRig *r)
+{
+    DpUsage before = dp_usage(r->qts);
+    int here = dp_netns_open();
+    int there;
+    unsigned i;
+
+    check_traffic(r, 1);
+    dp_netns_enter_new();
+    there = dp_netns_open();
+    dp_netns_enter(here);
+    dp_if_move("tap0", there);
+    dp_wait_until(link_is(r, false, "'tap0' is down"));
+    dp_netns_enter(there);
+    for (i = 0; i < ROUNDS; i++) {
+        check_is_back(r, "tap0", i);
+        /* The kernel refuses a frame; and without frames it is seen, too */
+        change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
+        check_is_back(r, "tap0", i);
+        dp_if_down("tap0");
+        dp_wait_until(link_is(r, false, "'tap0' is down"));
+    }
+    dp_if_delete("tap0");
+    dp_wait_until(link_is(r, false, "deleted"));
+    dp_check_usage(r->qts, before);
+    dp_netns_enter(here);
+    close(here);
+    close(there);
+    dp_rig_free(r);
+}
+
+static void test_moved(const void *opaque)
+{
+    check_moved(dp_rig_start(opaque, false));
+}
+
+static void test_moved_fds(const void *opaque)
+{
+    check_moved(rig_with_fds(*(const unsigned *)opaque));
+}
+
 int main(int argc, char **argv)
 {
+    static const DpSetup one = { .features = LONG_FEATURES };
+    static const DpSetup sndbuf = { .driver = "sndbuf=4k",
+                                    .features = LONG_FEATURES };
+    static const DpSetup four = { .pairs = 4 };
+    static const unsigned n1 = 1, n4 = 4;
     unsigned i;
 
     dp_test_init(&argc, &argv);
@@ -236,5 +581,21 @@ int main(int argc, char **argv)
     dp_add_test("tap/io-uring", NULL, test_io_uring);
     dp_add_test("tap/without-io-uring", NULL, test_without_io_uring);
     dp_add_test("tap/sndbuf", NULL, test_sndbuf);
+    dp_add_test("tap/down-at-first", NULL, test_down_at_first);
+    dp_add_test("tap/down", &one, test_down);
+    dp_add_test("tap/down-sndbuf", &sndbuf, test_down);
+    dp_add_test("tap/down-multi-queue", &four, test_down);
+    dp_add_test("tap/deleted", &one, test_deleted);
+    dp_add_test("tap/deleted-sndbuf", &sndbuf, test_deleted);
+    dp_add_test("tap/deleted-multi-queue", &four, test_deleted);
+    dp_add_test("tap/deleted-and-different", NULL, test_deleted_and_different);
+    dp_add_test("tap/deleted-and-busy", NULL, test_deleted_and_busy);
+    dp_add_test("tap/fd", &n1, test_fds);
+    dp_add_test("tap/fds", &n4, test_fds);
+    dp_add_test("tap/renamed", &one, test_renamed);
+    dp_add_test("tap/renamed-multi-queue", &four, test_renamed);
+    dp_add_test("tap/moved", &one, test_moved);
+    dp_add_test("tap/moved-multi-queue", &four, test_moved);
+    dp_add_test("tap/moved-fds", &n4, test_moved_fds);
     return g_test_run();
 }
