@@ -8,9 +8,9 @@
  * The shortest loops that send or receive frames through a TAP interface, as
  * the ceiling for drivers: a system call per frame (writev, readv), or io_uring
  * with a registered file and batches of 64; and through a packet socket on any
- * other interface, with sendmmsg and recvmmsg of 64.  Frames and buffers are
- * those of the load generator: as many, of the same size, so that caches hold
- * as much.
+ * other interface, with sendmmsg and recvmmsg of 64, or an AF_XDP socket
+ * (xdp.c).  Frames and buffers are those of the load generator: as many, of the
+ * same size, so that caches hold as much.
  *
  * Receiving works in turns: frames are queued up in the interface, and then
  * read flat out; the reading alone is counted.  Their content is checked in
@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 #include "host.h"
 #include "util.h"
+#include "xdp.h"
 
 #define BATCH 64
 #define HDR_LEN sizeof(struct virtio_net_hdr_v1)
@@ -33,6 +34,7 @@ typedef enum Method {
     TX_URING,
     TX_URING_WRITEV,
     TX_SENDMMSG,
+    TX_XDP,
     RX_READV,
     RX_URING,
     RX_RECVMMSG,
@@ -43,6 +45,7 @@ static const char *const method_names[] = {
     [TX_URING] = "tx-uring",
     [TX_URING_WRITEV] = "tx-uring-writev",
     [TX_SENDMMSG] = "tx-sendmmsg",
+    [TX_XDP] = "tx-xdp",
     [RX_READV] = "rx-readv",
     [RX_URING] = "rx-uring",
     [RX_RECVMMSG] = "rx-recvmmsg",
@@ -57,7 +60,8 @@ static const char usage_text[] =
 "\n"
 "  --method M     tx-writev, tx-uring, tx-uring-writev (header and frame\n"
 "                 apart), rx-readv, rx-uring; of a packet socket:\n"
-"                 tx-sendmmsg, rx-recvmmsg [tx-writev]\n"
+"                 tx-sendmmsg, rx-recvmmsg; of an AF_XDP socket: tx-xdp\n"
+"                 [tx-writev]\n"
 "  --size N       bytes in a frame, without FCS [60]\n"
 "  --gso N        frames are TCP segments to be cut to N bytes of payload\n"
 "  --buffers N    frames in different places in memory [256]\n"
@@ -85,6 +89,7 @@ typedef struct Bare {
     struct iovec (*iov)[2];
     struct mmsghdr msg[BATCH];
     struct io_uring ring;
+    Xdp *xdp;
     HostSource source;
     FrameCheck check;
 
@@ -188,6 +193,8 @@ static void init(Bare *b)
     init_buffers(b);
     if (is_packet_socket(b)) {
         init_packet_socket(b);
+    } else if (b->method == TX_XDP) {
+        b->xdp = xdp_open(b->ifname, &b->shape, b->nbuf);
     } else {
         init_tap(b);
     }
@@ -313,6 +320,8 @@ static void batch(Bare *b, unsigned n, bool check)
 {
     if (is_packet_socket(b)) {
         socket_batch(b, n, check);
+    } else if (b->method == TX_XDP) {
+        xdp_send(b->xdp, n);
     } else if (b->method == TX_WRITEV || b->method == RX_READV) {
         system_calls(b, n, check);
     } else {

@@ -185,6 +185,19 @@ class Table:
             'bare': self._veth_bare('rx-recvmmsg', loop + source),
         }, RATE, quick)
 
+    def xdp(self, ring, size, quick):
+        """An AF_XDP socket on a veth pair.  There is no bare loop of receiving:
+
+        it costs next to nothing, as the sender's CPU does the kernel's work.
+        """
+        netdev = runners.vhost_dp('af-xdp', f',ifname={INTERFACE}')
+        shape = ['--size', str(size)]
+        self._add(f'af-xdp/{ring}/tx/{size}', {
+            'ours': self._veth_loadgen(
+                ['--mode', 'tx', '--ring', ring] + shape, netdev),
+            'bare': self._veth_bare('tx-xdp', shape + ['--buffers', '256']),
+        }, RATE, quick)
+
     def tap_latency(self, ring):
         """One frame at a time, against QEMU's main loop."""
         samples = '500' if self.quick else '3000'
@@ -240,6 +253,9 @@ class Table:
             if 'af-packet' in self.tools.drivers:
                 self.socket('af-packet', ring, 60, ring == 'split')
                 self.socket('af-packet', ring, GSO_SIZE, False)
+            if 'af-xdp' in self.tools.drivers:
+                self.xdp(ring, 60, ring == 'split')
+                self.xdp(ring, 1500, False)
         if 'null' in self.tools.drivers:
             self.null('split', 256, False)
         if 'tap' in self.tools.drivers:
