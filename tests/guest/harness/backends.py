@@ -158,6 +158,7 @@ class VhostDpAfXdp(VhostDpAfPacket):
 
     max_queues = 2          # the guests of the tests use all of them: veth sends to each
     is_told = True          # veth makes none with checksum offload switched off
+    rings = True            # of which only the queue pairs are run, see meson.build
 
     def missing(self):
         """XDP programs are a matter of the initial user namespace."""
