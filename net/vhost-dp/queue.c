@@ -101,22 +101,24 @@ static void port_turn(VhostDPPort *port, bool poll)
 {
     int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     int64_t end = now + PORT_TURN_NS;
-    bool more;
+    bool all, more;
 
     port->in_turn = true;
     port->more = false;
     port->poll_scheduled = false;
     port->poll_look = poll;
     vhost_dp_port_poll_begin(port, now);
-    while (port_pass(port, &more)) {
+    do {
+        all = port_pass(port, &more);
         now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+        /* Also of a pass that a control operation cut short */
         vhost_dp_port_poll_extend(port, now);
-        if (more ? now >= end : !vhost_dp_port_poll_end(port, now)) {
+        if (all && (more ? now >= end : !vhost_dp_port_poll_end(port, now))) {
             port->more = more;
             port->poll_scheduled = port->polling && !more;
             break;
         }
-    }
+    } while (all);
     port_call(port);
     port->in_turn = false;
     if (port->more || port->poll_scheduled) {
