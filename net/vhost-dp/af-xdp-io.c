@@ -24,6 +24,7 @@
 #include "qemu/osdep.h"
 #include <sys/socket.h>
 #include "qapi/error.h"
+#include "qemu/cutils.h"
 #include "net/eth.h"
 #include "af-xdp-int.h"
 #include "trace.h"
@@ -195,14 +196,19 @@ static void afxdp_check_link(AfXdpQueue *q)
 {
     VhostDPAfXdp *xdp = q->xdp;
     g_autofree char *reason = NULL;
+    char name[IFNAMSIZ];
     VhostDPIfState state;
     int ifindex;
 
-    state = vhost_dp_if_state(xdp->ctl, xdp->real_ifname, &ifindex);
+    /* It may have been renamed: the socket is bound to the number */
+    if (!q->ifindex || !if_indextoname(q->ifindex, name)) {
+        pstrcpy(name, sizeof(name), xdp->real_ifname);
+    }
+    state = vhost_dp_if_state(xdp->ctl, name, &ifindex);
     if (ifindex && ifindex != q->ifindex && !afxdp_reopen(q, ifindex)) {
         return;
     }
-    reason = vhost_dp_if_reason(state, xdp->real_ifname);
+    reason = vhost_dp_if_reason(state, name);
     afxdp_set_link(q, reason);
 }
 
