@@ -47,6 +47,7 @@ QEMU_BUILD_BUG_ON(AFP_SLOT_BYTES < VHOST_DP_MAX_FRAME + 256);
 typedef struct AfpSocket {
     int fd;                     /* or -1 */
     uint8_t *ring;              /* AFP_RING_BYTES, or NULL */
+    unsigned first;             /* slot that the kernel fills first */
 } AfpSocket;
 
 static inline struct tpacket2_hdr *afp_slot(const AfpSocket *s, unsigned i)

@@ -88,7 +88,7 @@ static void afp_start_ring(AfpQueue *q)
     for (i = 0; i < AFP_SLOTS; i++) {
         q->slot[i] = afp_slot(&q->sock, i);
     }
-    q->next = 0;
+    q->next = q->sock.first;
     q->was_full = false;
 }
 

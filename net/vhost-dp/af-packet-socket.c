@@ -337,7 +337,10 @@ static bool afp_join_fanout(VhostDPAfPacket *afp, const AfpSocket *s,
     return afp_set_program(s[0].fd, afp_active_pairs(afp), errp);
 }
 
-/* Until all had joined, each socket received everything: forget that */
+/*
+ * Until all had joined, each socket received everything: forget that.  The
+ * kernel goes on behind what it has filled, and so do we.
+ */
 static void afp_flush(AfpSocket *s)
 {
     unsigned i;
@@ -345,10 +348,12 @@ static void afp_flush(AfpSocket *s)
     for (i = 0; i < AFP_SLOTS; i++) {
         struct tpacket2_hdr *slot = afp_slot(s, i);
 
-        if (qatomic_read(&slot->tp_status) & TP_STATUS_USER) {
-            qatomic_store_release(&slot->tp_status, TP_STATUS_KERNEL);
+        if (!(qatomic_read(&slot->tp_status) & TP_STATUS_USER)) {
+            break;
         }
+        qatomic_store_release(&slot->tp_status, TP_STATUS_KERNEL);
     }
+    s->first = i % AFP_SLOTS;
 }
 
 void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
