@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
 .PHONY: check-tsan check-models check-differential check-fuzz
-.PHONY: check-integration check-long check-asan fuzz bench demo clean distclean need-run need-guest
+.PHONY: check-nested check-integration check-long check-asan fuzz bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -39,6 +39,7 @@ help:
 	@echo "  check-fuzz           short runs of the fuzz targets, and inputs of the past"
 	@echo "  check-qtest          device tests through qtest, ours and QEMU's own of net"
 	@echo "  check-guest          tests that boot a guest"
+	@echo "  check-nested         device tests inside a guest, with modules of its kernel"
 	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
 	@echo "  check-long         what takes longer: check-asan, and the tests above with more"
 	@echo "                     operations"
@@ -70,7 +71,7 @@ need-guest:
 
 # What has to be installed comes first: it needs somebody to look at it.
 check: need-guest build
-	$(CHECK) unit models tsan differential fuzz qtest guest integration
+	$(CHECK) unit models tsan differential fuzz qtest guest nested integration
 
 check-unit: build
 	$(CHECK) unit
@@ -92,6 +93,9 @@ check-qtest: need-run build
 
 check-guest: need-guest build
 	$(CHECK) guest
+
+check-nested: need-guest build
+	$(CHECK) nested
 
 check-integration: build
 	$(CHECK) integration

@@ -4,7 +4,7 @@
 
 usage: check.py --build-dir DIR [--timeout-multiplier N] [--only PATTERN]
                 [unit] [models] [tsan] [differential] [fuzz] [qtest] [guest]
-                [integration]
+                [nested] [integration]
 
 Each suite is one run of `meson test`; while it goes on there is a line per
 finished test.  A TAP test counts by its cases, any other test as one.  What
@@ -68,6 +68,7 @@ SUITES = {
         'qtest-x86_64/virtio-net-failover',
     ], processes=2),
     'guest': Suite('guest', ['*'], processes=1),
+    'nested': Suite('nested', ['*'], processes=1),
     'integration': Suite('integration', ['*']),
 }
 

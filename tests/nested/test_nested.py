@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run device tests inside a guest, with modules of its kernel that this machine may not have.
+
+The guest has this build's QEMU, which runs there under -accel qtest, and the programs that are named on the
+command line, which drive it. What they print comes back over a serial port and is printed as one TAP.
+
+    test_nested.py --build-dir build vhost-dp-tap-test vhost-dp-vhost-net-test:-p:/x86_64/vhost-dp/vhost-net/frames
+
+Arguments of a test are behind colons.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "guest"))
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+import mkimage                                              # noqa: E402
+from harness import tap                                     # noqa: E402
+from harness.guest import Guest, GuestError                 # noqa: E402
+from harness.hardware import firmware_arguments             # noqa: E402
+from harness.netns import Missing                           # noqa: E402
+import image                                                # noqa: E402
+
+# What the tests and the drivers under test need of the kernel
+MODULES = ["tun", "veth", "macvtap", "vhost_net"]
+
+# QEMU, the tests, and twice the initramfs, until the kernel has unpacked it
+MEMORY = 1024
+
+# The kernel's own words about a fault, in the guest's console
+FAULT = re.compile(r"BUG:|Oops|WARNING: CPU|general protection|Call Trace|Kernel panic")
+
+RESULT = re.compile(r"(not ok|ok)\b\s*\d*\s*-?\s*(.*)")
+
+
+class Results:
+    """The results of all programs, as one TAP."""
+
+    def __init__(self):
+        self.count = 0
+        self.failed = 0
+
+    def case(self, ok, name):
+        self.count += 1
+        self.failed += not ok
+        print(f"{'ok' if ok else 'not ok'} {self.count} - {name}", flush=True)
+
+    def program(self, name, status, output):
+        """Take over what the program `name` printed before it ended with `status`."""
+        plan = None
+        seen = failed = 0
+        for line in output.splitlines():
+            found = RESULT.match(line)
+            if found:
+                seen += 1
+                failed += found[1] != "ok"
+                self.case(found[1] == "ok", found[2])
+            elif re.match(r"1\.\.\d+", line):
+                plan = int(line.split()[0][3:])
+        if plan != seen or bool(status) != bool(failed):
+            self.case(False, f"{name} ended with status {status} after {seen} of {plan} cases")
+        if status:
+            tap.comment(output)
+
+    def finish(self):
+        print(f"1..{self.count}", flush=True)
+        sys.exit(1 if self.failed or not self.count else 0)
+
+
+def run(guest, results, qemu, test, timeout):
+    program, *arguments = test
+    name = os.path.basename(program)
+    command = f"cd /tmp && QTEST_QEMU_BINARY={qemu} G_TEST_SLOW=1 {program} --tap {' '.join(arguments)}"
+    began = time.monotonic()
+    status, output = guest.sh(command, timeout=timeout, check=False)
+    results.program(name, status, output)
+    tap.comment(f"{name}: {time.monotonic() - began:.0f} s")
+
+
+def boot(guest, results):
+    """Boot, and see that the kernel has what the tests need."""
+    guest.start()
+    guest.wait_ready(180)
+    tap.comment(f"kernel {guest.sh('uname -r').strip()}, modules {', '.join(MODULES)}")
+    status, said = guest.sh(f"modprobe -a {' '.join(MODULES)} && ls -l /dev/net/tun /dev/vhost-net", check=False)
+    if status:
+        tap.comment(said)
+    results.case(status == 0, "the guest's kernel has tun and vhost-net")
+    return status == 0
+
+
+def no_faults(guest):
+    """What the guest's kernel complained of, which the tests may not make it do."""
+    return [line for line in guest.sh("dmesg").splitlines() if FAULT.search(line)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Run device tests inside a guest. Prints TAP.")
+    parser.add_argument("--build-dir", metavar="DIR", default=os.path.join(HERE, "..", "..", "build"))
+    parser.add_argument("--timeout", type=int, default=180, metavar="SECONDS", help="of each test (%(default)s)")
+    parser.add_argument("tests", nargs="+", metavar="TEST", help="a program of tests/qtest in the build directory")
+    args = parser.parse_args()
+    build = os.path.realpath(args.build_dir)
+    qemu = os.path.join(build, "qemu-system-x86_64")
+    tests = [test.split(":") for test in args.tests]
+    for test in tests:
+        test[0] = os.path.join(build, "tests", "qtest", test[0])
+
+    results = Results()
+    try:
+        firmware_arguments(qemu)
+        base = mkimage.make_image(os.path.join(build, "guest"), say=tap.comment)
+        made = image.make_image(base, os.path.join(build, "nested"), qemu, [test[0] for test in tests])
+    except Missing as e:
+        tap.skip_all(str(e))
+    except (mkimage.ImageError, OSError) as e:
+        tap.bail_out(str(e))
+    with Guest(qemu, made, memory=MEMORY, accel="tcg") as guest:
+        try:
+            if boot(guest, results):
+                for test in tests:
+                    run(guest, results, qemu, test, args.timeout)
+                faults = no_faults(guest)
+                tap.comment("\n".join(faults))
+                results.case(not faults, "the guest's kernel found no fault")
+        except GuestError as e:
+            tap.comment(str(e))
+            results.case(False, "the guest went on")
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
