@@ -571,6 +571,27 @@ static void test_query(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- What QEMU can be asked about a queue ---- */
+
+/* It is asked for its place: that must not stop it, as a stop does */
+static void test_queue_status(const void *opaque)
+{
+    DpRig *r = dp_rig_new(0);
+    unsigned i, queue;
+
+    for (i = 0; i < 3; i++) {
+        for (queue = 0; queue < 2; queue++) {
+            qtest_qmp_assert_success(r->qts,
+                "{ 'execute': 'x-query-virtio-queue-status', 'arguments': {"
+                " 'path': '/machine/peripheral/nic/virtio-backend',"
+                " 'queue': %u } }", queue);
+        }
+        dp_check_transmit(r->nic, r->sock, 100, i);
+        dp_check_receive(r->nic, r->sock, 100, i);
+    }
+    dp_rig_free(r);
+}
+
 /* ---- Self-announcement ---- */
 
 static void check_announce(DpRig *r)
@@ -712,6 +733,7 @@ int main(int argc, char **argv)
     dp_add_ring_test("jumbo/modern", &indirect, test_jumbo);
     dp_add_split_test("jumbo/legacy", &legacy, test_jumbo);
     dp_add_ring_test("query", NULL, test_query);
+    dp_add_ring_test("queue-status", NULL, test_queue_status);
     dp_add_ring_test("announce/modern", &plain, test_announce);
     dp_add_split_test("announce/legacy", &legacy, test_announce);
     return g_test_run();

@@ -496,14 +496,19 @@ static int backend_set_vring_base(struct vhost_dev *dev,
     return 0;
 }
 
-/* Also stops the queue, as for the other back ends */
+/*
+ * Does not stop the queue, unlike other back ends: x-query-virtio-queue-status
+ * asks a running one.  At a stop vhost.c calls dev_start(false) before.
+ */
 static int backend_get_vring_base(struct vhost_dev *dev,
                                   struct vhost_vring_state *ring)
 {
     VhostDPBackend *be = dev->opaque;
 
     vhost_dp_backend_lock(be);
-    backend_stop_queue(be, ring->index);
+    if (!be->vq[ring->index].running) {
+        backend_drop_kick(be, ring->index);
+    }
     ring->num = vhost_dp_vring_get_base(&be->vq[ring->index]);
     vhost_dp_backend_unlock(be);
     be->client->changed(be->opaque);
@@ -666,6 +671,9 @@ void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index)
     trace_vhost_dp_reset_queue(be->name, queue_name(i));
     /* vhost.c must not unmap what it has not mapped */
     if (backend_is_set_up(be, i)) {
+        vhost_dp_backend_lock(be);
+        backend_stop_queue(be, i);
+        vhost_dp_backend_unlock(be);
         vhost_virtqueue_stop(be->dev, be->vdev, be->dev->vqs + i, index);
     }
 }
