@@ -375,7 +375,7 @@ static void read_used(DpQueue *q, uint16_t *id, uint32_t *len)
 
         *id = le16_to_cpu(desc->id);
         /* Section 2.8.4: without the flag the length means nothing */
-        *len = le16_to_cpu(desc->flags) & VRING_DESC_F_WRITE ?
+        *len = q->stock || le16_to_cpu(desc->flags) & VRING_DESC_F_WRITE ?
                le32_to_cpu(desc->len) : 0;
     } else {
         const struct vring_used_elem *elem =

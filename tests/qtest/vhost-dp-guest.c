@@ -11,6 +11,7 @@
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
+#include "qobject/qlist.h"
 #include "libqos/malloc-pc.h"
 #include "libqos/pci-pc.h"
 #include "standard-headers/linux/virtio_pci.h"
@@ -39,9 +40,11 @@ static char *ram_options(int fd, bool split)
                            size / 2, fd, size / 2, fd, size / 2);
 }
 
+/* @oob: with out-of-band commands */
 static DpGuest *guest_new(const char *var, const char *options,
-                          bool split_ram)
+                          bool split_ram, bool oob)
 {
+    QList *capabilities = oob ? qlist_new() : NULL;
     DpGuest *guest = g_new0(DpGuest, 1);
     g_autofree char *ram = NULL;
     g_autofree char *args = NULL;
@@ -59,7 +62,11 @@ static DpGuest *guest_new(const char *var, const char *options,
     args = g_strdup_printf("%s -m 64 -nodefaults "
                            "-global virtio-net-device.packed=%s %s",
                            ram, guest->packed ? "on" : "off", options);
-    guest->qts = qtest_init_with_env(var, args, true);
+    if (oob) {
+        qlist_append_str(capabilities, "oob");
+    }
+    guest->qts = qtest_init_with_env_and_capabilities(var, args, capabilities,
+                                                      true);
     pc_alloc_init(&guest->alloc, guest->qts, ALLOC_NO_FLAGS);
     guest->bus = qpci_new_pc(guest->qts, &guest->alloc);
     return guest;
@@ -67,7 +74,7 @@ static DpGuest *guest_new(const char *var, const char *options,
 
 DpGuest *dp_guest_new_env(const char *var, const char *options)
 {
-    return guest_new(var, options, false);
+    return guest_new(var, options, false, false);
 }
 
 DpGuest *dp_guest_new(const char *fmt, ...)
@@ -81,11 +88,24 @@ DpGuest *dp_guest_new(const char *fmt, ...)
     return dp_guest_new_env(NULL, options);
 }
 
+DpGuest *dp_guest_new_oob(const char *fmt, ...)
+{
+    g_autofree char *options = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    options = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    return guest_new(NULL, options, false, true);
+}
+
 void dp_guest_free(DpGuest *guest)
 {
     qpci_free_pc(guest->bus);
     alloc_destroy(&guest->alloc);
-    qtest_quit(guest->qts);
+    if (guest->qts) {
+        qtest_quit(guest->qts);
+    }
     munmap(guest->ram, DP_RAM_SIZE);
     close(guest->ram_fd);
     g_free(guest);
@@ -315,8 +335,7 @@ uint8_t dp_nic_ctrl(DpNic *nic, uint8_t class, uint8_t command,
     uint64_t addr = dp_alloc(nic->guest, 3 + len);
     uint8_t *p = dp_host(nic->guest, addr);
     DpBuf bufs[] = {
-        { .addr = addr, .len = 2 },
-        { .addr = addr + 2, .len = len },
+        { .addr = addr, .len = 2 + len },
         { .addr = addr + 2 + len, .len = 1, .write = true },
     };
     uint8_t answer;
@@ -324,7 +343,9 @@ uint8_t dp_nic_ctrl(DpNic *nic, uint8_t class, uint8_t command,
     g_assert_nonnull(nic->ctrl);
     p[0] = class;
     p[1] = command;
-    memcpy(p + 2, data, len);
+    if (len) {
+        memcpy(p + 2, data, len);
+    }
     p[2 + len] = 0xff;
     dp_add(nic->ctrl, bufs, ARRAY_SIZE(bufs));
     dp_publish(nic->ctrl);
@@ -512,7 +533,7 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs)
                               setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
                               "on" : "off",
                               setup->device ?: "disable-legacy=on");
-    return guest_new(setup->qemu, options, setup->split_ram);
+    return guest_new(setup->qemu, options, setup->split_ram, setup->oob);
 }
 
 static void rig_use_nic(DpRig *r)
@@ -559,6 +580,33 @@ void dp_rig_restart(DpRig *r)
     dp_nic_reset(r->nic);
     dp_nic_start(r->nic, r->features);
     rig_use_nic(r);
+}
+
+/* Map the RAM of @guest where it has been */
+static void map_ram(DpGuest *guest)
+{
+    g_assert(mmap(guest->ram, DP_RAM_SIZE, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_FIXED, guest->ram_fd, 0) == guest->ram);
+}
+
+void dp_rig_swap(DpRig *r, DpGuest *other)
+{
+    DpGuest *guest = r->guest;
+    QTestState *qts = guest->qts;
+    int ram_fd = guest->ram_fd;
+
+    guest->qts = guest->bus->qts = r->qts = other->qts;
+    guest->ram_fd = other->ram_fd;
+    other->qts = other->bus->qts = qts;
+    other->ram_fd = ram_fd;
+    map_ram(guest);
+    map_ram(other);
+}
+
+void dp_rig_quit(DpRig *r)
+{
+    qtest_quit(r->qts);
+    r->guest->qts = r->qts = NULL;
 }
 
 void dp_rig_free(DpRig *r)

@@ -64,6 +64,7 @@ typedef struct DpQueue {
     QVirtQueuePCI pci;
     DpGuest *guest;
     bool packed, in_order;
+    bool stock;                 /* virtio.c, which sets no F_WRITE when used */
 
     /* A split ring */
     struct vring_desc *desc;
@@ -129,6 +130,9 @@ DpGuest *dp_guest_new(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 /* The same with the QEMU binary in environment variable @var */
 DpGuest *dp_guest_new_env(const char *var, const char *options);
+
+/* The same with out-of-band commands (exec-oob) */
+DpGuest *dp_guest_new_oob(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 void dp_guest_free(DpGuest *guest);
 
@@ -281,6 +285,7 @@ typedef struct DpSetup {
     unsigned ring_size;         /* 0 means DP_RING_SIZE */
     bool split_ram;             /* RAM is in two pieces of the same size */
     const char *qemu;           /* dp_qemu_*(), or NULL */
+    bool oob;                   /* as dp_guest_new_oob() */
 } DpSetup;
 
 /*
@@ -310,6 +315,15 @@ void dp_rig_free(DpRig *rig);
 
 /* Reset the device and start it again as it was */
 void dp_rig_restart(DpRig *rig);
+
+/*
+ * The driver goes on, as it is, in the QEMU and the RAM of @other, which gets
+ * those that it had; the socket stays.
+ */
+void dp_rig_swap(DpRig *rig, DpGuest *other);
+
+/* End QEMU, and keep RAM and driver for dp_rig_swap() */
+void dp_rig_quit(DpRig *rig);
 
 /* QMP */
 

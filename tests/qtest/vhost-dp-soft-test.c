@@ -673,87 +673,6 @@ static void test_features(const void *opaque)
     }
 }
 
-/* ---- Migration ---- */
-
-#define STOCK_NETDEV \
-    "-netdev tap,id=vd0,ifname=tap0,script=no,downscript=no,vhost=off "
-
-static bool qmp_status_is(QTestState *qts, const char *command,
-                          const char *status)
-{
-    QDict *answer = qtest_qmp_assert_success_ref(qts, "{ 'execute': %s }",
-                                                 command);
-    bool is = !g_strcmp0(qdict_get_try_str(answer, "status"), status);
-
-    g_assert_cmpstr(qdict_get_try_str(answer, "status"), !=, "failed");
-    qobject_unref(answer);
-    return is;
-}
-
-/*
- * Migrate the guest, by a file, to a QEMU with @netdev.  The driver of the test
- * goes on with the rings and pointers that it has: the new RAM is mapped in
- * place of the old.
- */
-static void migrate(DpRig *r, const char *netdev)
-{
-    g_autofree char *path = NULL;
-    g_autofree char *uri = NULL;
-    DpGuest *to;
-    int fd = g_file_open_tmp("vhost-dp-XXXXXX", &path, NULL);
-
-    g_assert_cmpint(fd, >=, 0);
-    close(fd);
-    uri = g_strdup_printf("file:%s", path);
-    qtest_qmp_assert_success(r->qts, "{ 'execute': 'migrate',"
-                             " 'arguments': { 'uri': %s } }", uri);
-    dp_wait_until(qmp_status_is(r->qts, "query-migrate", "completed"));
-    close(r->sock);
-    qtest_quit(r->qts);
-
-    to = dp_guest_new("%s" DP_DEVICE "disable-legacy=on -incoming %s", netdev,
-                      uri);
-    dp_wait_until(qmp_status_is(to->qts, "query-status", "running"));
-    unlink(path);
-    g_assert(mmap(r->guest->ram, DP_RAM_SIZE, PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_FIXED, to->ram_fd, 0) == r->guest->ram);
-    r->qts = r->guest->qts = r->guest->bus->qts = to->qts;
-    r->sock = dp_sock_open("tap0", false);
-
-    /* The rest of it is not needed */
-    munmap(to->ram, DP_RAM_SIZE);
-    close(to->ram_fd);
-    qpci_free_pc(to->bus);
-    alloc_destroy(&to->alloc);
-    g_free(to);
-}
-
-/* With all offloads negotiated; the stream says whether there is UFO */
-static void test_migrate(const void *opaque)
-{
-    /* Without MRG_RXBUF, stock QEMU leaves num_buffers to chance */
-    DpRig *r = dp_rig_new(HOST_OFFLOADS | GUEST_OFFLOADS |
-                          DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
-                          DP_FEATURE(VIRTIO_NET_F_GUEST_TSO6) |
-                          DP_FEATURE(VIRTIO_NET_F_GUEST_USO4) |
-                          DP_FEATURE(VIRTIO_NET_F_GUEST_USO6));
-    static const char *const netdevs[] = {
-        STOCK_NETDEV, DP_NETDEV, STOCK_NETDEV,
-        "-object vhost-dp-tap,id=tap0,offloads=off "
-        "-netdev vhost-dp,id=vd0,driver=tap0 ",
-    };
-    unsigned i;
-
-    for (i = 0; i < ARRAY_SIZE(netdevs); i++) {
-        dp_check_transmit(r->nic, r->sock, 1000, i);
-        dp_check_receive(r->nic, r->sock, 1000, i);
-        migrate(r, netdevs[i]);
-    }
-    dp_check_transmit(r->nic, r->sock, 1000, i);
-    dp_check_receive(r->nic, r->sock, 1000, i);
-    dp_rig_free(r);
-}
-
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
@@ -772,7 +691,5 @@ int main(int argc, char **argv)
     dp_add_test("soft/loop-disable-inside", NULL, test_loop_disable_inside);
     dp_add_ring_test("soft/loop-rx", NULL, test_loop_rx);
     dp_add_test("soft/features", NULL, test_features);
-    /* Packed virtqueues of stock QEMU do not say what they wrote (2.8.5) */
-    dp_add_test("soft/migrate-to-stock-and-back", NULL, test_migrate);
     return g_test_run();
 }

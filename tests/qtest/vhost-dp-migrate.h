@@ -1,0 +1,93 @@
+/*
+ * vhost-dp: qtests, a guest that moves to another QEMU while it has traffic
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The test is the guest, before and after: its driver goes on with the rings
+ * and buffers that it has, in the RAM of the other QEMU.  What the test writes
+ * to RAM QEMU does not see, as there is no vCPU that did it; so once the
+ * source has stopped, the pages that the driver writes are written again, by
+ * QEMU, see dp_traffic_mark().  Those that only the device writes are not:
+ * they move right if the device said what it wrote.
+ */
+
+#ifndef TESTS_QTEST_VHOST_DP_MIGRATE_H
+#define TESTS_QTEST_VHOST_DP_MIGRATE_H
+
+#include "vhost-dp-guest.h"
+
+/* ---- Traffic: numbered frames both ways, on every queue pair ---- */
+
+typedef struct DpFlow {
+    uint32_t tx_next;           /* what the guest sends next */
+    uint32_t tx_got;            /* what the host has to get next */
+    uint32_t rx_next;           /* what the host sends next */
+    uint32_t rx_got;            /* what the guest has to get next */
+    uint64_t tx_at, rx_at;      /* the guest's buffers */
+    unsigned slot;              /* of the guest's next frame */
+} DpFlow;
+
+typedef struct DpTraffic {
+    DpRig *rig;
+    int sock;                   /* the host's end */
+    uint32_t rx_lost;           /* sent to an interface that the guest left */
+    DpFlow flow[DP_MAX_PAIRS];
+} DpTraffic;
+
+/* Needs VIRTIO_NET_F_MRG_RXBUF, and rings that are empty */
+DpTraffic *dp_traffic_new(DpRig *rig);
+void dp_traffic_free(DpTraffic *t);
+
+/* Each end sends what there is room for, and takes and checks what came */
+void dp_traffic_step(DpTraffic *t);
+
+/* Step until @n more frames have come each way on every queue pair */
+void dp_traffic_run(DpTraffic *t, unsigned n);
+
+/* Until all that was sent has come */
+void dp_traffic_finish(DpTraffic *t);
+
+/*
+ * The device has stopped: take what it did.  What it has not given to the
+ * guest is lost, and what it has not sent is still to come.
+ */
+void dp_traffic_stopped(DpTraffic *t);
+
+/* Have QEMU write the pages that the driver writes, as they are */
+void dp_traffic_mark(DpTraffic *t);
+
+/* With postcopy: have QEMU fetch them, before the driver writes them */
+void dp_traffic_fetch(DpTraffic *t);
+
+/* ---- Migration ---- */
+
+/* A destination for the guest of @rig, with a device that is the same */
+DpGuest *dp_migrate_target(DpRig *rig, const char *netdev, const char *more);
+
+void dp_migrate_capability(QTestState *qts, const char *name, bool on);
+void dp_migrate_enable(QTestState *from, QTestState *to, const char *name);
+void dp_migrate_set(QTestState *qts, const char *parameter, int64_t value);
+
+/* Begin to send @from's guest to @to, over a socket */
+void dp_migrate_start(QTestState *from, QTestState *to);
+
+/* Status and statistics of query-migrate */
+bool dp_migrate_is(QTestState *qts, const char *status);
+int64_t dp_migrate_ram(QTestState *qts, const char *name);
+bool dp_status_is(QTestState *qts, const char *status);
+
+/*
+ * All RAM is the same in both, and the state of the device's virtqueues, too.
+ * Both have to be stopped.
+ */
+void dp_migrate_compare(DpRig *rig, DpGuest *to);
+
+/*
+ * To a file, and from there to a new QEMU with @netdev.  The old one has ended
+ * by then, and let go of its interface.  @mapped: with mapped-ram.
+ */
+void dp_migrate_by_file(DpRig *rig, const char *netdev, bool mapped);
+
+#endif

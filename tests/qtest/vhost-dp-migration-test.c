@@ -1,0 +1,455 @@
+/*
+ * vhost-dp: qtests of live migration
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Two QEMUs, and a test that is the guest of both: it knows each frame and
+ * each page.  What only a guest can show, that its connections live on, is
+ * shown by tests/guest/test_migration.py.  Sections are those of the virtio
+ * specification, version 1.3.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "qobject/qdict.h"
+#include "vhost-dp-migrate.h"
+
+#define FEATURES (DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | \
+                  DP_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
+                  DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC))
+
+/* Bytes per second */
+#define SLOW (2 * MiB)
+#define FAST (4096 * MiB)
+
+static const unsigned one = 1, four = 4;
+
+/* ---- One migration under traffic ---- */
+
+typedef struct Move {
+    DpRig *rig;
+    DpTraffic *traffic;
+    DpGuest *to;                /* and when it is over, the old one */
+    int to_sock;                /* the host's end there */
+    uint64_t filled;            /* RAM with something in it */
+} Move;
+
+#define FILLED (1 * MiB)
+
+static char *tap_netdev(const char *name, unsigned pairs)
+{
+    return g_strdup_printf("-object vhost-dp-tap,id=%s "
+                           "-netdev vhost-dp,id=vd0,driver=%s,queues=%u",
+                           name, name, pairs);
+}
+
+static void fill_ram(Move *m)
+{
+    uint32_t *p;
+    unsigned i;
+
+    m->filled = dp_alloc(m->rig->guest, FILLED);
+    p = dp_host(m->rig->guest, m->filled);
+    for (i = 0; i < FILLED / sizeof(*p); i++) {
+        p[i] = g_test_rand_int();
+    }
+}
+
+/* The guest on tap0, and a QEMU on tap1 that waits for it */
+static void move_init(Move *m, unsigned pairs, const char *more)
+{
+    g_autofree char *netdev = tap_netdev("tap1", pairs);
+
+    m->rig = dp_rig_start(&(DpSetup) {
+        .features = FEATURES, .pairs = pairs, .oob = true,
+    }, false);
+    fill_ram(m);
+    m->traffic = dp_traffic_new(m->rig);
+    dp_traffic_run(m->traffic, 200);
+    m->to = dp_migrate_target(m->rig, netdev, more);
+    m->to_sock = dp_sock_open("tap1", false);
+    dp_migrate_enable(m->rig->qts, m->to->qts, "pause-before-switchover");
+    dp_migrate_set(m->rig->qts, "max-bandwidth", SLOW);
+    dp_migrate_set(m->rig->qts, "downtime-limit", 1);
+}
+
+static void move_end(Move *m)
+{
+    dp_traffic_finish(m->traffic);
+    dp_traffic_free(m->traffic);
+    dp_guest_free(m->to);
+    dp_rig_free(m->rig);
+}
+
+/* Wait until the source stops; and then the driver does */
+static void move_stop(Move *m)
+{
+    unsigned i;
+
+    while (!dp_migrate_is(m->rig->qts, "pre-switchover")) {
+        for (i = 0; i < 10; i++) {
+            dp_traffic_step(m->traffic);
+        }
+        if (dp_migrate_ram(m->rig->qts, "dirty-sync-count") >= 4) {
+            /* Pages were dirtied again and again: that is enough */
+            dp_migrate_set(m->rig->qts, "max-bandwidth", FAST);
+            dp_migrate_set(m->rig->qts, "downtime-limit", 10000);
+        }
+    }
+    dp_traffic_stopped(m->traffic);
+    for (i = 0; i < m->rig->pairs; i++) {
+        /* What the guest was given was counted, and nothing else */
+        uint64_t n = dp_counter(m->rig->qts, "vd0", 2 * i + DP_TX, "packets");
+
+        g_assert_cmpuint(n, ==, m->traffic->flow[i].tx_got);
+    }
+    dp_traffic_mark(m->traffic);
+    qtest_qmp_assert_success(m->rig->qts, "{ 'execute': 'migrate-continue',"
+                             " 'arguments': { 'state': 'pre-switchover' } }");
+}
+
+/* The driver and the host's end go on at the destination */
+static void move_arrive(Move *m)
+{
+    dp_rig_swap(m->rig, m->to);
+    close(m->rig->sock);
+    m->rig->sock = m->traffic->sock = m->to_sock;
+}
+
+static void say_times(Move *m)
+{
+    QTestState *from = m->to->qts;
+
+    g_test_message("downtime %" PRId64 " ms of %" PRId64 " ms; %" PRId64
+                   " rounds; %u of %u frames to the guest were under way",
+                   dp_migrate_ram(from, "downtime"),
+                   dp_migrate_ram(from, "total-time"),
+                   dp_migrate_ram(from, "dirty-sync-count"),
+                   m->traffic->rx_lost, m->traffic->flow[0].rx_next);
+}
+
+/* Nothing is lost but what the host sent to an interface that was left */
+static void check_traffic(Move *m)
+{
+    unsigned i;
+
+    dp_traffic_run(m->traffic, 200);
+    dp_traffic_finish(m->traffic);
+    for (i = 0; i < 2 * m->rig->pairs; i++) {
+        g_autofree char *state = dp_queue_state(m->rig->qts, "vd0", i);
+
+        g_assert_cmpstr(state, ==, "running");
+    }
+    g_assert_false(dp_nic_status(m->rig->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+static void test_precopy(const void *opaque)
+{
+    Move m = {};
+
+    move_init(&m, *(const unsigned *)opaque, "-S");
+    dp_migrate_start(m.rig->qts, m.to->qts);
+    move_stop(&m);
+    dp_wait_until(dp_migrate_is(m.rig->qts, "completed") &&
+                  dp_migrate_is(m.to->qts, "completed"));
+    dp_migrate_compare(m.rig, m.to);
+
+    move_arrive(&m);
+    say_times(&m);
+    qtest_qmp_assert_success(m.rig->qts, "{ 'execute': 'cont' }");
+    check_traffic(&m);
+    move_end(&m);
+}
+
+/* The guest is at the destination, and most of its RAM is not */
+static void move_postcopy(Move *m)
+{
+    dp_migrate_enable(m->rig->qts, m->to->qts, "postcopy-ram");
+    dp_migrate_set(m->rig->qts, "max-postcopy-bandwidth", SLOW);
+    dp_migrate_start(m->rig->qts, m->to->qts);
+    dp_traffic_run(m->traffic, 20);
+    qtest_qmp_assert_success(m->rig->qts,
+                             "{ 'execute': 'migrate-start-postcopy' }");
+    move_stop(m);
+    dp_wait_until(dp_status_is(m->to->qts, "running"));
+    move_arrive(m);
+    dp_traffic_fetch(m->traffic);
+}
+
+/* All RAM has come, and is what it was where nobody wrote since */
+static void postcopy_finish(Move *m)
+{
+    dp_migrate_set(m->to->qts, "max-postcopy-bandwidth", FAST);
+    while (!dp_migrate_is(m->to->qts, "completed") ||
+           !dp_migrate_is(m->rig->qts, "completed")) {
+        dp_traffic_run(m->traffic, 20);
+    }
+    g_assert_cmpmem(dp_host(m->rig->guest, m->filled), FILLED,
+                    m->to->ram + m->filled, FILLED);
+}
+
+static void test_postcopy(const void *opaque)
+{
+    Move m = {};
+
+    move_init(&m, *(const unsigned *)opaque, NULL);
+    move_postcopy(&m);
+    dp_traffic_run(m.traffic, 200);
+    g_assert_true(dp_migrate_is(m.to->qts, "postcopy-active"));
+    postcopy_finish(&m);
+    say_times(&m);
+    /* Pages came because they were asked for */
+    g_assert_cmpint(dp_migrate_ram(m.to->qts, "postcopy-requests"), >, 0);
+    check_traffic(&m);
+    move_end(&m);
+}
+
+/* ---- A postcopy migration that is interrupted ---- */
+
+static bool is_there(DpGuest *guest, uint64_t addr)
+{
+    return lseek(guest->ram_fd, addr, SEEK_DATA) == addr;
+}
+
+/* A frame whose last part is in a page that has not come */
+static void send_missing_page(Move *m, uint64_t page, size_t len)
+{
+    DpRig *r = m->rig;
+    size_t head = r->nic->hdr_len + 14;
+    DpBuf bufs[2] = {
+        { .addr = m->traffic->flow[0].tx_at, .len = head },
+        { .addr = page, .len = len },
+    };
+    uint8_t *p = dp_host(r->guest, bufs[0].addr);
+
+    g_assert_false(is_there(r->guest, page));
+    memset(p, 0, r->nic->hdr_len);
+    dp_make_frame(p + r->nic->hdr_len, 14, 0);
+    dp_add(r->tx, bufs, 2);
+    dp_publish(r->tx);
+}
+
+static void reconnect(Move *m)
+{
+    g_autofree char *dir = g_dir_make_tmp("vhost-dp-XXXXXX", NULL);
+    g_autofree char *path = g_strdup_printf("%s/socket", dir);
+    g_autofree char *uri = g_strdup_printf("unix:%s", path);
+
+    qtest_qmp_assert_success(m->rig->qts, "{ 'exec-oob': 'migrate-recover',"
+                             " 'id': 'recover', 'arguments': { 'uri': %s } }",
+                             uri);
+    qtest_qmp_assert_success(m->to->qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s, 'resume': true } }",
+                             uri);
+    dp_wait_until(dp_migrate_is(m->to->qts, "postcopy-active") ||
+                  dp_migrate_is(m->to->qts, "completed"));
+    unlink(path);
+    rmdir(dir);
+}
+
+/*
+ * The connection breaks while a queue pair waits for a page, with its lock
+ * held, and then the main loop for that lock: what is out of band works.
+ */
+static void test_postcopy_recover(const void *opaque)
+{
+    const size_t len = 1000;
+    uint64_t page;
+    Move m = {};
+    QDict *answer;
+
+    move_init(&m, 1, NULL);
+    move_postcopy(&m);
+    dp_traffic_run(m.traffic, 20);
+    dp_traffic_finish(m.traffic);
+    qtest_qmp_assert_success(m.to->qts, "{ 'exec-oob': 'migrate-pause',"
+                             " 'id': 'pause' }");
+    dp_wait_until(dp_migrate_is(m.to->qts, "postcopy-paused") &&
+                  dp_migrate_is(m.rig->qts, "postcopy-paused"));
+
+    page = m.filled + FILLED - 4096;
+    send_missing_page(&m, page, len);
+    qtest_qmp_send(m.rig->qts, "{ 'execute': 'query-vhost-dp' }");
+    reconnect(&m);
+    answer = qtest_qmp_receive(m.rig->qts);
+    g_assert_true(qdict_haskey(answer, "return"));
+    qobject_unref(answer);
+
+    g_assert_cmpuint(dp_sock_recv(m.rig->sock, DP_ETHERTYPE, NULL,
+                                  m.rig->got, DP_MAX_FRAME, DP_TIMEOUT_US),
+                     ==, 14 + len);
+    g_assert_cmpmem(m.rig->got + 14, len, m.to->ram + page, len);
+    dp_wait_used(m.rig->tx, NULL);
+    postcopy_finish(&m);
+    check_traffic(&m);
+    move_end(&m);
+}
+
+/* ---- Across drivers and back ends ---- */
+
+#define GUEST_OFFLOADS \
+    (DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | \
+     DP_FEATURE(VIRTIO_NET_F_GUEST_TSO4) | \
+     DP_FEATURE(VIRTIO_NET_F_GUEST_TSO6) | \
+     DP_FEATURE(VIRTIO_NET_F_GUEST_ECN) | \
+     DP_FEATURE(VIRTIO_NET_F_GUEST_UFO) | \
+     DP_FEATURE(VIRTIO_NET_F_GUEST_USO4) | \
+     DP_FEATURE(VIRTIO_NET_F_GUEST_USO6))
+#define HOST_OFFLOADS \
+    (DP_FEATURE(VIRTIO_NET_F_CSUM) | DP_FEATURE(VIRTIO_NET_F_HOST_TSO4) | \
+     DP_FEATURE(VIRTIO_NET_F_HOST_TSO6) | DP_FEATURE(VIRTIO_NET_F_HOST_ECN) | \
+     DP_FEATURE(VIRTIO_NET_F_HOST_UFO) | DP_FEATURE(VIRTIO_NET_F_HOST_USO))
+
+static const uint8_t nic_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
+
+/* A place that the guest comes to */
+typedef struct Place {
+    const char *name;
+    const char *netdev;
+    const char *peer;           /* the interface that the host's end is on */
+    void (*check)(DpRig *r);
+    bool stock;
+} Place;
+
+/* RARP, as QEMU sends it after a migration: by the NIC, to everybody */
+static void check_announcement(const uint8_t *frame, size_t len)
+{
+    g_assert_cmpuint(len, >=, 42);
+    g_assert_cmpuint(lduw_be_p(frame + 12), ==, ETH_P_RARP);
+    g_assert_cmpmem(frame, 6, "\xff\xff\xff\xff\xff\xff", 6);
+    g_assert_cmpmem(frame + 6, 6, nic_mac, 6);
+    g_assert_cmpmem(frame + 22, 6, nic_mac, 6);
+}
+
+static void check_interface(DpRig *r)
+{
+    unsigned seed = g_test_rand_int() & 0xff;
+
+    dp_check_transmit(r->nic, r->sock, 1000, seed);
+    dp_check_receive(r->nic, r->sock, 1000, seed + 1);
+}
+
+/* vhost-dp-null,loopback=on: the guest is the one who hears it announced */
+static void check_loopback(DpRig *r)
+{
+    size_t len;
+
+    dp_make_frame(r->frame, 1000, 7);
+    dp_transmit(r->nic, NULL, r->frame, 1000);
+    for (;;) {
+        dp_post(r->nic, 1, 1600);
+        len = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+        if (lduw_be_p(r->got + 12) == DP_ETHERTYPE) {
+            break;
+        }
+        check_announcement(r->got, len);
+    }
+    dp_assert_frame(r->got, len, r->frame, 1000);
+}
+
+#ifdef CONFIG_SLIRP
+/* libslirp, which answers for 10.0.2.2; it may have something to say first */
+static void check_slirp(DpRig *r)
+{
+    static const uint8_t question[] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0x12, 0x34, 0x56,
+        0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1,
+        0x52, 0x54, 0, 0x12, 0x34, 0x56, 10, 0, 2, 15,
+        0, 0, 0, 0, 0, 0, 10, 0, 2, 2,
+    };
+
+    memset(r->frame, 0, 60);
+    memcpy(r->frame, question, sizeof(question));
+    dp_transmit(r->nic, NULL, r->frame, 60);
+    do {
+        dp_post(r->nic, 1, 1600);
+        dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+    } while (lduw_be_p(r->got + 12) != ETH_P_ARP);
+    g_assert_cmpuint(lduw_be_p(r->got + 20), ==, 2);
+    g_assert_cmpmem(r->got + 28, 4, "\x0a\x00\x02\x02", 4);
+    g_assert_cmpmem(r->got + 32, 6, nic_mac, 6);
+}
+#endif
+
+static const Place stock_place = {
+    "stock tap", "-netdev tap,id=vd0,ifname=tap0,script=no,downscript=no,"
+    "vhost=off", "tap0", check_interface, true,
+};
+
+/* Where a guest that begins on vhost-dp-tap goes, one after the other */
+static const Place places[] = {
+    { "af-packet", "-object vhost-dp-af-packet,id=veth0 "
+      "-netdev vhost-dp,id=vd0,driver=veth0", "peer0", check_interface },
+#ifdef CONFIG_SLIRP
+    { "slirp", "-object vhost-dp-slirp,id=slirp0 "
+      "-netdev vhost-dp,id=vd0,driver=slirp0", NULL, check_slirp },
+#endif
+    { "null", "-object vhost-dp-null,id=null0,loopback=on "
+      "-netdev vhost-dp,id=vd0,driver=null0", NULL, check_loopback },
+    { "tap, offloads=off", "-object vhost-dp-tap,id=tap0,offloads=off "
+      "-netdev vhost-dp,id=vd0,driver=tap0", "tap0", check_interface },
+};
+
+/* Section 5.1.6.5.4: the device asks the guest to announce itself, until it has */
+static void check_guest_announces(DpRig *r)
+{
+    const size_t status = offsetof(struct virtio_net_config, status);
+
+    dp_wait_until(qvirtio_config_readw(r->nic->vdev, status) &
+                  VIRTIO_NET_S_ANNOUNCE);
+    g_assert_cmpint(dp_nic_ctrl(r->nic, VIRTIO_NET_CTRL_ANNOUNCE,
+                                VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0), ==,
+                    VIRTIO_NET_OK);
+}
+
+static void go_to(DpRig *r, const Place *place, bool mapped)
+{
+    size_t len;
+
+    g_test_message("to %s", place->name);
+    if (r->sock >= 0) {
+        close(r->sock);
+        r->sock = -1;
+    }
+    dp_migrate_by_file(r, place->netdev, mapped);
+    r->nic->queue[DP_RX].stock = r->nic->queue[DP_TX].stock = place->stock;
+    if (place->peer) {
+        r->sock = dp_sock_open(place->peer, false);
+        len = dp_sock_recv(r->sock, ETH_P_RARP, NULL, r->got, DP_MAX_FRAME,
+                           DP_TIMEOUT_US);
+        check_announcement(r->got, len);
+    }
+    check_guest_announces(r);
+    place->check(r);
+}
+
+static void test_places(const void *opaque)
+{
+    DpRig *r = dp_rig_new(FEATURES | GUEST_OFFLOADS | HOST_OFFLOADS |
+                          DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+                          DP_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE));
+    unsigned i;
+
+    dp_veth_new("veth0", "peer0");
+    check_interface(r);
+    for (i = 0; i < ARRAY_SIZE(places); i++) {
+        go_to(r, &stock_place, i & 1);
+        go_to(r, &places[i], !(i & 1));
+    }
+    dp_rig_free(r);
+}
+
+int main(int argc, char **argv)
+{
+    dp_test_init(&argc, &argv);
+    dp_add_ring_test("migration/precopy", &one, test_precopy);
+    dp_add_ring_test("migration/precopy-four-pairs", &four, test_precopy);
+    dp_add_ring_test("migration/postcopy", &one, test_postcopy);
+    dp_add_ring_test("migration/postcopy-four-pairs", &four, test_postcopy);
+    dp_add_test("migration/postcopy-recover", NULL, test_postcopy_recover);
+    dp_add_ring_test("migration/places", NULL, test_places);
+    return g_test_run();
+}
