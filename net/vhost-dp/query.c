@@ -146,6 +146,11 @@ static void print_losses(Monitor *mon, const char *name,
                        PRIu64 " segments\n", name, q->software_checksums,
                        q->software_segments);
     }
+    if (q->iotlb_hits || q->iotlb_misses) {
+        monitor_printf(mon, "    %s IOMMU translations: %" PRIu64
+                       " remembered, %" PRIu64 " asked for\n", name,
+                       q->iotlb_hits, q->iotlb_misses);
+    }
     for (drop = q->drops; drop; drop = drop->next) {
         monitor_printf(mon, "    %s dropped (%s): %" PRIu64 "\n", name,
                        VhostDPDropReason_str(drop->value->reason),

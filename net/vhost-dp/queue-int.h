@@ -103,6 +103,7 @@ struct VhostDPPort {
     bool news;                  /* vhost_dp_port_ready() inside a turn */
     bool more;                  /* the BH is scheduled to go on with work */
     bool call;                  /* backend.call_pending may be set */
+    bool missed;                /* the vIOMMU has to be asked */
     uint32_t generation;        /* backend.generation, at the last look */
     PortKick kick[VHOST_DP_QUEUES];
 

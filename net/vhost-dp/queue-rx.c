@@ -380,6 +380,8 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
             }
         } else if (vq->broken) {
             return RX_BROKEN;
+        } else if (vq->missed) {
+            return RX_AGAIN;
         } else if (rx_posted_all(port, vq, n)) {
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
             vhost_dp_port_rx_soft_end(port);
@@ -714,6 +716,7 @@ bool vhost_dp_port_rx(VhostDPPort *port)
             vhost_dp_backend_report(be);
             result = RX_BROKEN;
         }
+        port->missed |= vhost_dp_backend_missed(be);
     }
 
     switch (result) {

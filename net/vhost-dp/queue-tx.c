@@ -250,7 +250,9 @@ static bool tx_burst(VhostDPPort *port, VhostDPVring *vq)
                                 VHOST_DP_BURST_FRAMES, VHOST_DP_BURST_BYTES);
     port_count_look(port, VHOST_DP_TX, popped);
     if (!popped) {
-        return port->polling ? false : vhost_dp_vring_enable_notify(vq);
+        /* After a miss: again, when it was resolved */
+        return vq->missed ? true :
+               port->polling ? false : vhost_dp_vring_enable_notify(vq);
     }
     if (!notified) {
         vhost_dp_count(&port->stats[VHOST_DP_TX].kicks_suppressed, 1);
@@ -303,6 +305,7 @@ bool vhost_dp_port_tx(VhostDPPort *port)
             vhost_dp_backend_report(be);
             more = false;
         }
+        port->missed |= vhost_dp_backend_missed(be);
     }
     qemu_mutex_unlock(&be->lock);
     return more;

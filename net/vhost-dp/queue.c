@@ -74,7 +74,8 @@ static void port_call(VhostDPPort *port)
 
 /*
  * A burst from and one to the guest.  *@more is set if there may be more work.
- * Returns false if a control operation waits: port_resume() will be called.
+ * Returns false if a control operation waits, or the vIOMMU does not answer at
+ * once: port_resume() will be called.
  */
 static bool port_pass(VhostDPPort *port, bool *more)
 {
@@ -92,6 +93,13 @@ static bool port_pass(VhostDPPort *port, bool *more)
     }
     rx_more = vhost_dp_port_rx(port);
     port->poll_look = false;
+    if (unlikely(port->missed)) {
+        port->missed = false;
+        if (!vhost_dp_backend_resolve(&port->backend)) {
+            return false;
+        }
+        tx_more = true;
+    }
     *more = tx_more || rx_more || port->news;
     return true;
 }
@@ -625,6 +633,8 @@ static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
     info->poll_hits = qatomic_read_u64(&stats->poll_hits);
     info->kicks = qatomic_read_u64(&stats->kicks);
     info->kicks_suppressed = qatomic_read_u64(&stats->kicks_suppressed);
+    info->iotlb_hits = qatomic_read_u64(&vq->iotlb_hits);
+    info->iotlb_misses = qatomic_read_u64(&vq->iotlb_misses);
     info->calls = qatomic_read_u64(&be->calls[queue]);
     info->calls_suppressed = qatomic_read_u64(&stats->calls_suppressed);
     info->software_checksums = qatomic_read_u64(&stats->soft_checksums);

@@ -56,9 +56,10 @@ class Target:
 
 TARGETS = [
     Target('vring', 'test-vhost-dp-vring',
-           ['tests/unit/vhost-dp-mock.c', 'vhost-dp/memory.c',
-            'vhost-dp/vring.c', 'vhost-dp/vring-packed.c',
-            'vhost-dp/vring-split.c'],
+           ['tests/unit/vhost-dp-mock.c', 'vhost-dp/iotlb.c',
+            'vhost-dp/memory.c', 'vhost-dp/vring.c',
+            'vhost-dp/vring-packed.c', 'vhost-dp/vring-packed-iommu.c',
+            'vhost-dp/vring-split.c', 'vhost-dp/vring-split-iommu.c'],
            wraps=['vhost_dp_memory_search'],
            generator=['tests/unit/vhost-dp-mock.c',
                       'tests/unit/vhost-dp-mock-packed.c',

@@ -14,6 +14,7 @@
 #include "qemu/rcu.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
+#include "hw/virtio/vhost-dp-backend.h"
 #include "hw/virtio/virtio.h"
 #include "emulator.h"
 
@@ -37,6 +38,13 @@ void bql_lock_impl(const char *file, int line)
     g_assert_false(bql_is_mine);
     qemu_mutex_lock(&bql);
     bql_is_mine = true;
+}
+
+bool bql_trylock(void)
+{
+    g_assert_false(bql_is_mine);
+    bql_is_mine = !qemu_mutex_trylock(&bql);
+    return bql_is_mine;
 }
 
 void bql_unlock(void)
@@ -178,6 +186,14 @@ void emulator_move_ram(void (*tell)(void))
         }
     }
     bury(old);
+}
+
+/* There is no vIOMMU */
+
+MemoryRegion *flatview_translate(FlatView *fv, hwaddr addr, hwaddr *xlat,
+                                 hwaddr *len, bool is_write, MemTxAttrs attrs)
+{
+    g_assert_not_reached();
 }
 
 /* ---- hw/virtio/virtio.c: what follows a fault, and here there is none ---- */

@@ -167,6 +167,11 @@ static void stop_queue(Nic *nic, unsigned queue)
 
 /* hw/virtio/vhost.c's, which the back end calls */
 
+bool vhost_dev_has_iommu(struct vhost_dev *dev)
+{
+    return false;
+}
+
 int vhost_virtqueue_start(struct vhost_dev *dev, VirtIODevice *vdev,
                           struct vhost_virtqueue *vq, unsigned idx)
 {

@@ -50,15 +50,61 @@ static uint64_t rig_features(Rig *r)
     return features;
 }
 
+/* Ring addresses are moved by Setup.skew */
+static uint64_t rig_ring(const Rig *r, uint64_t gpa)
+{
+    return gpa + r->s.skew;
+}
+
+static MockMemory *rig_new_pages(void)
+{
+    MockArea pages[IOMMU_PAGES];
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(pages); i++) {
+        pages[i] = (MockArea) {
+            .gpa = DESC_GPA + i * VHOST_DP_IOTLB_PAGE_SIZE,
+            .size = VHOST_DP_IOTLB_PAGE_SIZE,
+        };
+    }
+    return mock_memory_new(pages, ARRAY_SIZE(pages));
+}
+
+unsigned rig_resolve(Rig *r)
+{
+    VhostDPIotlbMisses *misses = &r->iotlb->misses[r->vq.iotlb_user];
+    unsigned n = misses->n;
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        uint64_t page = misses->tag[i] & ~VHOST_DP_IOTLB_OFFSET_MASK;
+        unsigned region = vhost_dp_memory_search(r->mem, page);
+
+        if (region == r->mem->nregions || page == r->no_access) {
+            vhost_dp_vring_violation(&r->vq, VHOST_DP_VIOLATION_IOMMU_FAULT);
+        } else {
+            vhost_dp_iotlb_insert(r->iotlb, page,
+                                  misses->tag[i] & VHOST_DP_IOTLB_OFFSET_MASK,
+                                  r->mem->regions[region].host,
+                                  &r->mem->regions[region]);
+        }
+    }
+    misses->n = 0;
+    r->resolved += n;
+    return n;
+}
+
 /* The driver begins at @start of Setup */
 static void rig_init_driver(Rig *r, uint16_t start)
 {
     if (r->s.packed) {
-        mock_packed_init(&r->p, r->mm, r->s.num, DESC_GPA, AVAIL_GPA, USED_GPA,
+        mock_packed_init(&r->p, r->mm, r->s.num, rig_ring(r, DESC_GPA),
+                         rig_ring(r, AVAIL_GPA), rig_ring(r, USED_GPA),
                          start ^ MOCK_PACKED_WRAP, r->s.event_idx,
                          r->s.big_endian);
     } else {
-        mock_queue_init(&r->q, r->mm, r->s.num, DESC_GPA, AVAIL_GPA, USED_GPA,
+        mock_queue_init(&r->q, r->mm, r->s.num, rig_ring(r, DESC_GPA),
+                        rig_ring(r, AVAIL_GPA), rig_ring(r, USED_GPA),
                         start, r->s.event_idx, r->s.big_endian);
     }
 }
@@ -89,9 +135,11 @@ static void rig_init_device(Rig *r, uint32_t base)
     vhost_dp_vring_init(&r->vq, r->s.writable);
     r->vq.num = r->s.num;
     r->vq.swap = r->s.big_endian != HOST_BIG_ENDIAN;
-    r->vq.desc.gpa = DESC_GPA;
-    r->vq.avail.gpa = AVAIL_GPA;
-    r->vq.used.gpa = USED_GPA;
+    r->vq.desc.gpa = rig_ring(r, DESC_GPA);
+    r->vq.avail.gpa = rig_ring(r, AVAIL_GPA);
+    r->vq.used.gpa = rig_ring(r, USED_GPA);
+    r->vq.iotlb = r->iotlb;
+    r->vq.iotlb_user = 1;
     vhost_dp_vring_set_base(&r->vq, base);
 }
 
@@ -111,7 +159,9 @@ Rig *rig_new_stopped(Setup s)
         s.num = 16;
     }
     r->s = s;
-    r->mm = mock_memory_new(layout, ARRAY_SIZE(layout));
+    r->mm = s.iommu ? rig_new_pages() :
+                      mock_memory_new(layout, ARRAY_SIZE(layout));
+    r->iotlb = s.iommu ? vhost_dp_iotlb_new() : NULL;
     r->mem = mock_memory_table(r->mm, 0);
     rig_init_driver(r, s.start);
     rig_init_device(r, rig_base(r));
@@ -137,6 +187,7 @@ void rig_free(Rig *r)
     vhost_dp_memory_free(r->mem);
     rig_destroy_driver(r);
     mock_memory_free(r->mm);
+    g_free(r->iotlb);
     g_free(r);
 }
 
@@ -186,7 +237,15 @@ void rig_offer(Rig *r, unsigned n, uint32_t len)
 
 unsigned rig_pop(Rig *r, unsigned max)
 {
-    return vhost_dp_vring_pop(&r->vq, r->mem, &r->burst, max, UINT32_MAX);
+    unsigned n;
+
+    do {
+        n = vhost_dp_vring_pop(&r->vq, r->mem, &r->burst, max, UINT32_MAX);
+        if (r->vq.missed && n) {
+            vhost_dp_vring_rewind(&r->vq, &r->burst, n);
+        }
+    } while (r->vq.missed && rig_resolve(r) && !r->vq.broken);
+    return r->burst.nchains;
 }
 
 void rig_push(Rig *r)

@@ -50,6 +50,12 @@ typedef struct Setup {
     bool in_order;
     bool big_endian;
     bool writable;
+    /*
+     * With a vIOMMU.  Guest addresses are then those of the IOMMU, and each
+     * page is somewhere else in QEMU; rings begin @skew bytes later.
+     */
+    bool iommu;
+    unsigned skew;
 } Setup;
 
 /* A driver, a device, and memory between the two */
@@ -61,7 +67,18 @@ typedef struct Rig {
     MockPacked p;               /* packed */
     VhostDPVring vq;
     VhostDPBurst burst;
+
+    /* The vIOMMU, if there is one */
+    VhostDPIotlb *iotlb;
+    unsigned resolved;          /* misses that got an answer */
+    uint64_t no_access;         /* address of a page that is not mapped */
 } Rig;
+
+/* With a vIOMMU, data is here, and in as many pages */
+#define IOMMU_PAGES     96
+
+/* Answer what was missed; a fault breaks the queue.  Returns their number. */
+unsigned rig_resolve(Rig *r);
 
 /* Make a queue that is not started */
 Rig *rig_new_stopped(Setup s);

@@ -37,6 +37,7 @@
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "standard-headers/linux/virtio_ring.h"
+#include "iommu.h"
 #include "trace.h"
 
 /* How often the guest can make the same line appear in QEMU's log */
@@ -48,6 +49,7 @@
      (1ULL << VIRTIO_RING_F_EVENT_IDX) | \
      (1ULL << VIRTIO_F_ANY_LAYOUT) | \
      (1ULL << VIRTIO_F_VERSION_1) | \
+     (1ULL << VIRTIO_F_ACCESS_PLATFORM) | \
      (1ULL << VIRTIO_F_RING_PACKED) | \
      (1ULL << VIRTIO_F_IN_ORDER) | \
      (1ULL << VIRTIO_F_RING_RESET) | \
@@ -93,6 +95,8 @@ const char *vhost_dp_violation_text(VhostDPViolation violation)
             "chain shorter than the virtio-net header",
         [VHOST_DP_VIOLATION_RING_ADDRESS] =
             "ring that is no longer in guest RAM",
+        [VHOST_DP_VIOLATION_IOMMU_FAULT] =
+            "address that the IOMMU does not let the device use",
     };
 
     QEMU_BUILD_BUG_ON(ARRAY_SIZE(text) != VHOST_DP_VIOLATION__MAX);
@@ -260,6 +264,7 @@ static void backend_stop_queue(VhostDPBackend *be, unsigned i)
         trace_vhost_dp_stop_queue(be->name, queue_name(i),
                                   vhost_dp_vring_get_base(&be->vq[i]));
     }
+    vhost_dp_iommu_stop_queue(be, i);
     backend_drop_kick(be, i);
 }
 
@@ -289,6 +294,7 @@ static int backend_do_start(VhostDPBackend *be)
     unsigned i;
     int r = 0;
 
+    vhost_dp_iommu_start(be);
     vhost_dp_backend_lock(be);
     be->mem = mem;
     be->started = true;
@@ -307,6 +313,9 @@ static int backend_do_start(VhostDPBackend *be)
     if (r == 0) {
         be->vdev = be->dev->vdev;
         object_ref(OBJECT(be->vdev));
+        vhost_dp_iommu_attach(be);
+    } else {
+        vhost_dp_iommu_stop(be);
     }
     return r;
 }
@@ -319,6 +328,7 @@ static void backend_do_stop(VhostDPBackend *be)
     mem = backend_stop(be);
     vhost_dp_backend_unlock(be);
 
+    vhost_dp_iommu_stop(be);
     vhost_dp_memory_free(mem);
     if (be->vdev) {
         object_unref(OBJECT(be->vdev));
@@ -351,6 +361,7 @@ static void backend_replace_memory(VhostDPBackend *be)
 
     trace_vhost_dp_set_mem_table(be->name, be->dev->vq_index, mem->nregions);
     vhost_dp_backend_lock(be);
+    vhost_dp_iommu_flush(be);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         bool broken = be->vq[i].broken;
 
@@ -361,6 +372,7 @@ static void backend_replace_memory(VhostDPBackend *be)
     }
     old = be->mem;
     be->mem = mem;
+    vhost_dp_iommu_update(be);
     vhost_dp_backend_unlock(be);
     vhost_dp_memory_free(old);
 }
@@ -654,6 +666,7 @@ const VhostOps vhost_dp_ops = {
     .vhost_set_vring_call = backend_set_vring_call,
     .vhost_set_vring_enable = backend_set_vring_enable,
     .vhost_dev_start = backend_dev_start,
+    .vhost_send_device_iotlb_msg = vhost_dp_iommu_message,
 };
 
 /* ---- Reset of one queue ---- */
@@ -714,6 +727,7 @@ void vhost_dp_backend_init(VhostDPBackend *be, const char *name,
     be->enabled = true;
     be->stale_kick_fds = g_array_new(false, false, sizeof(int));
     be->violation_bh = qemu_bh_new(backend_violation_bh, be);
+    vhost_dp_iommu_init(be);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         vhost_dp_vring_init(&be->vq[i], i == VHOST_DP_RX);
         be->kick_fd[i] = -1;
@@ -728,6 +742,7 @@ void vhost_dp_backend_destroy(VhostDPBackend *be)
 
     assert(!be->dev && !be->started);
     qemu_bh_delete(be->violation_bh);
+    vhost_dp_iommu_destroy(be);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         if (be->call_fd[i] >= 0) {
             close(be->call_fd[i]);

@@ -8,8 +8,9 @@
  * Theory of operation: a VhostDPVring belongs to a queue pair and is guarded
  * by its lock.  Control operations set it up, start and stop it; the queue
  * pair's thread pops and pushes.  The format is chosen once, at the start;
- * vring-split.c and vring-packed.c implement one each, with what they share
- * in vring-int.h.
+ * vring-split.c.inc and vring-packed.c.inc implement one each, with what
+ * they share in vring-access.h, and each is compiled twice: with a vIOMMU and
+ * without.
  */
 
 #include "qemu/osdep.h"
@@ -21,6 +22,9 @@ void vhost_dp_vring_init(VhostDPVring *vq, bool writable)
     memset(vq, 0, sizeof(*vq));
     vq->writable = writable;
     vq->ops = &vhost_dp_vring_split_ops;
+    vq->desc.page = vq->ring_page[0];
+    vq->avail.page = vq->ring_page[1];
+    vq->used.page = vq->ring_page[2];
 }
 
 void vhost_dp_vring_set_base(VhostDPVring *vq, uint32_t base)
@@ -35,13 +39,22 @@ uint32_t vhost_dp_vring_get_base(const VhostDPVring *vq)
     return vq->running ? vq->ops->get_base(vq) : vq->base;
 }
 
+static const VhostDPVringOps *vring_choose_ops(bool packed, bool iommu)
+{
+    if (iommu) {
+        return packed ? &vhost_dp_vring_packed_iommu_ops :
+                        &vhost_dp_vring_split_iommu_ops;
+    }
+    return packed ? &vhost_dp_vring_packed_ops : &vhost_dp_vring_split_ops;
+}
+
 int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
                          uint64_t features)
 {
     vq->event_idx = features & (1ULL << VIRTIO_RING_F_EVENT_IDX);
     vq->batch_used = features & (1ULL << VIRTIO_F_IN_ORDER) && !vq->writable;
-    vq->ops = features & (1ULL << VIRTIO_F_RING_PACKED) ?
-              &vhost_dp_vring_packed_ops : &vhost_dp_vring_split_ops;
+    vq->ops = vring_choose_ops(features & (1ULL << VIRTIO_F_RING_PACKED),
+                               vq->iotlb);
     if (vq->num == 0 || vq->num > VHOST_DP_VRING_MAX_NUM ||
         !vq->ops->set_base(vq, vq->base)) {
         return -EINVAL;
@@ -52,7 +65,11 @@ int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
     vq->broken = false;
     vq->nshadow = 0;
     vq->running = true;
-    vq->ops->start(vq);
+    vq->missed = false;
+    vq->begun = !vq->iotlb;
+    if (vq->begun) {
+        vq->ops->start(vq);
+    }
     return 0;
 }
 
@@ -61,8 +78,34 @@ void vhost_dp_vring_remap(VhostDPVring *vq, VhostDPMemory *mem)
     vq->hit_table = 0;
     vq->hit_first = 0;
     vq->hit_data = 0;
+    if (vq->iotlb) {
+        vring_unmap(vq);
+        return;
+    }
     if (vq->running && !vq->ops->map(vq, mem) && !vq->broken) {
         vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_RING_ADDRESS);
+    }
+}
+
+void vhost_dp_vring_unmapped(VhostDPVring *vq, uint64_t iova, uint64_t size)
+{
+    const VhostDPRingPart *parts[] = { &vq->desc, &vq->avail, &vq->used };
+    uint64_t last = iova + (size - 1);
+    bool all = size == 0 || last < iova;
+    unsigned i;
+
+    if (!vq->iotlb || !vq->running) {
+        return;
+    }
+    for (i = 0; i < ARRAY_SIZE(parts); i++) {
+        /* More than any part is long: looking again does no harm */
+        uint64_t first = parts[i]->gpa & ~VHOST_DP_IOTLB_OFFSET_MASK;
+        uint64_t end = first + VHOST_DP_RING_PAGES * VHOST_DP_IOTLB_PAGE_SIZE;
+
+        if (all || end < first || (iova < end && last >= first)) {
+            vring_unmap(vq);
+            return;
+        }
     }
 }
 
@@ -87,16 +130,17 @@ void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)
     }
 }
 
-bool vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part, uint64_t size,
-                    uint64_t align)
+bool vring_check_part(const VhostDPRingPart *part, uint64_t size,
+                      uint64_t align)
+{
+    return part->gpa % align == 0 && part->gpa + size >= part->gpa;
+}
+
+bool vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part, uint64_t size)
 {
     uint64_t len = size;
     unsigned hit = 0;
 
-    part->host = NULL;
-    if (part->gpa % align || part->gpa + size < part->gpa) {
-        return false;
-    }
     part->host = vhost_dp_memory_map(mem, &hit, part->gpa, &len,
                                      &part->region);
     if (len != size) {
@@ -110,24 +154,4 @@ void vring_unmap(VhostDPVring *vq)
     vq->desc.host = NULL;
     vq->avail.host = NULL;
     vq->used.host = NULL;
-}
-
-bool vring_read(VhostDPVring *vq, VhostDPMemory *mem, uint64_t gpa, void *buf,
-                uint64_t len)
-{
-    while (len) {
-        VhostDPRegion *region;
-        uint64_t n = len;
-        void *host = vhost_dp_memory_map(mem, &vq->hit_table, gpa, &n,
-                                         &region);
-
-        if (!host) {
-            return false;
-        }
-        memcpy(buf, host, n);
-        buf += n;
-        gpa += n;
-        len -= n;
-    }
-    return true;
 }

@@ -47,6 +47,16 @@ typedef struct VhostDPBackendClient {
     void (*resume)(void *opaque);
 } VhostDPBackendClient;
 
+/* Misses on their way to the IOMMU, and what it said */
+typedef struct VhostDPMissWork {
+    uint32_t generation;
+    VhostDPIotlbMisses misses[VHOST_DP_QUEUES];
+    struct {
+        MemoryRegion *mr;       /* NULL: the IOMMU reported a fault */
+        uint64_t offset;
+    } answer[VHOST_DP_QUEUES][VHOST_DP_IOTLB_MISSES];
+} VhostDPMissWork;
+
 typedef struct VhostDPBackend {
     QemuMutex lock;
     unsigned want;              /* atomic: control operations that wait */
@@ -66,6 +76,10 @@ typedef struct VhostDPBackend {
     /* Guarded by lock; changed by both */
     VhostDPVring vq[VHOST_DP_QUEUES];
     bool call_pending[VHOST_DP_QUEUES]; /* used buffers wait for a call */
+    VhostDPIotlb *iotlb;        /* while started behind a vIOMMU, or NULL */
+
+    /* Guarded by lock; changed under the BQL as well */
+    uint32_t iotlb_generation;  /* changes when answers become worthless */
 
     /* Counters, written under lock: see vhost_dp_count() */
     uint64_t calls[VHOST_DP_QUEUES];
@@ -78,6 +92,13 @@ typedef struct VhostDPBackend {
     uint32_t violation_generation;  /* guarded by lock */
     int64_t next_log;           /* see vhost_dp_may_log() */
     int64_t violation_next_log[VHOST_DP_QUEUES];
+    AddressSpace *dma_as;       /* while started behind a vIOMMU, or NULL */
+    MemoryListener dma_listener;    /* the same */
+    unsigned dma_iommus;        /* IOMMUs in dma_as */
+    QEMUBH *miss_bh;            /* main loop */
+
+    /* Scratch space of who resolves misses: the engine, the main loop */
+    VhostDPMissWork miss_work[2];
 
     /* Set once */
     char *name;                 /* for messages: netdev id */
@@ -152,6 +173,41 @@ void vhost_dp_backend_call(VhostDPBackend *be);
  * Thread: any.  Lock: the queue pair's.
  */
 void vhost_dp_backend_report(VhostDPBackend *be);
+
+/**
+ * bql_trylock: lock the Big QEMU Lock (BQL), unless somebody else has it
+ *
+ * For threads that must never wait for the BQL.  The caller must not hold it.
+ * (In system/cpus.c, with the other functions of the BQL.)
+ *
+ * Returns true if the caller has it now, to be released by bql_unlock().
+ */
+bool bql_trylock(void);
+
+/**
+ * vhost_dp_backend_missed: does the vIOMMU have to be asked?
+ *
+ * If so, call vhost_dp_backend_resolve() without the lock.
+ *
+ * Lock: the queue pair's.
+ */
+static inline bool vhost_dp_backend_missed(const VhostDPBackend *be)
+{
+    return unlikely(be->iotlb) && vhost_dp_iotlb_has_misses(be->iotlb);
+}
+
+/**
+ * vhost_dp_backend_resolve: ask the vIOMMU where missing pages are
+ *
+ * A vIOMMU may be called with the BQL only, and the engine must not wait for
+ * that.  If somebody else has it, the main loop asks in the engine's place.
+ *
+ * Thread: the engine's.  Lock: none.
+ *
+ * Returns true if the engine can go on: look at the ring again.  Otherwise it
+ * has to return to its event loop, and resume() will be called.
+ */
+bool vhost_dp_backend_resolve(VhostDPBackend *be);
 
 /**
  * vhost_dp_may_log: limit the lines that the guest can cause in QEMU's log

@@ -32,6 +32,7 @@
 #define HW_VIRTIO_VHOST_DP_VRING_H
 
 #include "qemu/atomic.h"
+#include "hw/virtio/vhost-dp-iotlb.h"
 #include "hw/virtio/vhost-dp-memory.h"
 #include "qapi/qapi-types-vhost-dp.h"
 
@@ -57,6 +58,7 @@ typedef struct VhostDPChain {
     uint16_t id;                /* goes into the used element */
     uint16_t ndescs;            /* entries of the ring, or table, it took */
     uint16_t nsegs;
+    uint16_t npieces;           /* vIOMMU: before neighbours were joined */
     uint32_t len;               /* bytes in all segments */
     struct iovec *iov;          /* nsegs, in the burst */
     VhostDPRegion **region;     /* nsegs: the memory region of each */
@@ -78,7 +80,7 @@ typedef struct VhostDPVring VhostDPVring;
 typedef struct VhostDPVringOps {
     bool (*set_base)(VhostDPVring *vq, uint32_t base);
     uint32_t (*get_base)(const VhostDPVring *vq);
-    bool (*map)(VhostDPVring *vq, VhostDPMemory *mem);
+    bool (*map)(VhostDPVring *vq, VhostDPMemory *mem);  /* not for vIOMMUs */
     void (*start)(VhostDPVring *vq);
     unsigned (*pop)(VhostDPVring *vq, VhostDPMemory *mem, VhostDPBurst *burst,
                     unsigned max, uint32_t max_bytes);
@@ -88,11 +90,21 @@ typedef struct VhostDPVringOps {
     bool (*enable_notify)(VhostDPVring *vq);
 } VhostDPVringOps;
 
+/* Pages of the largest part of a ring, which need not begin with a page */
+#define VHOST_DP_RING_PAGES \
+    (VHOST_DP_VRING_MAX_NUM * 16 / VHOST_DP_IOTLB_PAGE_SIZE + 1)
+
+typedef struct VhostDPRingPage {
+    uint8_t *host;              /* where the page begins */
+    VhostDPRegion *region;
+} VhostDPRingPage;
+
 /* A part of a ring in QEMU's address space */
 typedef struct VhostDPRingPart {
-    uint64_t gpa;
+    uint64_t gpa;               /* with a vIOMMU: as the device sees it */
     uint8_t *host;              /* NULL while not mapped */
     VhostDPRegion *region;
+    VhostDPRingPage *page;      /* with a vIOMMU: RING_PAGES of them */
 } VhostDPRingPart;
 
 typedef struct VhostDPUsed {
@@ -118,10 +130,18 @@ struct VhostDPVring {
     /* Packed: descriptor ring, driver's and device's event suppression */
     VhostDPRingPart desc, avail, used;
     const VhostDPVringOps *ops;
+    /*
+     * With a vIOMMU: what it translates, and which user of that the queue is.
+     * All addresses are then I/O virtual ones.  Otherwise NULL.
+     */
+    VhostDPIotlb *iotlb;
+    unsigned iotlb_user;
 
     /* State */
     bool running;
     bool broken;
+    bool missed;                /* the last look ended at a miss: see pop() */
+    bool begun;                 /* vIOMMU: the ring was mapped once */
     VhostDPViolation violation; /* why, when broken */
     uint32_t base;              /* while stopped: see set_base() */
     /*
@@ -145,6 +165,10 @@ struct VhostDPVring {
 
     /* Counters: see vhost_dp_count() */
     uint64_t violations[VHOST_DP_VIOLATION__MAX];
+    uint64_t iotlb_hits;
+    uint64_t iotlb_misses;
+
+    VhostDPRingPage ring_page[3][VHOST_DP_RING_PAGES];
 };
 
 /**
@@ -187,12 +211,15 @@ uint32_t vhost_dp_vring_get_base(const VhostDPVring *vq);
  * vhost_dp_vring_start: start a queue
  * @features: negotiated features, they choose the format
  *
- * @num, the addresses and the base are set.  The used index of a split queue
- * is read from the ring, as virtio.c and the kernel's vhost do.
+ * @num, the addresses, the base and @iotlb are set.  The used index of a split
+ * queue is read from the ring, as virtio.c and the kernel's vhost do.
+ *
+ * With a vIOMMU the ring is looked for at the first pop: nothing says that the
+ * IOMMU translates its addresses yet.
  *
  * Returns 0, -EINVAL if @num is not valid or the base is not in the ring, or
  * -EFAULT if a part of the ring is not RAM, not contiguous there, or not
- * aligned (virtio 1.3, 2.7 and 2.8).
+ * aligned (virtio 1.3, 2.7 and 2.8).  With a vIOMMU, alignment only.
  */
 int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
                          uint64_t features);
@@ -204,6 +231,15 @@ int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
  * whose ring has lost its memory breaks (VHOST_DP_VIOLATION_RING_ADDRESS).
  */
 void vhost_dp_vring_remap(VhostDPVring *vq, VhostDPMemory *mem);
+
+/**
+ * vhost_dp_vring_unmapped: the vIOMMU forgot a range
+ * @size: bytes; as for vhost_dp_iotlb_invalidate()
+ *
+ * A ring with a part in it will be looked for again.  Ignored by a queue
+ * without a vIOMMU.
+ */
+void vhost_dp_vring_unmapped(VhostDPVring *vq, uint64_t iova, uint64_t size);
 
 /**
  * vhost_dp_vring_stop: stop a queue
@@ -225,6 +261,10 @@ void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why);
  *
  * A chain holds the segments of the queue's direction only; there is at least
  * one.  Segments are guest memory: the driver can change them at any time.
+ *
+ * With a vIOMMU, @missed says that there is more that had to be left in the
+ * queue, because the IOMMU has to be asked first: the misses were noted in
+ * @iotlb.  Those of chains further on were noted, too, to be resolved at once.
  *
  * Returns the number of chains; fewer than possible when one broke a rule.
  */
@@ -291,7 +331,8 @@ static inline void vhost_dp_vring_disable_notify(VhostDPVring *vq)
  * vhost_dp_vring_enable_notify: ask the driver to kick, and look once more
  *
  * Returns true if the driver made chains available since pop last looked:
- * there may be no kick for them, so the caller has to pop again.
+ * there may be no kick for them, so the caller has to pop again.  Also if the
+ * vIOMMU has to be asked where the ring is (@missed).
  */
 static inline bool vhost_dp_vring_enable_notify(VhostDPVring *vq)
 {
@@ -303,5 +344,9 @@ extern const VhostDPVringOps vhost_dp_vring_split_ops;
 
 /* The packed format (virtio 1.3, 2.8); vring-packed.c */
 extern const VhostDPVringOps vhost_dp_vring_packed_ops;
+
+/* The same behind a vIOMMU */
+extern const VhostDPVringOps vhost_dp_vring_split_iommu_ops;
+extern const VhostDPVringOps vhost_dp_vring_packed_iommu_ops;
 
 #endif /* HW_VIRTIO_VHOST_DP_VRING_H */

@@ -21,6 +21,7 @@ class GuestCase(unittest.TestCase):
     driver = {}              # options of the driver object
     options = []             # more of QEMU's command line
     machine = "pc"
+    append = ""              # more of the guest's kernel command line
     cpus = 1
     queues = 1
     reboot = False
@@ -41,7 +42,8 @@ class GuestCase(unittest.TestCase):
             cls.setup.qemu, cls.setup.image,
             ["-name", "guest,debug-threads=on", *cls.options,
              *cls.nic.arguments(named=True, **cls.device)],
-            machine=cls.machine, cpus=cls.cpus, accel=cls.setup.accel, reboot=cls.reboot)
+            machine=cls.machine, cpus=cls.cpus, accel=cls.setup.accel, reboot=cls.reboot,
+            append=cls.append)
         cls.addClassCleanup(cls.guest.close)
         cls.guest.start()
         backend.host_up(cls.nic)

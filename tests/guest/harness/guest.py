@@ -48,9 +48,9 @@ class Guest:
     """One QEMU process with one guest in it. Use as a context manager, or call close()."""
 
     def __init__(self, qemu, image, arguments=(), memory=512, cpus=1, accel="tcg", machine="pc",
-                 reboot=False):
+                 reboot=False, append=""):
         """`image` is what mkimage.make_image() returned, `arguments` the devices' part of the command
-        line. Where `reboot` is false a guest that resets ends QEMU."""
+        line, `append` more of the kernel's. Where `reboot` is false a guest that resets ends QEMU."""
         self.dir = tempfile.mkdtemp(prefix="vhost-dp-")
         self.process = None
         self.qmp = None
@@ -63,7 +63,7 @@ class Guest:
             "-machine", machine, "-accel", accel, "-cpu", "host" if accel == "kvm" else "max",
             "-smp", str(cpus), "-m", str(memory), "-kernel", kernel, "-initrd", initramfs,
             # Under TCG on a busy host the kernel's check of its timer fails without any reason.
-            "-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check",
+            "-append", f"console=ttyS0 quiet panic=-1 mitigations=off no_timer_check {append}",
             "-serial", f"file:{self._path('console')}",
             "-serial", f"unix:{self._path('shell')},server=on,wait=off",
             "-qmp", f"unix:{self._path('qmp')},server=on,wait=off",

@@ -1,0 +1,157 @@
+/*
+ * vhost-dp: a cache of what the guest's IOMMU translates
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A VhostDPIotlb stands between a queue pair and the IOMMU.  It knows where
+ * pages of I/O virtual addresses are in QEMU, and for which kind of access
+ * the IOMMU allowed that.  It never asks the IOMMU itself: a lookup in vain is
+ * noted as a miss, which somebody who may hold the BQL resolves later (see
+ * vhost_dp_backend_resolve()).
+ *
+ * It is bounded, and each operation but flushing takes constant time.  The
+ * entry that was made first goes first, so a chain of buffers always gets all
+ * of its pages in, as long as it has fewer than there are entries.
+ *
+ * Entries hold pointers into one VhostDPMemory: the cache has to be flushed
+ * before that table goes.  All functions need the queue pair's lock.
+ */
+
+#ifndef HW_VIRTIO_VHOST_DP_IOTLB_H
+#define HW_VIRTIO_VHOST_DP_IOTLB_H
+
+#include "hw/virtio/vhost-dp-memory.h"
+
+/* An IOMMU with larger pages takes an entry for each piece of this size */
+#define VHOST_DP_IOTLB_PAGE_BITS    12
+#define VHOST_DP_IOTLB_PAGE_SIZE    (1ULL << VHOST_DP_IOTLB_PAGE_BITS)
+#define VHOST_DP_IOTLB_OFFSET_MASK  (VHOST_DP_IOTLB_PAGE_SIZE - 1)
+
+#define VHOST_DP_IOTLB_BITS         12
+#define VHOST_DP_IOTLB_ENTRIES      (1u << VHOST_DP_IOTLB_BITS)
+#define VHOST_DP_IOTLB_NONE         UINT16_MAX
+
+/* Most misses that wait for an answer, for each user */
+#define VHOST_DP_IOTLB_MISSES       64
+
+/* Users have misses of their own, so that none of them can crowd others out */
+#define VHOST_DP_IOTLB_USERS        2
+
+/* Kinds of access; they fit in the offset bits of an address */
+enum {
+    VHOST_DP_IOTLB_READ = 1,    /* by the device */
+    VHOST_DP_IOTLB_WRITE = 2,
+};
+
+typedef struct VhostDPIotlbEntry {
+    uint64_t tag;               /* page | kinds of access; 0: not in use */
+    uint8_t *host;              /* where the page is */
+    VhostDPRegion *region;      /* for vhost_dp_memory_dirty() */
+    uint16_t next;              /* in the same bucket, or NONE */
+} VhostDPIotlbEntry;
+
+typedef struct VhostDPIotlbMisses {
+    unsigned n;
+    uint64_t tag[VHOST_DP_IOTLB_MISSES];    /* page | kind of access */
+} VhostDPIotlbMisses;
+
+typedef struct VhostDPIotlb {
+    /*
+     * No IOMMU is in between at present: addresses are guest-physical, the
+     * cache is not used, and nothing misses.
+     */
+    bool identity;
+    VhostDPIotlbMisses misses[VHOST_DP_IOTLB_USERS];
+    uint64_t multiplier;        /* of the hash, unknown to the guest */
+    unsigned oldest;            /* entry to be used next */
+    uint16_t bucket[VHOST_DP_IOTLB_ENTRIES];    /* first entry, or NONE */
+    VhostDPIotlbEntry entry[VHOST_DP_IOTLB_ENTRIES];
+} VhostDPIotlb;
+
+/**
+ * vhost_dp_iotlb_new: make an empty cache; to be freed with g_free()
+ *
+ * Lock: none.
+ */
+VhostDPIotlb *vhost_dp_iotlb_new(void);
+
+static inline unsigned vhost_dp_iotlb_hash(const VhostDPIotlb *tlb,
+                                           uint64_t iova)
+{
+    return ((iova >> VHOST_DP_IOTLB_PAGE_BITS) * tlb->multiplier) >>
+           (64 - VHOST_DP_IOTLB_BITS);
+}
+
+/**
+ * vhost_dp_iotlb_find: where is the page of @iova?
+ * @access: one kind
+ *
+ * Returns NULL if that is not known, for this kind of access.
+ */
+static inline const VhostDPIotlbEntry *
+vhost_dp_iotlb_find(const VhostDPIotlb *tlb, uint64_t iova, unsigned access)
+{
+    uint64_t want = (iova & ~VHOST_DP_IOTLB_OFFSET_MASK) | access;
+    uint64_t mask = ~VHOST_DP_IOTLB_OFFSET_MASK | access;
+    unsigned i = tlb->bucket[vhost_dp_iotlb_hash(tlb, iova)];
+
+    while (i != VHOST_DP_IOTLB_NONE) {
+        const VhostDPIotlbEntry *entry = &tlb->entry[i];
+
+        if ((entry->tag & mask) == want) {
+            return entry;
+        }
+        i = entry->next;
+    }
+    return NULL;
+}
+
+/**
+ * vhost_dp_iotlb_insert: remember an answer of the IOMMU
+ * @iova: in the page
+ * @access: what was asked for, one kind
+ * @host, @region: where the page begins, all of it in one region
+ */
+void vhost_dp_iotlb_insert(VhostDPIotlb *tlb, uint64_t iova, unsigned access,
+                           uint8_t *host, VhostDPRegion *region);
+
+/**
+ * vhost_dp_iotlb_invalidate: forget what is known of a range
+ * @size: bytes.  Zero, or a range that wraps around: forget everything.
+ */
+void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova,
+                               uint64_t size);
+
+/**
+ * vhost_dp_iotlb_flush: forget everything, misses included
+ */
+void vhost_dp_iotlb_flush(VhostDPIotlb *tlb);
+
+/**
+ * vhost_dp_iotlb_miss: note that the page of @iova is wanted
+ * @user: below VHOST_DP_IOTLB_USERS
+ *
+ * Noted once, and not at all if too many wait already: then the user will not
+ * find it when it looks again, and notes it then.
+ */
+void vhost_dp_iotlb_miss(VhostDPIotlb *tlb, unsigned user, uint64_t iova,
+                         unsigned access);
+
+/**
+ * vhost_dp_iotlb_has_misses: does anything wait for an answer?
+ */
+static inline bool vhost_dp_iotlb_has_misses(const VhostDPIotlb *tlb)
+{
+    return tlb->misses[0].n || tlb->misses[1].n;
+}
+
+/* Can more misses of @user be noted? */
+static inline bool vhost_dp_iotlb_has_room(const VhostDPIotlb *tlb,
+                                           unsigned user)
+{
+    return tlb->misses[user].n < VHOST_DP_IOTLB_MISSES;
+}
+
+#endif /* HW_VIRTIO_VHOST_DP_IOTLB_H */

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest whose IOMMU stands in front of the NIC: integrity and life cycle on a vhost-dp driver.
+
+One class is one guest. They differ in the vIOMMU's options and in how the guest's kernel uses it:
+strict unmaps each buffer when it is done with it, lazy much later and everything at once, and
+pass-through lets the device go past the vIOMMU.
+"""
+
+from harness import program, tap
+from harness.case import GuestCase
+from harness.netns import Missing
+from mkimage import ImageError
+
+VARIANTS = {
+    # The title: intel-iommu's options, the guest's kernel command line, the NIC's ring
+    "strict": ("", "intel_iommu=on iommu.strict=1", False),
+    "strict, packed": ("", "intel_iommu=on iommu.strict=1", True),
+    "strict, device-iotlb, caching-mode, packed":
+        ("device-iotlb=on,caching-mode=on", "intel_iommu=on iommu.strict=1", True),
+    "lazy, device-iotlb": ("device-iotlb=on", "intel_iommu=on iommu.strict=0", False),
+    "lazy, caching-mode, packed": ("caching-mode=on", "intel_iommu=on iommu.strict=0", True),
+    "pass-through": ("", "intel_iommu=on iommu=pt", False),
+    "pass-through, device-iotlb, packed": ("device-iotlb=on", "intel_iommu=on iommu=pt", True),
+    "not used by the guest": ("", "intel_iommu=off", False),
+}
+
+
+class Iommu(GuestCase):
+    """The tests; subclasses say which vIOMMU."""
+
+    machine = "q35,kernel-irqchip=split"
+    translates = True
+
+    def _misses(self):
+        queue = self.guest.qmp.command("query-vhost-dp")[0]["queues"][0]
+        return {way: (queue[way]["iotlb-hits"], queue[way]["iotlb-misses"]) for way in ("rx", "tx")}
+
+    def _works(self):
+        self.host_pings()
+        self.guest_reaches(self.nic.host4)
+
+    def test_a_transfer(self):
+        """ping and 16 MB both ways; the vIOMMU is asked if it translates"""
+        self.guest_pings(self.nic.host4)
+        self.host_pings()
+        self.transfer(16)
+        for way, (hits, misses) in self._misses().items():
+            if self.translates:
+                self.assertGreater(hits, 1000, way)
+                self.assertGreater(misses, 10, way)
+
+    def test_b_life_cycle(self):
+        """under traffic: stop, cont, link down and up, the driver lets go and comes back"""
+        self.start_traffic()
+        try:
+            for _ in range(5):
+                self.guest.qmp.command("stop")
+                self.guest.qmp.command("cont")
+            self._works()
+            self.guest.qmp.command("set_link", name=self.nic.id, up=False)
+            self.guest.qmp.command("set_link", name=self.nic.id, up=True)
+            self.wait_until(lambda: "1" in self.guest.sh("cat /sys/class/net/eth0/carrier"), "link up")
+            self._works()
+            for _ in range(2):
+                self.guest.sh("cd /sys/bus/virtio/drivers/virtio_net && dev=$(basename virtio*) && "
+                              "echo $dev > unbind && echo $dev > bind && " + self.nic.net_up)
+                self._works()
+        finally:
+            self.stop_traffic()
+        self.transfer(8)
+
+
+def classes():
+    for title, (options, append, packed) in VARIANTS.items():
+        yield type(Iommu)(f"Iommu {title}", (Iommu,), {
+            "title": title, "append": append,
+            "options": ["-device", ",".join(filter(None, ("intel-iommu,intremap=off", options)))],
+            "device": {"iommu_platform": True, "disable__legacy": True, "packed": packed,
+                       "ats": "device-iotlb" in options},
+            "translates": "strict" in append})
+
+
+def main():
+    options = program.parser("Test a guest with a vIOMMU on a vhost-dp driver. Prints TAP.")
+    options.add_argument("--only", metavar="TEXT", default="",
+                         help="run the guests whose title holds this text")
+    args = options.parse_args()
+    try:
+        GuestCase.setup = program.Program(args, tap.comment)
+    except Missing as e:
+        tap.skip_all(str(e))
+    except (ImageError, OSError) as e:
+        tap.bail_out(str(e))
+    tap.run([each for each in classes() if args.only in each.title])
+
+
+if __name__ == "__main__":
+    main()

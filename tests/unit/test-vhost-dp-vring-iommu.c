@@ -1,0 +1,290 @@
+/*
+ * vhost-dp: tests of virtqueues behind a vIOMMU
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Each page of guest memory is somewhere else in QEMU, so rings and buffers
+ * that cross pages are never in one piece.
+ */
+
+#include "qemu/osdep.h"
+#include "vhost-dp-rig.h"
+
+#define PAGE VHOST_DP_IOTLB_PAGE_SIZE
+
+static Setup make_setup(bool packed, bool event_idx, unsigned skew)
+{
+    return (Setup) {
+        .packed = packed, .event_idx = event_idx, .skew = skew,
+        .num = 1024, .iommu = true, .writable = true,
+    };
+}
+
+static unsigned pop_once(Rig *r)
+{
+    return vhost_dp_vring_pop(&r->vq, r->mem, &r->burst, VHOST_DP_VRING_BURST,
+                              UINT32_MAX);
+}
+
+/* All that the device writes to rings is reported, page by page */
+static void check_marks_what_it_writes(Rig *r)
+{
+    unsigned n = 100;
+    unsigned i;
+
+    rig_offer(r, n, 8);
+    mock_memory_snapshot(r->mm);
+    vhost_dp_vring_disable_notify(&r->vq);
+    g_assert_cmpuint(rig_pop(r, n), ==, n);
+    rig_push(r);
+    vhost_dp_vring_flush(&r->vq);
+    g_assert_false(vhost_dp_vring_enable_notify(&r->vq));
+    mock_memory_check(r->mm);
+    for (i = 0; i < n; i++) {
+        check_used(r, r->burst.chain[i].id, 100 + i);
+    }
+}
+
+/* Several rounds of rings whose parts lie across pages, in odd places, too */
+static void test_rings_across_pages(const void *packed)
+{
+    static const unsigned skews[] = { 0, 16, 0x7f0, 0xff0 };
+    unsigned i, j, event;
+
+    for (i = 0; i < ARRAY_SIZE(skews); i++) {
+        for (event = 0; event < 2; event++) {
+            Rig *r = rig_new(make_setup(packed, event, skews[i]));
+
+            for (j = 0; j < 60; j++) {
+                rig_turn(r, 1 + j * 37 % 200);
+                check_marks_what_it_writes(r);
+            }
+            check_healthy(r);
+            rig_free(r);
+        }
+    }
+}
+
+/* A start asks for nothing; the first look misses the whole ring at once */
+static void test_ring_is_found_late(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, false, 0));
+
+    g_assert_false(vhost_dp_iotlb_has_misses(r->iotlb));
+    rig_offer(r, 3, 8);
+    g_assert_cmpuint(pop_once(r), ==, 0);
+    g_assert_true(r->vq.missed);
+    /* Descriptors of a packed queue are read and written */
+    g_assert_cmpuint(rig_resolve(r), ==, packed ? 4 * 2 + 2 : 4 + 1 + 3);
+    g_assert_cmpuint(pop_once(r), ==, 0);
+    g_assert_true(r->vq.missed);
+    g_assert_cmpuint(rig_resolve(r), ==, 1);
+    g_assert_cmpuint(pop_once(r), ==, 3);
+    g_assert_false(r->vq.missed);
+    check_healthy(r);
+    rig_free(r);
+}
+
+/* All pages that a burst lacks are asked for at once, not chain by chain */
+static void test_looks_ahead(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, false, 0));
+    unsigned i;
+
+    rig_turn(r, 1);
+    for (i = 0; i < 20; i++) {
+        g_assert_cmpint(rig_add(r, DATA_GPA + (i + 1) * PAGE + 5, PAGE), >=,
+                        0);
+    }
+    rig_publish(r);
+    g_assert_cmpuint(pop_once(r), ==, 0);
+    g_assert_true(r->vq.missed);
+    g_assert_cmpuint(rig_resolve(r), ==, 21);
+    g_assert_cmpuint(pop_once(r), ==, 20);
+    for (i = 0; i < 20; i++) {
+        MockRange segs[] = {
+            { DATA_GPA + (i + 1) * PAGE + 5, PAGE - 5 },
+            { DATA_GPA + (i + 2) * PAGE, 5 },
+        };
+
+        check_chain(r, i, r->burst.chain[i].id, segs, 2);
+    }
+    check_healthy(r);
+    rig_free(r);
+}
+
+/* Chains before the one that missed are taken; it comes with the next look */
+static void test_takes_what_is_known(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, false, 0));
+
+    rig_turn(r, 1);
+    rig_add(r, DATA_GPA, 8);
+    rig_add(r, DATA_GPA + 8 * PAGE, 8);
+    rig_add(r, DATA_GPA + 16, 8);
+    rig_publish(r);
+    g_assert_cmpuint(pop_once(r), ==, 1);
+    g_assert_true(r->vq.missed);
+    rig_push(r);
+    vhost_dp_vring_flush(&r->vq);
+    g_assert_cmpuint(rig_resolve(r), ==, 1);
+    g_assert_cmpuint(pop_once(r), ==, 2);
+    check_healthy(r);
+    rig_free(r);
+}
+
+/* Nothing is found any more in a range that was invalidated */
+static void test_invalidated_buffer(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, false, 0));
+
+    rig_turn(r, 1);
+    vhost_dp_iotlb_invalidate(r->iotlb, DATA_GPA, PAGE);
+    vhost_dp_vring_unmapped(&r->vq, DATA_GPA, PAGE);
+    rig_offer(r, 1, 8);
+    g_assert_cmpuint(pop_once(r), ==, 0);
+    g_assert_true(r->vq.missed);
+    /* The ring stayed: it is the buffer alone */
+    g_assert_cmpuint(rig_resolve(r), ==, 1);
+    g_assert_cmpuint(pop_once(r), ==, 1);
+    check_healthy(r);
+    rig_free(r);
+}
+
+/* Any page of the ring: it is looked for again, and goes on where it was */
+static void test_invalidated_ring(const void *packed)
+{
+    static const uint64_t pages[] = {
+        DESC_GPA, DESC_GPA + 3 * PAGE, AVAIL_GPA, USED_GPA,
+    };
+    Rig *r = rig_new(make_setup(packed, true, 0));
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(pages); i++) {
+        rig_turn(r, 5);
+        vhost_dp_iotlb_invalidate(r->iotlb, pages[i], PAGE);
+        vhost_dp_vring_unmapped(&r->vq, pages[i], PAGE);
+        rig_offer(r, 1, 8);
+        vhost_dp_vring_disable_notify(&r->vq);
+        /* It cannot sleep: nobody could ask the driver to kick */
+        g_assert_true(vhost_dp_vring_enable_notify(&r->vq));
+        g_assert_cmpuint(pop_once(r), ==, 0);
+        g_assert_true(r->vq.missed);
+        g_assert_cmpuint(rig_resolve(r), >=, 1);
+        g_assert_cmpuint(pop_once(r), ==, 1);
+        rig_push(r);
+        vhost_dp_vring_flush(&r->vq);
+        check_used(r, r->burst.chain[0].id, 100);
+    }
+    check_healthy(r);
+    rig_free(r);
+}
+
+/* A ring, or a buffer, that the IOMMU does not map stops the queue */
+static void test_fault(const void *packed)
+{
+    static const uint64_t pages[] = { DESC_GPA + PAGE, USED_GPA, DATA_GPA };
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(pages); i++) {
+        Rig *r = rig_new(make_setup(packed, false, 0));
+
+        r->no_access = pages[i];
+        rig_offer(r, 1, 8);
+        g_assert_cmpuint(rig_pop(r, 1), ==, 0);
+        g_assert_true(r->vq.broken);
+        g_assert_cmpint(r->vq.violation, ==, VHOST_DP_VIOLATION_IOMMU_FAULT);
+        rig_free(r);
+    }
+}
+
+/* A chain of more pages than could be known at once is refused, not retried */
+static void test_too_many_pages(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, false, 0));
+    VhostDPIotlb *tlb = r->iotlb;
+    uint64_t page;
+
+    rig_turn(r, 1);
+    /* They are all the same in QEMU: it is about their number */
+    for (page = 0; page < 1100; page++) {
+        vhost_dp_iotlb_insert(tlb, HIGH_GPA + page * PAGE,
+                              VHOST_DP_IOTLB_WRITE, r->mem->regions[20].host,
+                              &r->mem->regions[20]);
+    }
+    rig_add(r, HIGH_GPA, 1024 * PAGE);
+    rig_publish(r);
+    g_assert_cmpuint(pop_once(r), ==, 1);
+    vhost_dp_vring_rewind(&r->vq, &r->burst, 1);
+    rig_reset(r);
+    rig_add(r, HIGH_GPA, 1025 * PAGE);
+    rig_publish(r);
+    g_assert_cmpuint(rig_pop(r, 1), ==, 0);
+    check_broken(r, VHOST_DP_VIOLATION_CHAIN_SEGMENTS);
+    rig_free(r);
+}
+
+/* Pages that are neighbours in QEMU make one segment */
+static void test_neighbours_are_joined(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, false, 0));
+    VhostDPRegion *region = &r->mem->regions[20];
+
+    rig_turn(r, 1);
+    vhost_dp_iotlb_insert(r->iotlb, HIGH_GPA, VHOST_DP_IOTLB_WRITE,
+                          region->host, region);
+    vhost_dp_iotlb_insert(r->iotlb, HIGH_GPA + PAGE, VHOST_DP_IOTLB_WRITE,
+                          region->host + PAGE, region);
+    rig_add(r, HIGH_GPA + 100, PAGE);
+    rig_publish(r);
+    g_assert_cmpuint(pop_once(r), ==, 1);
+    g_assert_cmpuint(r->burst.chain[0].nsegs, ==, 1);
+    g_assert_cmpuint(r->burst.chain[0].iov[0].iov_len, ==, PAGE);
+    g_assert_true(r->burst.chain[0].iov[0].iov_base == region->host + 100);
+    rig_free(r);
+}
+
+/* Without an IOMMU in between, addresses are looked up as they are */
+static void test_identity(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, true, 0xff0));
+
+    r->iotlb->identity = true;
+    rig_turn(r, 100);
+    rig_turn(r, 100);
+    g_assert_cmpuint(r->resolved, ==, 0);
+    /* And back */
+    r->iotlb->identity = false;
+    vhost_dp_vring_unmapped(&r->vq, 0, 0);
+    rig_turn(r, 100);
+    g_assert_cmpuint(r->resolved, >, 0);
+    check_healthy(r);
+    rig_free(r);
+}
+
+static void add(const char *name, GTestDataFunc func)
+{
+    g_autofree char *split = g_strdup_printf("%siommu/%s", RIG_SPLIT, name);
+    g_autofree char *packed = g_strdup_printf("%siommu/%s", RIG_PACKED, name);
+
+    g_test_add_data_func(split, NULL, func);
+    g_test_add_data_func(packed, "", func);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    add("rings-across-pages", test_rings_across_pages);
+    add("ring-is-found-late", test_ring_is_found_late);
+    add("looks-ahead", test_looks_ahead);
+    add("takes-what-is-known", test_takes_what_is_known);
+    add("invalidated-buffer", test_invalidated_buffer);
+    add("invalidated-ring", test_invalidated_ring);
+    add("fault", test_fault);
+    add("too-many-pages", test_too_many_pages);
+    add("neighbours-are-joined", test_neighbours_are_joined);
+    add("identity", test_identity);
+    return g_test_run();
+}
