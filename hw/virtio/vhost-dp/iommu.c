@@ -233,10 +233,30 @@ void vhost_dp_iommu_stop_queue(VhostDPBackend *be, unsigned queue)
 
 /* ---- Pass-through ---- */
 
+/* Does the device find the same RAM at a region's addresses? */
+static bool iommu_is_same(VhostDPBackend *be, const VhostDPRegion *r)
+{
+    uint64_t done = 0;
+
+    /* What is contiguous RAM may be of several sections */
+    while (done < r->size) {
+        hwaddr len = r->size - done;
+        hwaddr offset;
+        MemoryRegion *mr = address_space_translate(be->dma_as, r->gpa + done,
+                                                   &offset, &len, true,
+                                                   MEMTXATTRS_UNSPECIFIED);
+
+        if (mr != r->cache.mrs.mr || offset != r->cache.xlat + done || !len) {
+            return false;
+        }
+        done += len;
+    }
+    return true;
+}
+
 /*
- * Does each address of the memory table lead to the same RAM when the device
- * uses it?  So it is when the guest does not use its vIOMMU, or lets this
- * device bypass it.
+ * Is that so for all of the memory table?  It is when the guest does not use
+ * its vIOMMU, or lets this device bypass it.
  */
 static bool iommu_is_identity(VhostDPBackend *be)
 {
@@ -247,15 +267,7 @@ static bool iommu_is_identity(VhostDPBackend *be)
     }
     RCU_READ_LOCK_GUARD();
     for (i = 0; i < be->mem->nregions; i++) {
-        const VhostDPRegion *r = &be->mem->regions[i];
-        hwaddr len = r->size;
-        hwaddr offset;
-        MemoryRegion *mr = address_space_translate(be->dma_as, r->gpa, &offset,
-                                                   &len, true,
-                                                   MEMTXATTRS_UNSPECIFIED);
-
-        if (mr != r->cache.mrs.mr || offset != r->cache.xlat ||
-            len < r->size) {
+        if (!iommu_is_same(be, &be->mem->regions[i])) {
             return false;
         }
     }
