@@ -328,7 +328,7 @@ static inline VringResult vring_add_buffer(VhostDPVring *vq,
             return VRING_FULL;
         }
         host = vring_map(vq, mem, hit, addr, access, &n, &region);
-        if (likely(host)) {
+        if (host) {
             vring_add_segment(burst, chain, host, n, region);
         } else if (!vring_translates(vq)) {
             return vring_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS);
