@@ -180,6 +180,18 @@ void vhost_dp_port_ready(VhostDPPort *port, unsigned what);
 void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason);
 
 /**
+ * vhost_dp_port_set_tx_offloads: say what tx_burst accepts from now on
+ * @port: the port that attach() was given
+ * @offloads: VHOST_DP_OFFLOAD_*; only those of get_caps() count
+ *
+ * For drivers whose peer comes later than open, or changes.  Frames of the next
+ * tx_burst comply, those too that a tx_burst before did not take.
+ *
+ * Thread: the port's IOThread, outside of tx_burst.  Lock: none.
+ */
+void vhost_dp_port_set_tx_offloads(VhostDPPort *port, uint32_t offloads);
+
+/**
  * vhost_dp_port_drop: count frames that the driver lost
  * @port: the port that attach() was given
  * @tx: true: taken by tx_burst and not sent; false: received and not lent

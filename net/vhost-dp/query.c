@@ -53,7 +53,8 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
     info->max_segments = netdev->caps.max_segments;
     info->rx_poll = netdev->caps.rx_poll;
     info->busy_poll_us = netdev->busy_poll_us;
-    info->tx_offloads = query_offloads(netdev->caps.tx_offloads);
+    info->tx_offloads = query_offloads(
+        vhost_dp_port_get_tx_offloads(netdev->queue[0]->port));
     info->rx_offloads = query_offloads(netdev->caps.rx_offloads);
     info->guest_offloads = query_offloads(netdev->offloads);
     info->link_up = true;

@@ -66,7 +66,8 @@ struct VhostDPPort {
     unsigned index;
     VhostDPDriver *drv;
     VhostDPDriverClass *dc;
-    VhostDPCaps caps;
+    VhostDPCaps caps;           /* but for tx_offloads: the IOThread's, atomic */
+    uint32_t most_tx_offloads;
     IOThread *iothread;         /* holds a reference */
     char *iothread_name;
     bool own_iothread;          /* made by the port */

@@ -193,6 +193,11 @@ void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
     port_drop(port, tx ? VHOST_DP_TX : VHOST_DP_RX, reason, n);
 }
 
+void vhost_dp_port_set_tx_offloads(VhostDPPort *port, uint32_t offloads)
+{
+    qatomic_set(&port->caps.tx_offloads, offloads & port->most_tx_offloads);
+}
+
 void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
 {
     WITH_QEMU_LOCK_GUARD(&port->side_lock) {
@@ -479,6 +484,7 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
     port->drv = drv;
     port->dc = VHOST_DP_DRIVER_GET_CLASS(drv);
     port->caps = *caps;
+    port->most_tx_offloads = caps->tx_offloads;
     port->busy_poll_ns = busy_poll_us * (int64_t)SCALE_US;
     port->poll_window = port->busy_poll_ns;
     port->link_changed = link_changed;
@@ -564,6 +570,11 @@ void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up)
     if (changed) {
         port_changed(port);
     }
+}
+
+uint32_t vhost_dp_port_get_tx_offloads(VhostDPPort *port)
+{
+    return qatomic_read(&port->caps.tx_offloads);
 }
 
 bool vhost_dp_port_get_link(VhostDPPort *port, char **reason)

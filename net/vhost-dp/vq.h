@@ -123,8 +123,10 @@ typedef struct VhostDPVq {
     uint16_t num;               /* entries, and buffers */
     uint8_t *buf;               /* in the set's memory; and where the peer is */
     uint64_t buf_iova;          /* told that it is */
-    /* Split: descriptor table, available and used ring.  Packed: descriptor
-     * ring, driver's and device's event suppression.  Shared. */
+    /*
+     * Shared.  Split: descriptor table, available ring, used ring.  Packed:
+     * descriptor ring, driver's and device's event suppression.
+     */
     void *desc, *driver, *device;
     EventNotifier kick;         /* driver to device */
     EventNotifier call;         /* device to driver */
@@ -252,16 +254,14 @@ VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num, bool hugepages,
  * @features: what was negotiated; it has VHOST_DP_VQ_NEEDED_FEATURES
  *
  * Once, before anybody has the set by vhost_dp_vqpair_set(), and before the
- * peer may use the rings.  The rings begin at index 0 (packed: place 0, both
- * wrap counters 1).  The addresses of the rings, as
- * offsets from @base, are set after this: see vhost_dp_vqset_offset().
- * Thread: any.
+ * peer may use the rings.  Both sides begin at index 0; packed: at place 0 with
+ * wrap counters of 1, which is 0x80008000 for SET_VRING_BASE.  Thread: any.
  */
 void vhost_dp_vqset_start(VhostDPVqSet *set, uint64_t features);
 
 /*
- * Where the peer finds what is at @p, a part of a ring: bytes from the start
- * of the memory
+ * Where the peer finds what is at @p, a part of a ring (VhostDPVq.desc, driver,
+ * device): bytes from the start of the memory
  */
 static inline uint64_t vhost_dp_vqset_offset(const VhostDPVqSet *set,
                                              const void *p)
@@ -283,7 +283,7 @@ typedef struct VhostDPVqPair VhostDPVqPair;
  *
  * The pair has taken its link down, with the reason, and does nothing more
  * with the set.  Called once for each pair and set, in the pair's IOThread,
- * without locks: schedule a BH to do something about it.
+ * possibly under the queue pair's lock: schedule a BH to do something about it.
  */
 typedef void VhostDPVqFailed(void *opaque, unsigned index, VhostDPVqSet *set,
                              VhostDPPeerViolation violation);

@@ -1,0 +1,342 @@
+/*
+ * vhost-dp: frames through driver-side virtqueues
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: runs in one thread at a time; nothing here locks.
+ *
+ * Each buffer of a queue is in one of three places: on the stack of free ones
+ * (transmit), with the peer (ndescs of its chain's first buffer is not 0), or
+ * lent as part of a received frame.  All of that is private memory.  A buffer
+ * that the peer gives back must be one that it has, so whatever it writes, no
+ * buffer is in two places, and no loop is longer than the ring.
+ *
+ * A frame to be sent is copied: the peer never sees the guest's memory.  A
+ * received frame stays where the peer put it, until it is released; the
+ * virtio-net header in front is copied before it is looked at.
+ */
+
+#include "qemu/osdep.h"
+#include "net/eth.h"
+#include "vq-int.h"
+
+static void vq_drop(VhostDPVq *vq, VhostDPDropReason reason)
+{
+    vq->any_dropped = true;
+    vq->dropped[reason]++;
+}
+
+/* ---- Notifications ---- */
+
+bool vhost_dp_vq_flush(VhostDPVq *vq)
+{
+    if (vq->broken || vq->next_avail == vq->flushed) {
+        return false;
+    }
+    return vq->packed ? vq_packed_flush(vq) : vq_split_flush(vq);
+}
+
+bool vhost_dp_vq_enable_call(VhostDPVq *vq)
+{
+    unsigned skip = 0;
+
+    if (vq->broken) {
+        return false;
+    }
+    /*
+     * For room to send, the call may come when three quarters are used.  What
+     * the peer has is counted in descriptors for a packed ring, in chains for
+     * a split one.
+     */
+    if (!vq->rx) {
+        skip = vq->packed ? vq->num - vq->nfree :
+                            (uint16_t)(vq->flushed - vq->next_used);
+        skip = skip * 3 / 4;
+    }
+    vq->call_enabled = true;
+    if (vq->packed) {
+        vq_packed_enable_call(vq, skip);
+    } else {
+        vq_split_enable_call(vq, skip);
+    }
+    /* The peer looks at our wish after it wrote what we look at now */
+    smp_mb();
+    return vq_has_used(vq);
+}
+
+void vhost_dp_vq_disable_call(VhostDPVq *vq)
+{
+    if (!vq->call_enabled) {
+        return;
+    }
+    vq->call_enabled = false;
+    if (vq->packed) {
+        vq_packed_disable_call(vq);
+    } else {
+        vq_split_disable_call(vq);
+    }
+}
+
+/* ---- Transmission ---- */
+
+/* Buffers for a frame of @len bytes */
+static inline unsigned vq_bufs_for(uint32_t len)
+{
+    return DIV_ROUND_UP(VQ_HDR_BYTES + len, VHOST_DP_VQ_BUF_BYTES);
+}
+
+bool vhost_dp_vq_tx_reap(VhostDPVq *vq)
+{
+    VhostDPVqUsed u;
+    uint16_t n;
+
+    while (!vq->broken && vq_get_used(vq, &u, &n)) {
+        uint16_t i = u.id;
+
+        while (n--) {
+            uint16_t next = vq->bufs[i].next;
+
+            vq->free[vq->nfree++] = i;
+            i = next;
+        }
+    }
+    return vq->broken || vq->nfree >= vq_bufs_for(VHOST_DP_MAX_FRAME);
+}
+
+static inline void vq_put_hdr(uint8_t *buf, const VhostDPFrame *frame)
+{
+    struct virtio_net_hdr_v1 *hdr = (void *)buf;
+
+    memset(hdr, 0, sizeof(*hdr));
+    if (likely(!frame->flags && !frame->gso_type)) {
+        return;
+    }
+    hdr->flags = frame->flags;
+    hdr->gso_type = frame->gso_type;
+    hdr->csum_start = cpu_to_le16(frame->csum_start);
+    hdr->csum_offset = cpu_to_le16(frame->csum_offset);
+    if (frame->gso_type) {
+        hdr->gso_size = cpu_to_le16(frame->gso_size);
+        hdr->hdr_len = cpu_to_le16(frame->hdr_len);
+    }
+}
+
+/* Copy a frame into @nbufs buffers that are linked from @head on */
+static void vq_put_frame(VhostDPVq *vq, const VhostDPFrame *frame,
+                         uint16_t head)
+{
+    VhostDPVqBuf *to = &vq->bufs[head];
+    uint8_t *buf = vq_buf(vq, head);
+    uint32_t used = VQ_HDR_BYTES;
+    unsigned i;
+
+    vq_put_hdr(buf, frame);
+    for (i = 0; i < frame->iovcnt; i++) {
+        const uint8_t *from = frame->iov[i].iov_base;
+        size_t left = frame->iov[i].iov_len;
+
+        while (left) {
+            size_t n;
+
+            if (used == VHOST_DP_VQ_BUF_BYTES) {
+                to->len = used;
+                buf = vq_buf(vq, to->next);
+                to = &vq->bufs[to->next];
+                used = 0;
+            }
+            n = MIN(left, VHOST_DP_VQ_BUF_BYTES - used);
+            memcpy(buf + used, from, n);
+            used += n;
+            from += n;
+            left -= n;
+        }
+    }
+    to->len = used;
+}
+
+unsigned vhost_dp_vq_tx(VhostDPVq *vq, const VhostDPFrame *frames, unsigned n)
+{
+    unsigned i, k;
+
+    vhost_dp_vq_tx_reap(vq);
+    for (i = 0; i < n && !vq->broken; i++) {
+        unsigned nbufs = vq_bufs_for(frames[i].len);
+        uint16_t head;
+
+        if (unlikely(frames[i].len > VHOST_DP_MAX_FRAME)) {
+            vq_drop(vq, VHOST_DP_DROP_REASON_TOO_LARGE);
+            continue;
+        }
+        if (nbufs > vq->nfree) {
+            break;
+        }
+        vq->nfree -= nbufs;
+        head = vq->free[vq->nfree];
+        vq->bufs[head].ndescs = nbufs;
+        for (k = 1; k < nbufs; k++) {
+            vq->bufs[vq->free[vq->nfree + k - 1]].next =
+                vq->free[vq->nfree + k];
+        }
+        vq_put_frame(vq, &frames[i], head);
+        vq_add(vq, head);
+    }
+    return i;
+}
+
+/* ---- Reception ---- */
+
+/* Give a buffer that is ours to the peer */
+static inline void vq_post(VhostDPVq *vq, uint16_t i)
+{
+    vq->bufs[i].ndescs = 1;
+    vq_add(vq, i);
+}
+
+void vhost_dp_vq_post_all(VhostDPVq *vq)
+{
+    unsigned i;
+
+    for (i = 0; i < vq->num; i++) {
+        vq->bufs[i].len = VHOST_DP_VQ_BUF_BYTES;
+        vq_post(vq, i);
+    }
+    vq->nfree = 0;
+}
+
+/* Metadata, from a private copy of the header.  Returns false if it is bad. */
+static bool vq_get_hdr(const struct virtio_net_hdr_v1 *hdr,
+                       VhostDPFrame *frame)
+{
+    frame->flags = hdr->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
+                                 VIRTIO_NET_HDR_F_DATA_VALID);
+    frame->gso_type = hdr->gso_type;
+    if (likely(!frame->flags && !frame->gso_type)) {
+        return true;
+    }
+    frame->csum_start = le16_to_cpu(hdr->csum_start);
+    frame->csum_offset = le16_to_cpu(hdr->csum_offset);
+    frame->gso_size = le16_to_cpu(hdr->gso_size);
+    frame->hdr_len = le16_to_cpu(hdr->hdr_len);
+    if (frame->gso_type && !frame->gso_size) {
+        return false;
+    }
+    return !(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+           (uint32_t)frame->csum_start + frame->csum_offset +
+           sizeof(uint16_t) <= frame->len;
+}
+
+/*
+ * Collect the buffers of the next frame behind those that are lent.  Returns
+ * how many they are, or 0 if there is no frame, or the queue is broken.
+ */
+static unsigned vq_take_bufs(VhostDPVq *vq, struct virtio_net_hdr_v1 *hdr,
+                             VhostDPFrame *frame)
+{
+    unsigned nbufs = 1;
+    unsigned skip = VQ_HDR_BYTES;
+    unsigned i;
+
+    frame->iov = &vq->iov[vq->nused];
+    frame->iovcnt = 0;
+    frame->len = 0;
+    for (i = 0; i < nbufs; i++) {
+        VhostDPVqUsed u;
+        uint16_t ndescs;
+
+        if (!vq_get_used(vq, &u, &ndescs)) {
+            /* A frame's buffers are used together (virtio 1.3, 5.1.6.4.1) */
+            if (i && !vq->broken) {
+                vq_break(vq, VHOST_DP_PEER_VIOLATION_INCOMPLETE_FRAME);
+            }
+            return 0;
+        }
+        if (!i) {
+            if (unlikely(u.len < VQ_HDR_BYTES)) {
+                vq_break(vq, VHOST_DP_PEER_VIOLATION_SHORT_HEADER);
+                return 0;
+            }
+            memcpy(hdr, vq_buf(vq, u.id), sizeof(*hdr));
+            barrier();
+            nbufs = vq->mergeable ? le16_to_cpu(hdr->num_buffers) : 1;
+            if (unlikely(!nbufs || nbufs > VHOST_DP_VQ_RX_BUFS)) {
+                vq_break(vq, VHOST_DP_PEER_VIOLATION_BUFFER_COUNT);
+                return 0;
+            }
+        }
+        vq->used[vq->nused + i] = u.id;
+        if (likely(u.len > skip)) {
+            frame->iov[frame->iovcnt].iov_base = vq_buf(vq, u.id) + skip;
+            frame->iov[frame->iovcnt++].iov_len = u.len - skip;
+            frame->len += u.len - skip;
+        }
+        skip = 0;
+    }
+    return nbufs;
+}
+
+static VhostDPDropReason vq_check_frame(const struct virtio_net_hdr_v1 *hdr,
+                                        VhostDPFrame *frame)
+{
+    if (unlikely(frame->len < sizeof(struct eth_header))) {
+        return VHOST_DP_DROP_REASON_TOO_SHORT;
+    }
+    if (unlikely(frame->len > VHOST_DP_MAX_FRAME)) {
+        return VHOST_DP_DROP_REASON_TOO_LARGE;
+    }
+    if (unlikely(!vq_get_hdr(hdr, frame))) {
+        return VHOST_DP_DROP_REASON_BAD_HEADER;
+    }
+    return VHOST_DP_DROP_REASON__MAX;
+}
+
+unsigned vhost_dp_vq_rx(VhostDPVq *vq, VhostDPFrame *frames, unsigned n,
+                        bool *more)
+{
+    size_t bytes = 0;
+    unsigned tries, i = 0;
+
+    *more = false;
+    vq->nused = 0;
+    vq->first_used = 0;
+    vq->first_lent = 0;
+    /* Bounded by tries, so that what is dropped cannot hold it up */
+    for (tries = 0; tries < n && bytes < VHOST_DP_BURST_BYTES &&
+                    vq->nused + VHOST_DP_VQ_RX_BUFS <= VHOST_DP_VQ_RX_IOV &&
+                    !vq->broken; tries++) {
+        struct virtio_net_hdr_v1 hdr;
+        unsigned nbufs = vq_take_bufs(vq, &hdr, &frames[i]);
+        VhostDPDropReason reason;
+
+        if (!nbufs) {
+            break;
+        }
+        reason = vq_check_frame(&hdr, &frames[i]);
+        if (likely(reason == VHOST_DP_DROP_REASON__MAX)) {
+            bytes += frames[i].len;
+            vq->nused += nbufs;
+            vq->lent_bufs[i++] = nbufs;
+            continue;
+        }
+        vq_drop(vq, reason);
+        while (nbufs--) {
+            vq_post(vq, vq->used[vq->nused + nbufs]);
+        }
+    }
+    vq->nlent = i;
+    *more = tries && !i;
+    return i;
+}
+
+void vhost_dp_vq_rx_release(VhostDPVq *vq, unsigned n)
+{
+    vq->nlent -= n;
+    while (n--) {
+        unsigned nbufs = vq->lent_bufs[vq->first_lent++];
+
+        while (nbufs--) {
+            vq_post(vq, vq->used[vq->first_used++]);
+        }
+    }
+}
