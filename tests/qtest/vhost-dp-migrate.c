@@ -88,8 +88,11 @@ void dp_traffic_free(DpTraffic *t)
 /* Buffers are used in turn: there is nothing to be done with one */
 static void guest_reaps(DpTraffic *t, unsigned pair)
 {
-    while (dp_get_used(flow_queue(t, pair, DP_TX), NULL, NULL)) {
-    }
+    bool more;
+
+    do {
+        more = dp_get_used(flow_queue(t, pair, DP_TX), NULL, NULL);
+    } while (more);
 }
 
 static void guest_sends(DpTraffic *t, unsigned pair)

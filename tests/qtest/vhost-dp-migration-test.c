@@ -393,7 +393,7 @@ static const Place places[] = {
       "-netdev vhost-dp,id=vd0,driver=tap0", "tap0", check_interface },
 };
 
-/* Section 5.1.6.5.4: the device asks the guest to announce itself, until it has */
+/* Section 5.1.6.5.4: until it has, the guest is asked to announce itself */
 static void check_guest_announces(DpRig *r)
 {
     const size_t status = offsetof(struct virtio_net_config, status);

@@ -106,6 +106,10 @@ class Guest:
         if line != "READY":
             raise GuestError(f"the guest's agent began with {line!r}{self._said()}")
 
+    def take_shell(self, source):
+        """The guest has come here from `source`, and so its shell goes on here."""
+        self._number = source._number
+
     def close(self):
         """End QEMU and remove what belonged to it."""
         if self.qmp:
