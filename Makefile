@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
 .PHONY: check-tsan check-models check-differential check-fuzz
-.PHONY: check-nested check-integration check-long check-asan fuzz bench demo clean distclean need-run need-guest
+.PHONY: check-nested check-integration check-long check-asan series series-check fuzz bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -45,6 +45,8 @@ help:
 	@echo "                     operations"
 	@echo "  check-asan           unit and device tests on a second build with AddressSanitizer,"
 	@echo "                       in $(BUILD_DIR)-asan"
+	@echo "  series             write the patch series for QEMU to $(BUILD_DIR)/series"
+	@echo "  series-check       build QEMU after each of its patches; FROM=NAME, TO=NAME"
 	@echo "  fuzz               build, then fuzz; TIME=60 (seconds for each target),"
 	@echo "                     FORMAT=split, packed, vring or offload for one alone"
 	@echo "  bench              build, then measure against peers; QUICK=1 for less"
@@ -117,12 +119,24 @@ check-asan: need-run $(ASAN_DIR)/prep/configured.json
 check-long: check-asan
 	@VHOST_DP_STRESS_OPS=200000 $(MAKE) check-tsan
 	@$(MAKE) fuzz TIME=600
+	@$(MAKE) series-check
 
 TIME ?= 60
 
 fuzz: need-run build
 	@scripts/python.sh tests/fuzz/run.py --build-dir "$(BUILD_DIR)" \
 	    --time "$(TIME)" $(if $(FORMAT),--format "$(FORMAT)")
+
+SERIES := @scripts/python.sh scripts/series.py
+
+series: configured
+	@$(PREPARE) update --build-dir="$(BUILD_DIR)"
+	$(SERIES) make --build-dir="$(BUILD_DIR)"
+
+series-check: configured
+	@$(PREPARE) update --build-dir="$(BUILD_DIR)"
+	$(SERIES) build --build-dir="$(BUILD_DIR)" $(if $(FROM),--from "$(FROM)") \
+	    $(if $(TO),--to "$(TO)")
 
 # Peers that are not installed are left out of the comparison.
 bench: build

@@ -66,7 +66,7 @@ struct VhostDPPort {
     unsigned index;
     VhostDPDriver *drv;
     VhostDPDriverClass *dc;
-    VhostDPCaps caps;           /* but for tx_offloads: the IOThread's, atomic */
+    VhostDPCaps caps;           /* tx_offloads is the IOThread's, atomic */
     uint32_t most_tx_offloads;
     IOThread *iothread;         /* holds a reference */
     char *iothread_name;
@@ -142,7 +142,7 @@ struct VhostDPPort {
     bool rx_long;               /* the last frames were long: see rx_into */
     uint8_t rx_head[VHOST_DP_HEAD_BYTES];   /* of the frame in rx_into */
     struct iovec rx_iov[VHOST_DP_INTO_SEGMENTS];
-    uint8_t *rx_copy;           /* of a frame from rx_into, as if it were lent */
+    uint8_t *rx_copy;           /* of a frame from rx_into, as if lent */
     bool rx_own;                /* rx_frames[0] is in rx_copy */
 
     PortStats stats[VHOST_DP_QUEUES];

@@ -16,13 +16,13 @@ from pathlib import Path, PurePosixPath
 from .common import PrepareError, write_if_changed
 
 KEYS = {'path', 'anchor', 'within', 'before', 'after', 'expression',
-        'replacement', 'why'}
+        'replacement', 'why', 'patch'}
 
 
 class Edit:
     """One entry of a table; checked when it is made."""
 
-    def __init__(self, table, number, fields):
+    def __init__(self, table, number, fields, patch=None):
         self.name = f'{table}, edit {number}'
         unknown = set(fields) - KEYS
         if unknown:
@@ -31,6 +31,7 @@ class Edit:
         for key, value in fields.items():
             if not isinstance(value, str):
                 raise PrepareError(f'{self.name}: {key} is no string')
+        self.patch = fields.get('patch', patch)
         self.path = fields.get('path', '')
         parts = PurePosixPath(self.path).parts
         if not parts or self.path.startswith('/') or '..' in parts:
@@ -79,8 +80,11 @@ class Edit:
                     if found else ''))
         return found[0]
 
-    def locate(self, text):
-        """Return (start, end, new text): what to put where in @text."""
+    def locate(self, text, instead=None):
+        """Return (start, end, new text): what to put where in @text.
+
+        @instead takes the place of the text that is inserted.
+        """
         if self.expression is not None:
             matches = list(self.pattern.finditer(text))
             if len(matches) != 1:
@@ -109,16 +113,28 @@ class Edit:
         if self.where[0] == 'after':
             number += 1
         offset = sum(len(line) for line in lines[:number])
-        new = self.text
-        if offset and text[offset - 1] != '\n':
+        new = self.text if instead is None else instead
+        if new and offset and text[offset - 1] != '\n':
             new = '\n' + new
         return offset, offset, new
 
 
+# A line of MAINTAINERS that stands for one for each of our patterns.
+OUR_FILES = 'F: @files of series/patches.toml@\n'
+
+
+def _our_files(directory):
+    table = tomllib.loads((directory / 'series' / 'patches.toml').read_text())
+    patterns = [pattern for patch in table['patch']
+                for pattern in patch.get('files', [])]
+    return ''.join(f'F: {pattern}\n' for pattern in sorted(patterns))
+
+
 def load(directory):
     """All edits of the tables in @directory, by the tables' names."""
+    directory = Path(directory)
     edits = []
-    for table in sorted(Path(directory).glob('*.toml')):
+    for table in sorted(directory.glob('*.toml')):
         name = f'{table.parent.name}/{table.name}'
         try:
             with open(table, 'rb') as source:
@@ -126,19 +142,25 @@ def load(directory):
         except tomllib.TOMLDecodeError as error:
             raise PrepareError(f'{name}: {error}') from error
         entries = content.pop('edit', [])
+        # what its edits belong to; by default the patch of the table's name
+        patch = content.pop('patch', table.stem)
         if content:
             raise PrepareError(f'{name}: unknown key '
                                f'{", ".join(sorted(content))}')
         if not isinstance(entries, list):
             raise PrepareError(f'{name}: edits are [[edit]] tables')
-        edits += [Edit(name, number, fields)
+        edits += [Edit(name, number, fields, patch)
                   for number, fields in enumerate(entries, 1)]
+    for edit in edits:
+        if edit.expression is None and OUR_FILES in edit.text:
+            edit.text = edit.text.replace(OUR_FILES, _our_files(directory))
     return edits
 
 
-def edit_text(text, edits):
-    """@text with all of @edits made."""
-    places = [(*edit.locate(text), edit) for edit in edits]
+def edit_text(text, edits, texts=None):
+    """@text with all of @edits made; @texts has what some insert instead."""
+    places = [(*edit.locate(text, (texts or {}).get(edit)), edit)
+              for edit in edits]
     # sorted() is stable: at one place, the tables' order
     places.sort(key=lambda place: (place[0], place[1]))
     parts = []

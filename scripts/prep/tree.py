@@ -88,6 +88,19 @@ def source_of(build):
     return build.with_name(build.name + '.src')
 
 
+def collect_files(root, places):
+    """Map the relative path to the path, for all files below @places."""
+    found = {}
+    for place in places:
+        for where, directories, names in os.walk(Path(root) / place):
+            directories[:] = [d for d in directories if not IGNORED.search(d)]
+            for name in names:
+                if not IGNORED.search(name):
+                    path = Path(where) / name
+                    found[str(path.relative_to(root))] = path
+    return found
+
+
 class Tree:
     """The prepared tree of one build directory."""
 
@@ -160,23 +173,11 @@ class Tree:
 
     def _own_files(self):
         """Map the path in the QEMU tree to our file, for all of our files."""
-        wanted = {}
-        for directory in SAME_PATH:
-            self._collect(directory, directory, wanted)
-        for directory in OWN_TESTS:
-            self._collect(directory, f'{FRAGMENT}/{directory}', wanted)
+        wanted = collect_files(self.root, SAME_PATH)
+        for path, ours in collect_files(self.root, OWN_TESTS).items():
+            wanted[f'{FRAGMENT}/{path}'] = ours
         wanted[f'{FRAGMENT}/meson.build'] = self.root / 'meson.build'
         return wanted
-
-    def _collect(self, directory, place, wanted):
-        top = self.root / directory
-        for where, directories, names in os.walk(top):
-            directories[:] = [d for d in directories if not IGNORED.search(d)]
-            for name in names:
-                if IGNORED.search(name):
-                    continue
-                path = Path(where) / name
-                wanted[f'{place}/{path.relative_to(top)}'] = path
 
     def link(self):
         """Link all of our files; return the paths that were added or removed.

@@ -1036,7 +1036,7 @@ static void test_fds(const void *opaque)
     qtest_quit(qts);
 }
 
-/* The same with a guest; one descriptor can be bound again, without privileges */
+/* The same with a guest; one descriptor can be bound again, unprivileged */
 static void test_unprivileged(const void *opaque)
 {
     g_autofree char *options = NULL;

@@ -8,7 +8,8 @@
  * A frame with metadata is given to a tap interface that takes no offloads, so
  * Linux does the work before the frame can be read at the other end.  What is
  * read there has to be, byte by byte, what net/vhost-dp makes of the same
- * frame.  No QEMU runs here; this is no unit test since it needs a network namespace.
+ * frame.  No QEMU runs here; this is no unit test since it needs a network
+ * namespace.
  */
 
 #include "qemu/osdep.h"

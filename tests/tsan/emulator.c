@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
+#include "system/cpus.h"
 #include "qemu/memfd.h"
 #include "qemu/rcu.h"
 #include "qemu/units.h"

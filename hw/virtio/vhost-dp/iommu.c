@@ -33,6 +33,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "exec/memory.h"
+#include "system/cpus.h"
 #include "hw/virtio/vhost.h"
 #include "linux-headers/linux/vhost.h"
 #include "iommu.h"

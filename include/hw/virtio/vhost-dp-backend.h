@@ -175,16 +175,6 @@ void vhost_dp_backend_call(VhostDPBackend *be);
 void vhost_dp_backend_report(VhostDPBackend *be);
 
 /**
- * bql_trylock: lock the Big QEMU Lock (BQL), unless somebody else has it
- *
- * For threads that must never wait for the BQL.  The caller must not hold it.
- * (In system/cpus.c, with the other functions of the BQL.)
- *
- * Returns true if the caller has it now, to be released by bql_unlock().
- */
-bool bql_trylock(void);
-
-/**
  * vhost_dp_backend_missed: does the vIOMMU have to be asked?
  *
  * If so, call vhost_dp_backend_resolve() without the lock.

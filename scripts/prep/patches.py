@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The patch series: which patch what belongs to, and each patch's tree.
+
+integration/series/patches.toml lists the patches; integration/README.rst says
+how a file, an edit, or a part of one is assigned to its patch.  A Series knows
+the content of every file after any number of patches; what git makes of that
+is scripts/series.py's business.
+"""
+
+import fnmatch
+import os
+import re
+import tomllib
+from pathlib import Path
+
+from . import edits
+from .common import PrepareError
+from .tree import SAME_PATH, collect_files
+
+TABLE = 'integration/series/patches.toml'
+NONE = 'none'                   # edits that only this repository needs
+PATCH_KEYS = {'name', 'subject', 'message', 'files'}
+HOLD_KEYS = {'path', 'patch', 'line'}
+
+# Lists of files, where an entry waits for the patch of what it names.
+LISTS = ('meson.build', 'trace-events', 'MAINTAINERS')
+QUOTED = re.compile(r"'([^']*)'")
+
+
+class Patch:
+    def __init__(self, fields, index):
+        if set(fields) - PATCH_KEYS or not {'name', 'subject', 'message'} <= \
+           set(fields):
+            raise PrepareError(f'{TABLE}: patch {index + 1} needs name, '
+                               'subject and message, may have files, and '
+                               f'has {", ".join(sorted(fields))}')
+        self.index = index
+        self.name = fields['name']
+        self.subject = fields['subject']
+        self.message = fields['message'].strip()
+        self.files = fields.get('files', [])
+
+
+def matches(path, pattern):
+    """As in MAINTAINERS: * does not stand for a slash."""
+    return path.count('/') == pattern.count('/') and \
+        fnmatch.fnmatchcase(path, pattern)
+
+
+def _bracket_balance(line):
+    line = QUOTED.sub('', line)
+    return sum(line.count(c) for c in '([{') - sum(line.count(c)
+                                                   for c in ')]}')
+
+
+class Present:
+    """What may be named: the files of the series that are there already."""
+
+    def __init__(self, there, to_come):
+        self.there = there
+        names = {os.path.basename(path) for path in there}
+        self.to_come = {os.path.basename(path) for path in to_come} - names
+
+    def waits(self, line):
+        """Whether @line names, in quotes, a file that is to come."""
+        for text in QUOTED.findall(line):
+            name = os.path.basename(text)
+            if name in self.to_come or name + '.c' in self.to_come:
+                return True
+        return False
+
+    def has_match(self, pattern):
+        return any(matches(path, pattern) for path in self.there)
+
+
+def filter_meson(lines, present):
+    """meson.build without the entries whose files are to come.
+
+    An entry is a line that names files, and the following ones up to the
+    bracket that it opens.  A statement that has lost all of its entries is left
+    out, too.
+    """
+    out = []
+    held = False                # something between here and out[-1]
+    number = 0
+    while number < len(lines):
+        entry = [lines[number]]
+        number += 1
+        if any(os.path.splitext(text)[1] == '.c' or present.waits(entry[0])
+               for text in QUOTED.findall(entry[0])):
+            while sum(map(_bracket_balance, entry)) > 0:
+                entry.append(lines[number])
+                number += 1
+        if any(map(present.waits, entry)):
+            if sum(map(_bracket_balance, entry)):
+                raise PrepareError('cannot leave out by itself: '
+                                   + ''.join(entry))
+            held = True
+            continue
+        text = entry[0].strip()
+        if held and out and (
+                (text[:1] in (')', ']', '}') and _bracket_balance(out[-1]) > 0
+                 and sum(map(_bracket_balance, [out[-1], *entry])) == 0)
+                or (text == 'endif' and out[-1].strip().startswith('if '))):
+            out.pop()
+            continue
+        held = False
+        out += entry
+    return out
+
+
+def filter_trace_events(lines, present):
+    """trace-events: the events below a comment that is a file's name."""
+    out = []
+    waits = False
+    for line in lines:
+        match = re.fullmatch(r'# (\S+\.c)\n', line)
+        if match:
+            waits = match[1] in present.to_come
+        if not waits:
+            out.append(line)
+    return out
+
+
+def filter_maintainers(lines, present):
+    return [line for line in lines if not line.startswith('F: ')
+            or not present.to_come or present.has_match(line[3:].strip())]
+
+
+FILTERS = {'meson.build': filter_meson, 'trace-events': filter_trace_events,
+           'MAINTAINERS': filter_maintainers}
+
+
+class Series:
+    """The series of the repository @root, for the prepared tree @source.
+
+    @pristine has the originals of the files that are edited there.
+    """
+
+    def __init__(self, root, source, pristine):
+        self.root = Path(root)
+        self.source = Path(source)
+        self.pristine = Path(pristine)
+        self._read_table()
+        self.ours = self._own_files()
+        self.edits = self._assign_edits()
+        for hold in self.holds:
+            if hold['path'] not in self.ours:
+                raise PrepareError(f'{TABLE}: holds a part of {hold["path"]}, '
+                                   'which is no file of ours')
+
+    def _read_table(self):
+        try:
+            with open(self.root / TABLE, 'rb') as source:
+                table = tomllib.load(source)
+        except tomllib.TOMLDecodeError as error:
+            raise PrepareError(f'{TABLE}: {error}') from error
+        self.patches = [Patch(fields, index)
+                        for index, fields in enumerate(table['patch'])]
+        self.by_name = {patch.name: patch for patch in self.patches}
+        self.holds = table.get('hold', [])
+        for hold in self.holds:
+            if set(hold) != HOLD_KEYS:
+                raise PrepareError(f'{TABLE}: a hold has '
+                                   f'{", ".join(sorted(HOLD_KEYS))}')
+            self._patch(hold['patch'], f'{TABLE}, hold of {hold["path"]}')
+
+    def _patch(self, name, who):
+        if name not in self.by_name:
+            raise PrepareError(f'{who}: there is no patch {name!r} in {TABLE} '
+                               f'(it has {", ".join(self.by_name)})')
+        return self.by_name[name]
+
+    def _own_files(self):
+        """Each file of ours in QEMU's directories, and its patch."""
+        ours = {}
+        homeless = []
+        for path in sorted(collect_files(self.root, SAME_PATH)):
+            found = {}
+            for patch in self.patches:
+                for pattern in patch.files:
+                    if matches(path, pattern):
+                        weight = (len(pattern.partition('*')[0]), len(pattern))
+                        found.setdefault(weight, set()).add(patch.name)
+            if not found:
+                homeless.append(path)
+                continue
+            best = found[max(found)]
+            if len(best) > 1:
+                raise PrepareError(f'file {path} belongs to several patches of '
+                                   f'{TABLE}: {", ".join(sorted(best))}')
+            ours[path] = self.by_name[best.pop()]
+        if homeless:
+            raise PrepareError(
+                f'file {", ".join(homeless)} belongs to no patch of {TABLE}: '
+                'add it, or a pattern, to the files of one')
+        return ours
+
+    def _assign_edits(self):
+        """The edits of each of QEMU's files, with their patches."""
+        by_path = {}
+        for edit in edits.load(self.root / 'integration'):
+            if edit.patch == NONE:
+                continue
+            patch = self._patch(edit.patch, edit.name)
+            by_path.setdefault(edit.path, []).append((edit, patch))
+        return by_path
+
+    def original(self, path):
+        """QEMU's file @path as it ships it, as bytes."""
+        return self.where(path).read_bytes()
+
+    def where(self, path):
+        """The file in which the content of @path, or its original, is."""
+        if path in self.ours:
+            return self.root / path
+        kept = self.pristine / path
+        return kept if kept.exists() else self.source / path
+
+    # ------------------------------------------------------------- steps
+
+    def used(self):
+        """The patches that have something in them."""
+        names = {patch.name for patch in self.ours.values()}
+        names |= {patch.name for its in self.edits.values()
+                  for _, patch in its}
+        names |= {hold['patch'] for hold in self.holds}
+        return [patch for patch in self.patches if patch.name in names]
+
+    def paths(self):
+        return sorted(set(self.ours) | set(self.edits))
+
+    def tree(self, index):
+        """Contents, by path, after the patches up to number @index."""
+        present = Present(
+            [path for path, patch in self.ours.items() if patch.index <= index],
+            [path for path, patch in self.ours.items() if patch.index > index])
+        result = {}
+        for path, patch in self.ours.items():
+            if patch.index <= index:
+                result[path] = self._own_text(path, index, present)
+        for path, its in self.edits.items():
+            now = [edit for edit, patch in its if patch.index <= index]
+            if now:
+                result[path] = self._edited(path, now, present)
+        return result
+
+    def _own_text(self, path, index, present):
+        data = (self.root / path).read_bytes()
+        holds = [hold for hold in self.holds if hold['path'] == path and
+                 self.by_name[hold['patch']].index > index]
+        name = os.path.basename(path)
+        if not holds and name not in FILTERS:
+            return data
+        lines = data.decode().splitlines(keepends=True)
+        for hold in holds:
+            lines = _leave_out(lines, hold)
+        if name in FILTERS:
+            lines = self._filter(path, lines, present)
+        while lines and lines[-1] == '\n':
+            lines.pop()
+        return ''.join(lines).encode()
+
+    def _edited(self, path, its, present):
+        texts = {}
+        if os.path.basename(path) in FILTERS:
+            for edit in its:
+                if edit.expression is None:
+                    lines = edit.text.splitlines(keepends=True)
+                    texts[edit] = ''.join(self._filter(path, lines, present))
+        text = self.original(path).decode('utf-8', 'surrogateescape')
+        return edits.edit_text(text, its, texts).encode('utf-8',
+                                                        'surrogateescape')
+
+    @staticmethod
+    def _filter(path, lines, present):
+        try:
+            return FILTERS[os.path.basename(path)](lines, present)
+        except PrepareError as error:
+            raise PrepareError(f'{path}: {error}') from error
+
+
+def _leave_out(lines, hold):
+    """@lines without the paragraph in which the line hold.line is."""
+    paragraphs = ''.join(lines).split('\n\n')
+    found = [paragraph for paragraph in paragraphs
+             if hold['line'] in paragraph.split('\n')]
+    if len(found) != 1:
+        raise PrepareError(f'{TABLE}: the line {hold["line"]!r} is in '
+                           f'{len(found)} paragraphs of {hold["path"]}, not '
+                           'in one')
+    paragraphs.remove(found[0])
+    text = '\n\n'.join(paragraphs).rstrip('\n') + '\n'
+    return text.splitlines(keepends=True)

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The patch series: what belongs to which patch, what a patch leaves out."""
+
+import unittest
+
+import fake
+import tap
+from prep import patches
+from prep.common import PrepareError
+
+TABLE = '''
+[[patch]]
+name = "first"
+subject = "net: first"
+message = "Why."
+files = ["net/own.c", "net/meson.build"]
+
+[[patch]]
+name = "second"
+subject = "net: second"
+message = "Why."
+files = ["net/other*", "net/deep/*"]
+'''
+MESON = '''\
+ss.add(files(
+  'other.c',
+  'own.c',
+))
+
+tests = {
+  'own': [own_files,
+          'own.c'],
+  'other': [own_files,
+            'other.c'],
+}
+if other
+  tests += 'other'
+endif
+ss.add(when: 'X', if_true: files(
+  'other.c',
+))
+'''
+MESON_FIRST = '''\
+ss.add(files(
+  'own.c',
+))
+
+tests = {
+  'own': [own_files,
+          'own.c'],
+}
+'''
+
+
+def lines(text):
+    return text.splitlines(keepends=True)
+
+
+class Filters(unittest.TestCase):
+    """What is left out of a list until a later patch."""
+
+    present = patches.Present(['net/own.c'], ['net/other.c'])
+
+    def test_meson(self):
+        self.assertEqual(''.join(patches.filter_meson(lines(MESON),
+                                                      self.present)),
+                         MESON_FIRST)
+
+    def test_meson_with_all(self):
+        present = patches.Present(['net/own.c', 'net/other.c'], [])
+        self.assertEqual(''.join(patches.filter_meson(lines(MESON), present)),
+                         MESON)
+
+    def test_meson_that_cannot_be_split(self):
+        with self.assertRaises(PrepareError) as caught:
+            patches.filter_meson(lines("files(\n  'own.c',\n  'other.c')\n"),
+                                 self.present)
+        self.assertIn("'other.c')", str(caught.exception))
+
+    def test_trace_events(self):
+        text = '# head\n\n# own.c\none() "1"\n\n# other.c\ntwo() "2"\n'
+        self.assertEqual(''.join(patches.filter_trace_events(
+            lines(text), self.present)), '# head\n\n# own.c\none() "1"\n\n')
+
+    def test_maintainers(self):
+        text = 'vhost-dp\nF: net/o*n.c\nF: net/other*\nF: net*\n'
+        self.assertEqual(''.join(patches.filter_maintainers(
+            lines(text), self.present)), 'vhost-dp\nF: net/o*n.c\n')
+
+
+class Series(fake.FakeProject):
+    def setUp(self):
+        super().setUp()
+        self.write('qemu/scripts/checkpatch.pl',
+                   '@ARGV = ($ARGV[-1]);\n'
+                   'die "shouted\\n" if grep { /SHOUT/ } <>;\n')
+        self.write('repository/integration/series/patches.toml', TABLE)
+        self.write('repository/integration/series/cover.txt',
+                   'The subject\n\nThe figures:\n\n@FIGURES@\n')
+        self.write('repository/docs/devel/vhost-dp.rst',
+                   '.. vhost-dp-figures\n\n=  =\na  1\n=  =\n\nMore.\n')
+        self.write('repository/net/meson.build', MESON)
+        self.write('repository/net/other.c', 'one\n\ntwo\n2\n\nthree\n')
+        self.write('repository/net/deep/file.h', 'deep\n')
+        self.write('repository/integration/build.toml', '''
+patch = "none"
+[[edit]]
+path = "meson.build"
+anchor = "tests"
+after = "only the repository's"
+[[edit]]
+patch = "first"
+path = "meson.build"
+anchor = "tests"
+after = "first"
+''')
+        self.write('repository/integration/second.toml',
+                   '[[edit]]\npath = "net/theirs.c"\nanchor = "theirs"\n'
+                   'before = "second"\n')
+        self.table('docs', 'files = ["docs/devel/*"]')
+
+    def table(self, name, more):
+        path = self.root / 'integration/series/patches.toml'
+        path.write_text(path.read_text() + f'\n[[patch]]\nname = "{name}"\n'
+                        f'subject = "{name}"\nmessage = "m"\n{more}\n')
+
+    def series(self, command='check', good=True):
+        words = [self.root / 'scripts/series.py', command, '--build-dir',
+                 self.build]
+        if good:
+            return self.run_command(['python3', '-B', *words])
+        return self.run_command(
+            ['sh', '-c', '"$@" || { echo error: it failed; exit 1; }', 'sh',
+             'python3', '-B', *words], good=False)
+
+    def patch(self, number):
+        return next((self.build / 'series').glob(f'{number:04}-*')).read_text()
+
+    def test_series(self):
+        self.configure()
+        self.assertNotIn('not ok', self.series())
+        self.assertEqual(len(list((self.build / 'series').iterdir())), 4)
+        cover = self.patch(0)
+        self.assertIn('[PATCH 0/3] The subject', cover)
+        self.assertIn('  a  1\n', cover)
+        first = self.patch(1)
+        self.assertIn('Signed-off-by: ', first)
+        self.assertIn('+first\n', first)
+        self.assertNotIn('other', first)
+        self.assertNotIn("only the repository's",
+                         first + self.patch(2) + self.patch(3))
+        self.assertIn("+  'other.c',\n", self.patch(2))
+        self.assertIn('+second\n', self.patch(2))
+
+    def test_homeless_file(self):
+        self.configure()
+        self.write('repository/net/new.c', '')
+        said = self.series('make', good=False)
+        self.assertIn('file net/new.c belongs to no patch of '
+                      'integration/series/patches.toml', said)
+
+    def test_file_of_two_patches(self):
+        self.configure()
+        self.table('third', 'files = ["net/other*"]')
+        self.assertIn('net/other.c belongs to several patches',
+                      self.series('make', good=False))
+
+    def test_closer_pattern(self):
+        self.configure()
+        self.table('third', 'files = ["net/other.c"]')
+        self.assertNotIn('not ok', self.series())
+        self.assertIn('+three\n', self.patch(4))
+
+    def test_edit_of_no_patch(self):
+        self.configure()
+        self.write('repository/integration/loose.toml',
+                   '[[edit]]\npath = "net/theirs.c"\nanchor = "theirs"\n'
+                   'after = "loose"\n')
+        said = self.series('make', good=False)
+        self.assertIn('integration/loose.toml, edit 1', said)
+        self.assertIn("no patch 'loose'", said)
+
+    def test_hold(self):
+        self.table('third', '''
+[[hold]]
+path = "net/other.c"
+patch = "third"
+line = "two"''')
+        self.configure()
+        self.assertNotIn('not ok', self.series())
+        self.assertNotIn('+two', self.patch(2))
+        self.assertIn('+three', self.patch(2))
+        self.assertIn('+two\n+2\n', self.patch(4))
+
+    def test_hold_of_nothing(self):
+        self.table('third', '[[hold]]\npath = "net/other.c"\n'
+                   'patch = "third"\nline = "ten"')
+        self.configure()
+        said = self.series('make', good=False)
+        self.assertIn("'ten' is in 0 paragraphs of net/other.c", said)
+
+    def test_other_tree(self):
+        """The check notices what is in the tree and not in the series."""
+        self.configure()
+        (self.tree / 'net' / 'own.c').unlink()
+        (self.tree / 'net' / 'own.c').write_text('otherwise\n')
+        self.assertIn('differs: net/own.c', self.series(good=False))
+
+    def test_checkpatch(self):
+        self.configure()
+        self.write('repository/net/other.c', 'SHOUT\n')
+        said = self.series(good=False)
+        self.assertIn('# shouted', said)
+        self.assertIn('not ok 4 - checkpatch: 0002-net-second.patch', said)
+
+    def test_figures_missing(self):
+        self.configure()
+        self.write('repository/docs/devel/vhost-dp.rst', 'None.\n')
+        self.assertIn('has no table', self.series('make', good=False))
+
+
+if __name__ == '__main__':
+    tap.main()
