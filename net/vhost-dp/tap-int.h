@@ -1,5 +1,5 @@
 /*
- * vhost-dp-tap: what its parts share (tap*.c only)
+ * vhost-dp-tap: what its parts share (tap*.c, and vhost-net*.c)
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -17,7 +17,7 @@
 #include "standard-headers/linux/virtio_net.h"
 
 #define TYPE_VHOST_DP_TAP "vhost-dp-tap"
-OBJECT_DECLARE_SIMPLE_TYPE(VhostDPTap, VHOST_DP_TAP)
+OBJECT_DECLARE_TYPE(VhostDPTap, VhostDPTapClass, VHOST_DP_TAP)
 
 /* The kernel's limit for one interface (MAX_TAP_QUEUES) */
 #define TAP_MAX_QUEUES 256
@@ -80,6 +80,7 @@ typedef struct TapQueue {
     /* See tap-link.c */
     VhostDPIfWatch *watch;
     QEMUBH *check_bh;
+    char *fault;                /* why frames cannot be moved, for good */
     char name[IFNAMSIZ];        /* of the interface, when last seen */
     bool was_up;                /* since attach */
     bool down;                  /* so we told the engine */
@@ -106,8 +107,27 @@ typedef struct TapQueue {
     } rx_slot[TAP_RX_SLOTS];
 } TapQueue;
 
+/*
+ * vhost-dp-tap moves the frames itself.  A child of it has the same interface,
+ * and others that move them.
+ */
+struct VhostDPTapClass {
+    VhostDPDriverClass parent_class;
+
+    int hdr_len;                /* of the virtio-net header, bytes */
+
+    /*
+     * Start and stop to use the file behind @q->fd, which is replaced when
+     * the interface was deleted and is there again.  A start that fails sets
+     * @q->fault.  Thread: the queue pair's IOThread.
+     */
+    void (*start_io)(TapQueue *q);
+    void (*stop_io)(TapQueue *q);
+};
+
 struct VhostDPTap {
     VhostDPDriver parent_obj;
+    char *who;                  /* for errors: type and id */
 
     /* Options, as the user wrote them; BQL */
     char *ifname;
@@ -133,6 +153,12 @@ static inline const char *tap_id(const VhostDPTap *tap)
 {
     return object_get_canonical_path_component(OBJECT(tap));
 }
+
+/* ---- tap.c: under the BQL ---- */
+
+/* May an option change?  Sets @errp if not. */
+bool vhost_dp_tap_may_change(VhostDPTap *tap, const char *option,
+                             Error **errp);
 
 /* ---- tap-open.c: under the BQL, unless another thread is named ---- */
 
@@ -192,10 +218,17 @@ void vhost_dp_tap_update_handlers(TapQueue *q);
 /* Frames that wait for room are to be offered again */
 void vhost_dp_tap_unblock(TapQueue *q);
 
+/*
+ * Begin and end to serve a queue pair, for attach and detach; the end of detach
+ * is the last use of @q->port.
+ */
+void vhost_dp_tap_start(TapQueue *q, VhostDPPort *port, AioContext *ctx);
+void vhost_dp_tap_stop(TapQueue *q);
+
 /* Stop and start to use the file behind q->fd, when another takes its place */
 void vhost_dp_tap_suspend(TapQueue *q);
 void vhost_dp_tap_resume(TapQueue *q);
 
-void vhost_dp_tap_io_class_init(VhostDPDriverClass *dc);
+void vhost_dp_tap_io_class_init(VhostDPTapClass *tc);
 
 #endif /* NET_VHOST_DP_TAP_INT_H */

@@ -93,16 +93,23 @@ void vhost_dp_tap_update_handlers(TapQueue *q)
                        NULL, NULL, q);
 }
 
-static void tap_use_syscalls(TapQueue *q, const char *why)
+/* VhostDPTapClass.stop_io */
+static void tap_free_uring(TapQueue *q)
 {
     uring_burst_free(q->uring);
     q->uring = NULL;
+}
+
+static void tap_use_syscalls(TapQueue *q, const char *why)
+{
+    tap_free_uring(q);
     qatomic_set(&q->io, TAP_IO_SYSCALLS);
     trace_vhost_dp_tap_syscalls(q->fd, why);
     warn_report_once("vhost-dp-tap: a system call for each frame, which is "
                      "slower: %s", why);
 }
 
+/* VhostDPTapClass.start_io */
 static void tap_use_uring(TapQueue *q)
 {
     Error *err = NULL;
@@ -122,26 +129,15 @@ static void tap_use_uring(TapQueue *q)
 static bool tap_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
                        AioContext *ctx, Error **errp)
 {
-    VhostDPTap *tap = VHOST_DP_TAP(drv);
-    TapQueue *q = &tap->queue[pair];
+    TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
 
-    q->port = port;
-    q->ctx = ctx;
-    q->inactive = false;
-    q->rx_enabled = false;
-    q->rx_drained = false;
-    q->tx_blocked = false;
-    q->tx_in_order = tap->has_sndbuf && tap->sndbuf;
-    q->gone = false;
-    q->wait_up = false;
     q->mem = qemu_memalign(qemu_real_host_page_size(), TAP_MEM);
     q->tx_buf = q->mem;
     q->rx_buf = q->mem + TAP_TX_BUF;
     q->rx_batch = TAP_RX_BATCH_MIN;
     q->rx_have = 0;
     q->rx_next = 0;
-    tap_use_uring(q);
-    vhost_dp_tap_link_start(q);
+    vhost_dp_tap_start(q, port, ctx);
     return true;
 }
 
@@ -178,20 +174,41 @@ static void tap_detach(VhostDPDriver *drv, unsigned pair)
 {
     TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
 
-    vhost_dp_tap_link_stop(q);
-    q->gone = true;
-    vhost_dp_tap_update_handlers(q);
     if (q->rx_next < q->rx_have) {
         vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_STOPPED,
                            q->rx_have - q->rx_next);
     }
-    /* The next user of a passed descriptor expects it as it was */
-    tap_set_queue(q, true);
-    uring_burst_free(q->uring);
-    q->uring = NULL;
+    vhost_dp_tap_stop(q);
     qatomic_set(&q->io, TAP_IO_UNKNOWN);
     qemu_vfree(q->mem);
     q->mem = NULL;
+}
+
+void vhost_dp_tap_start(TapQueue *q, VhostDPPort *port, AioContext *ctx)
+{
+    VhostDPTap *tap = q->tap;
+
+    q->port = port;
+    q->ctx = ctx;
+    q->inactive = false;
+    q->rx_enabled = false;
+    q->rx_drained = false;
+    q->tx_blocked = false;
+    q->tx_in_order = tap->has_sndbuf && tap->sndbuf;
+    q->gone = false;
+    q->wait_up = false;
+    VHOST_DP_TAP_GET_CLASS(tap)->start_io(q);
+    vhost_dp_tap_link_start(q);
+}
+
+void vhost_dp_tap_stop(TapQueue *q)
+{
+    vhost_dp_tap_link_stop(q);
+    q->gone = true;
+    vhost_dp_tap_update_handlers(q);
+    /* The next user of a passed descriptor expects it as it was */
+    tap_set_queue(q, true);
+    VHOST_DP_TAP_GET_CLASS(q->tap)->stop_io(q);
     q->port = NULL;
 }
 
@@ -199,8 +216,7 @@ void vhost_dp_tap_suspend(TapQueue *q)
 {
     q->gone = true;
     vhost_dp_tap_update_handlers(q);
-    uring_burst_free(q->uring);
-    q->uring = NULL;
+    VHOST_DP_TAP_GET_CLASS(q->tap)->stop_io(q);
 }
 
 /* What was read before, and not lent yet, is still good */
@@ -210,7 +226,7 @@ void vhost_dp_tap_resume(TapQueue *q)
 
     q->gone = false;
     q->rx_drained = false;
-    tap_use_uring(q);
+    VHOST_DP_TAP_GET_CLASS(q->tap)->start_io(q);
     q->inactive = false;
     tap_set_queue(q, !inactive);
     vhost_dp_tap_update_handlers(q);
@@ -577,8 +593,12 @@ static int tap_rx_into(VhostDPDriver *drv, unsigned pair, VhostDPFrame *frame,
     return 1;
 }
 
-void vhost_dp_tap_io_class_init(VhostDPDriverClass *dc)
+void vhost_dp_tap_io_class_init(VhostDPTapClass *tc)
 {
+    VhostDPDriverClass *dc = &tc->parent_class;
+
+    tc->start_io = tap_use_uring;
+    tc->stop_io = tap_free_uring;
     dc->attach = tap_attach;
     dc->detach = tap_detach;
     dc->set_active = tap_set_active;

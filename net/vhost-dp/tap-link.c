@@ -136,6 +136,7 @@ static bool tap_reattach(TapQueue *q, bool *again, Error **errp)
 
 static void tap_set_link(TapQueue *q, const char *reason)
 {
+    reason = q->fault ?: reason;
     q->down = reason != NULL;
     vhost_dp_port_set_link(q->port, !q->down, reason);
     if (q->down) {

@@ -78,16 +78,15 @@ static void tap_name_error_perm(VhostDPTap *tap, const char *name, bool exists,
     ERRP_GUARD();
 
     if (exists) {
-        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: no permission to use "
-                   "the interface", tap_id(tap), name);
+        error_setg(errp, "%s: ifname=%s: no permission to use the interface",
+                   tap->who, name);
         error_append_hint(errp, "It belongs to another user: create it with "
                           "'user NAME', give QEMU CAP_NET_ADMIN, or pass "
                           "open descriptors with fd= or fds=.\n");
         return;
     }
-    error_setg(errp, "vhost-dp-tap '%s': ifname=%s: there is no such "
-               "interface, and no permission to create it", tap_id(tap),
-               name);
+    error_setg(errp, "%s: ifname=%s: there is no such interface, and no "
+               "permission to create it", tap->who, name);
     error_append_hint(errp, "Let the administrator create it: "
                       "ip tuntap add mode tap %sname %s user NAME\n"
                       "or give QEMU CAP_NET_ADMIN, or pass open "
@@ -101,35 +100,34 @@ static void tap_name_error(VhostDPTap *tap, const char *name, bool exists,
                            Error **errp)
 {
     ERRP_GUARD();
-    const char *id = tap_id(tap);
 
     if (err == EPERM) {
         tap_name_error_perm(tap, name, exists, queue_pairs, errp);
     } else if (err == EBUSY) {
-        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: the interface is in "
-                   "use", id, name);
+        error_setg(errp, "%s: ifname=%s: the interface is in use", tap->who,
+                   name);
         error_append_hint(errp, "Another program or driver has it open: "
                           "choose another interface.\n");
     } else if (err == E2BIG) {
-        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: queues=%u is more "
-                   "than the %u queues that the interface has left", id, name,
-                   queue_pairs, i);
+        error_setg(errp, "%s: ifname=%s: queues=%u is more than the %u queues "
+                   "that the interface has left", tap->who, name, queue_pairs,
+                   i);
         error_append_hint(errp, "An interface has %u queues, for all of its "
                           "users.\n", TAP_MAX_QUEUES);
     } else if (err == EINVAL && exists && !tap_name_is_tap(name)) {
-        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: the interface exists, "
-                   "and is not a tap", id, name);
+        error_setg(errp, "%s: ifname=%s: the interface exists, and is not a "
+                   "tap", tap->who, name);
         error_append_hint(errp, "Choose another name with ifname=.\n");
     } else if (err == EINVAL && exists) {
-        error_setg(errp, "vhost-dp-tap '%s': ifname=%s: the interface was "
-                   "created without multi_queue, and queues=%u needs it", id,
-                   name, queue_pairs);
+        error_setg(errp, "%s: ifname=%s: the interface was created without "
+                   "multi_queue, and queues=%u needs it", tap->who, name,
+                   queue_pairs);
         error_append_hint(errp, "Delete it and create it anew: "
                           "ip tuntap add mode tap multi_queue name %s\n",
                           name);
     } else {
-        error_setg_errno(errp, err, "vhost-dp-tap '%s': ifname=%s: cannot use "
-                         "the interface", id, name);
+        error_setg_errno(errp, err, "%s: ifname=%s: cannot use the interface",
+                         tap->who, name);
     }
 }
 
@@ -140,8 +138,8 @@ static int tap_open_device(VhostDPTap *tap, const char *name, Error **errp)
     int err = errno;
 
     if (fd < 0) {
-        error_setg_errno(errp, err, "vhost-dp-tap '%s': ifname=%s: cannot open "
-                         "%s", tap_id(tap), name, TAP_DEVICE);
+        error_setg_errno(errp, err, "%s: ifname=%s: cannot open %s", tap->who,
+                         name, TAP_DEVICE);
         error_append_hint(errp, "%s\n", err == ENOENT || err == ENODEV ?
                           "Load the kernel's driver with: modprobe tun" :
                           "Or pass open descriptors with fd= or fds=.");
@@ -216,15 +214,14 @@ char **vhost_dp_tap_split_fds(VhostDPTap *tap, Error **errp)
     unsigned i;
 
     if (!n || n > TAP_MAX_QUEUES) {
-        error_setg(errp, "vhost-dp-tap '%s': fds=%s has %u descriptors: 1 to "
-                   "%d are accepted", tap_id(tap), tap->fds, n,
-                   TAP_MAX_QUEUES);
+        error_setg(errp, "%s: fds=%s has %u descriptors: 1 to %d are accepted",
+                   tap->who, tap->fds, n, TAP_MAX_QUEUES);
         return NULL;
     }
     for (i = 0; i < n; i++) {
         if (!*names[i]) {
-            error_setg(errp, "vhost-dp-tap '%s': fds=%s: descriptor %u is "
-                       "empty", tap_id(tap), tap->fds, i + 1);
+            error_setg(errp, "%s: fds=%s: descriptor %u is empty", tap->who,
+                       tap->fds, i + 1);
             error_append_hint(errp, "Descriptors are separated by single "
                               "colons: fds=3:4:5\n");
             return NULL;
@@ -256,22 +253,22 @@ static bool tap_check_fd(VhostDPTap *tap, int fd, const char *name,
 
     memset(ifr, 0, sizeof(*ifr));
     if (ioctl(fd, TUNGETIFF, ifr) < 0 || !(ifr->ifr_flags & IFF_TAP)) {
-        error_setg(errp, "vhost-dp-tap '%s': %s is not a descriptor of a "
-                   "tap interface", tap_id(tap), what);
+        error_setg(errp, "%s: %s is not a descriptor of a tap interface",
+                   tap->who, what);
         error_append_hint(errp, "Open %s and use TUNSETIFF with IFF_TAP | "
                           "IFF_NO_PI | IFF_VNET_HDR.\n", TAP_DEVICE);
         return false;
     }
     if (!(ifr->ifr_flags & IFF_VNET_HDR)) {
-        error_setg(errp, "vhost-dp-tap '%s': %s: interface '%s' was opened "
-                   "without a virtio-net header (vnet_hdr)", tap_id(tap),
+        error_setg(errp, "%s: %s: interface '%s' was opened "
+                   "without a virtio-net header (vnet_hdr)", tap->who,
                    what, ifr->ifr_name);
         error_append_hint(errp, "Use IFF_VNET_HDR with TUNSETIFF.\n");
         return false;
     }
     if (!(ifr->ifr_flags & IFF_NO_PI)) {
-        error_setg(errp, "vhost-dp-tap '%s': %s: interface '%s' was opened "
-                   "with packet information", tap_id(tap), what,
+        error_setg(errp, "%s: %s: interface '%s' was opened "
+                   "with packet information", tap->who, what,
                    ifr->ifr_name);
         error_append_hint(errp, "Use IFF_NO_PI with TUNSETIFF.\n");
         return false;
@@ -279,9 +276,9 @@ static bool tap_check_fd(VhostDPTap *tap, int fd, const char *name,
     /* Its last user may have had fewer queues in use */
     if ((ifr->ifr_flags & IFF_DETACH_QUEUE) &&
         ioctl(fd, TUNSETQUEUE, &attach) < 0) {
-        error_setg_errno(errp, errno, "vhost-dp-tap '%s': %s is a detached "
+        error_setg_errno(errp, errno, "%s: %s is a detached "
                          "queue of interface '%s' and cannot be attached",
-                         tap_id(tap), what, ifr->ifr_name);
+                         tap->who, what, ifr->ifr_name);
         return false;
     }
     return true;
@@ -302,8 +299,8 @@ static bool tap_check_passed(VhostDPTap *tap, const int *fd, char **name,
             return false;
         }
         if (strcmp(ifr->ifr_name, first.ifr_name)) {
-            error_setg(errp, "vhost-dp-tap '%s': fds=%s: %s is of interface "
-                       "'%s', and %s of '%s'", tap_id(tap), tap->fds, name[0],
+            error_setg(errp, "%s: fds=%s: %s is of interface "
+                       "'%s', and %s of '%s'", tap->who, tap->fds, name[0],
                        first.ifr_name, name[i], ifr->ifr_name);
             error_append_hint(errp, "All have to be queues of one "
                               "interface.\n");
@@ -311,15 +308,15 @@ static bool tap_check_passed(VhostDPTap *tap, const int *fd, char **name,
         }
         for (j = 0; j < i; j++) {
             if (fd[i] == fd[j]) {
-                error_setg(errp, "vhost-dp-tap '%s': fds=%s has %s twice",
-                           tap_id(tap), tap->fds, name[i]);
+                error_setg(errp, "%s: fds=%s has %s twice", tap->who, tap->fds,
+                           name[i]);
                 return false;
             }
         }
         if (n > 1 && tap_fd_is_tun(fd[i]) &&
             !(ifr->ifr_flags & IFF_MULTI_QUEUE)) {
-            error_setg(errp, "vhost-dp-tap '%s': fds=%s: interface '%s' was "
-                       "opened without multi_queue", tap_id(tap), tap->fds,
+            error_setg(errp, "%s: fds=%s: interface '%s' was "
+                       "opened without multi_queue", tap->who, tap->fds,
                        ifr->ifr_name);
             error_append_hint(errp, "Use IFF_MULTI_QUEUE with TUNSETIFF for "
                               "each descriptor.\n");
@@ -353,7 +350,7 @@ static bool tap_find_passed(VhostDPTap *tap, char **name, unsigned n,
     for (i = 0; i < n; i++) {
         fd[i] = monitor_fd_param(monitor_cur(), name[i], errp);
         if (fd[i] < 0) {
-            error_prepend(errp, "vhost-dp-tap '%s': %s=%s: ", tap_id(tap),
+            error_prepend(errp, "%s: %s=%s: ", tap->who,
                           tap->fd ? "fd" : "fds", tap->fd ?: tap->fds);
             tap_give_up_fds(fd, name, i);
             return false;
@@ -381,8 +378,8 @@ static bool tap_open_passed(VhostDPTap *tap, unsigned queue_pairs,
     }
     n = g_strv_length(name);
     if (n != queue_pairs) {
-        error_setg(errp, "vhost-dp-tap '%s': %s=%s: there %s %u descriptor%s, "
-                   "and queues=%u of the netdev needs %u", tap_id(tap),
+        error_setg(errp, "%s: %s=%s: there %s %u descriptor%s, "
+                   "and queues=%u of the netdev needs %u", tap->who,
                    tap->fd ? "fd" : "fds", tap->fd ?: tap->fds,
                    n == 1 ? "is" : "are", n, n == 1 ? "" : "s", queue_pairs,
                    queue_pairs);
@@ -420,30 +417,29 @@ static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
     NetdevTapOptions options = {
         .has_sndbuf = tap->has_sndbuf, .sndbuf = tap->sndbuf,
     };
-    int hdr_len = sizeof(struct virtio_net_hdr);
+    int hdr_len = VHOST_DP_TAP_GET_CLASS(tap)->hdr_len;
     int little_endian = 1;
     GError *gerr = NULL;
 
     if (!g_unix_set_fd_nonblocking(fd, true, &gerr)) {
-        error_setg(errp, "vhost-dp-tap '%s': %s", tap_id(tap), gerr->message);
+        error_setg(errp, "%s: %s", tap->who, gerr->message);
         g_error_free(gerr);
         return false;
     }
     /* A persistent tap remembers what its last user set */
     if (ioctl(fd, TUNSETVNETHDRSZ, &hdr_len) < 0) {
-        error_setg_errno(errp, errno, "vhost-dp-tap '%s': cannot set the size "
-                         "of the virtio-net header", tap_id(tap));
+        error_setg_errno(errp, errno, "%s: cannot set the size "
+                         "of the virtio-net header", tap->who);
         return false;
     }
     if (ioctl(fd, TUNSETVNETLE, &little_endian) < 0 && HOST_BIG_ENDIAN) {
-        error_setg_errno(errp, errno, "vhost-dp-tap '%s': cannot set the byte "
-                         "order of the virtio-net header", tap_id(tap));
+        error_setg_errno(errp, errno, "%s: cannot set the byte "
+                         "order of the virtio-net header", tap->who);
         return false;
     }
     tap_set_sndbuf(fd, &options, errp);
     if (*errp) {
-        error_prepend(errp, "vhost-dp-tap '%s': sndbuf=%" PRIu64 ": ",
-                      tap_id(tap), tap->sndbuf);
+        error_prepend(errp, "%s: sndbuf=%" PRIu64 ": ", tap->who, tap->sndbuf);
         return false;
     }
     return true;
@@ -483,6 +479,7 @@ static void tap_close_queues(VhostDPTap *tap)
         if (!tap->npassed && tap->queue[i].fd >= 0) {
             close(tap->queue[i].fd);
         }
+        g_free(tap->queue[i].fault);
     }
     g_free(tap->queue);
     tap->queue = NULL;

@@ -41,20 +41,18 @@ static bool tap_valid_name(const char *name)
 static bool tap_check_name(VhostDPTap *tap, Error **errp)
 {
     ERRP_GUARD();
-    const char *id = tap_id(tap);
-    const char *name = tap->ifname ?: id;
+    const char *name = tap->ifname ?: tap_id(tap);
 
     if (strlen(name) >= IFNAMSIZ) {
-        error_setg(errp, "vhost-dp-tap '%s': %s%s is too long for the name of "
-                   "an interface: at most %d characters", id,
-                   tap->ifname ? "ifname=" : "the default of ifname=, id=",
-                   name, IFNAMSIZ - 1);
+        error_setg(errp, "%s: %s%s is too long for the name of an interface: "
+                   "at most %d characters", tap->who, tap->ifname ? "ifname=" :
+                   "the default of ifname=, id=", name, IFNAMSIZ - 1);
         error_append_hint(errp, "Give a shorter name with ifname=.\n");
         return false;
     }
     if (!tap_valid_name(name)) {
-        error_setg(errp, "vhost-dp-tap '%s': ifname=%s is not a valid name of "
-                   "an interface", id, name);
+        error_setg(errp, "%s: ifname=%s is not a valid name of an interface",
+                   tap->who, name);
         error_append_hint(errp, "A name has 1 to %d characters other than "
                           "'/', ':' and white space.\n", IFNAMSIZ - 1);
         return false;
@@ -67,8 +65,8 @@ static bool tap_check_exclusive(VhostDPTap *tap, const char *name1,
                                 const char *value2, Error **errp)
 {
     if (value1 && value2) {
-        error_setg(errp, "vhost-dp-tap '%s': %s=%s and %s=%s exclude each "
-                   "other", tap_id(tap), name1, value1, name2, value2);
+        error_setg(errp, "%s: %s=%s and %s=%s exclude each other", tap->who,
+                   name1, value1, name2, value2);
         return false;
     }
     return true;
@@ -78,6 +76,10 @@ static bool tap_check_options(VhostDPDriver *drv, Error **errp)
 {
     VhostDPTap *tap = VHOST_DP_TAP(drv);
 
+    if (!tap->who) {
+        tap->who = g_strdup_printf("%s '%s'", object_get_typename(OBJECT(tap)),
+                                   tap_id(tap));
+    }
     if (!tap_check_exclusive(tap, "ifname", tap->ifname, "fd", tap->fd,
                              errp) ||
         !tap_check_exclusive(tap, "ifname", tap->ifname, "fds", tap->fds,
@@ -95,11 +97,12 @@ static bool tap_check_options(VhostDPDriver *drv, Error **errp)
 
 /* ---- Properties ---- */
 
-static bool tap_may_change(VhostDPTap *tap, const char *option, Error **errp)
+bool vhost_dp_tap_may_change(VhostDPTap *tap, const char *option,
+                             Error **errp)
 {
     if (tap->parent_obj.claimed_by) {
-        error_setg(errp, "vhost-dp-tap '%s': %s= cannot be changed while "
-                   "netdev '%s' uses the driver", tap_id(tap), option,
+        error_setg(errp, "%s: %s= cannot be changed while netdev '%s' uses "
+                   "the driver", tap->who, option,
                    tap->parent_obj.claimed_by);
         return false;
     }
@@ -122,7 +125,7 @@ static void tap_set_ifname(Object *obj, const char *value, Error **errp)
 {
     VhostDPTap *tap = VHOST_DP_TAP(obj);
 
-    if (tap_may_change(tap, "ifname", errp)) {
+    if (vhost_dp_tap_may_change(tap, "ifname", errp)) {
         g_free(tap->ifname);
         tap->ifname = g_strdup(value);
     }
@@ -137,7 +140,7 @@ static void tap_set_fd(Object *obj, const char *value, Error **errp)
 {
     VhostDPTap *tap = VHOST_DP_TAP(obj);
 
-    if (tap_may_change(tap, "fd", errp)) {
+    if (vhost_dp_tap_may_change(tap, "fd", errp)) {
         vhost_dp_tap_forget_passed(tap);
         g_free(tap->fd);
         tap->fd = g_strdup(value);
@@ -153,7 +156,7 @@ static void tap_set_fds(Object *obj, const char *value, Error **errp)
 {
     VhostDPTap *tap = VHOST_DP_TAP(obj);
 
-    if (tap_may_change(tap, "fds", errp)) {
+    if (vhost_dp_tap_may_change(tap, "fds", errp)) {
         vhost_dp_tap_forget_passed(tap);
         g_free(tap->fds);
         tap->fds = g_strdup(value);
@@ -172,7 +175,7 @@ static void tap_set_sndbuf_option(Object *obj, Visitor *v, const char *name,
     VhostDPTap *tap = VHOST_DP_TAP(obj);
     uint64_t value;
 
-    if (!tap_may_change(tap, "sndbuf", errp) ||
+    if (!vhost_dp_tap_may_change(tap, "sndbuf", errp) ||
         !visit_type_size(v, name, &value, errp)) {
         return;
     }
@@ -270,12 +273,15 @@ static void tap_instance_finalize(Object *obj)
     g_free(tap->ifname);
     g_free(tap->fd);
     g_free(tap->fds);
+    g_free(tap->who);
 }
 
 static void tap_class_init(ObjectClass *oc, void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
+    VhostDPTapClass *tc = VHOST_DP_TAP_CLASS(oc);
 
+    tc->hdr_len = sizeof(struct virtio_net_hdr);
     dc->check_options = tap_check_options;
     dc->open = tap_open_driver;
     dc->close = tap_close_driver;
@@ -283,7 +289,7 @@ static void tap_class_init(ObjectClass *oc, void *data)
     dc->describe = tap_describe;
     dc->get_io = tap_get_io;
     dc->set_offload = tap_set_offload;
-    vhost_dp_tap_io_class_init(dc);
+    vhost_dp_tap_io_class_init(tc);
 
     object_class_property_add_str(oc, "ifname", tap_get_ifname,
                                   tap_set_ifname);
@@ -310,6 +316,7 @@ static const TypeInfo tap_info = {
     .parent = TYPE_VHOST_DP_DRIVER,
     .instance_size = sizeof(VhostDPTap),
     .instance_finalize = tap_instance_finalize,
+    .class_size = sizeof(VhostDPTapClass),
     .class_init = tap_class_init,
 };
 
