@@ -526,13 +526,14 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs)
 
     options = g_strdup_printf("-object vhost-dp-%s,id=%s%s%s "
                               "-netdev vhost-dp,id=vd0,driver=%s%s "
-                              DP_DEVICE "mq=%s,in_order=%s,%s",
+                              DP_DEVICE "mq=%s,in_order=%s,%s %s",
                               setup->null ? "null" : "tap", driver,
                               setup->driver ? "," : "", setup->driver ?: "",
                               driver, queues, pairs > 1 ? "on" : "off",
                               setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
                               "on" : "off",
-                              setup->device ?: "disable-legacy=on");
+                              setup->device ?: "disable-legacy=on",
+                              setup->more ?: "");
     return guest_new(setup->qemu, options, setup->split_ram, setup->oob);
 }
 

@@ -276,6 +276,7 @@ void dp_check_receive(DpNic *nic, int sock, size_t len, unsigned seed);
 
 typedef struct DpSetup {
     const char *device;         /* more options of the device */
+    const char *more;           /* of QEMU */
     uint64_t features;          /* more than the default ones */
     bool bare;                  /* no default ones */
     unsigned pairs;             /* 0 means 1, without VIRTIO_NET_F_MQ */

@@ -58,8 +58,29 @@ void dp_traffic_stopped(DpTraffic *t);
 /* Have QEMU write the pages that the driver writes, as they are */
 void dp_traffic_mark(DpTraffic *t);
 
+/* The same for the rings alone */
+void dp_rings_mark(DpRig *rig);
+
 /* With postcopy: have QEMU fetch them, before the driver writes them */
 void dp_traffic_fetch(DpTraffic *t);
+
+/* What RAM holds, and what the driver and both ends of the traffic know */
+typedef struct DpMemory DpMemory;
+
+DpMemory *dp_memory_new(DpTraffic *t);
+void dp_memory_free(DpMemory *m);
+
+/*
+ * Leave out when the device wants to be told, which it says again when it
+ * starts: take that from @guest.
+ */
+void dp_memory_forget_events(DpMemory *m, const DpGuest *guest);
+
+/* RAM is what it was */
+void dp_memory_check(const DpMemory *m, const DpGuest *guest);
+
+/* Driver and traffic go on from there, once RAM is so again */
+void dp_memory_restore(const DpMemory *m, DpTraffic *t);
 
 /* ---- Migration ---- */
 

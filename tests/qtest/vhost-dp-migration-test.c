@@ -442,6 +442,96 @@ static void test_places(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- Where the guest cannot go ---- */
+
+typedef struct Misfit {
+    const char *device;         /* more options of the destination's device */
+    unsigned queues;            /* of its netdev */
+    const char *says;
+} Misfit;
+
+static const Misfit misfits[] = {
+    { "guest_tso4=off", 2, "VIRTIO_NET_F_GUEST_TSO4" },
+    { "host_ufo=off", 2, "VIRTIO_NET_F_HOST_UFO" },
+    { "guest_uso6=off", 2, "VIRTIO_NET_F_GUEST_USO6" },
+    { "mrg_rxbuf=off", 2, "VIRTIO_NET_F_MRG_RXBUF" },
+    { "event_idx=off", 2, "VIRTIO_RING_F_EVENT_IDX" },
+    { "mq=off", 2, "VIRTIO_NET_F_MQ" },
+    { "mq=on", 1, "it has 4 MSI-X vectors" },
+    { "mq=on", 4, "it has 10 MSI-X vectors" },
+};
+
+/* A QEMU that waits for a guest, and whose errors go to file @errors */
+static DpGuest *misfit_new(const Misfit *misfit, int errors)
+{
+    g_autofree char *netdev = tap_netdev("tap1", misfit->queues);
+    int saved = dup(STDERR_FILENO);
+    DpGuest *to;
+
+    dup2(errors, STDERR_FILENO);
+    to = dp_guest_new_oob("%s " DP_DEVICE "mq=on,disable-legacy=on,%s "
+                          "-incoming defer", netdev, misfit->device);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    return to;
+}
+
+static bool has_failed(QTestState *qts)
+{
+    QDict *answer = qtest_qmp_assert_success_ref(qts,
+                                                 "{ 'execute': 'query-migrate' }");
+    const char *status = qdict_get_try_str(answer, "status");
+    bool failed = !g_strcmp0(status, "failed");
+
+    g_assert_cmpstr(status, !=, "completed");
+    qobject_unref(answer);
+    return failed;
+}
+
+/*
+ * The destination says why not; the source goes on with the interface that it
+ * still has.
+ */
+static void check_misfit(DpTraffic *t, const Misfit *misfit)
+{
+    QTestState *from = t->rig->qts;
+    int errors = memfd_create("errors", 0);
+    DpGuest *to = misfit_new(misfit, errors);
+    char text[4096] = "";
+
+    dp_traffic_run(t, 50);
+    /* Otherwise the source does not learn what became of it */
+    dp_migrate_enable(from, to->qts, "return-path");
+    dp_migrate_start(from, to->qts);
+    dp_wait_until((dp_traffic_step(t), has_failed(to->qts)));
+    dp_wait_until(dp_status_is(from, "running"));
+    dp_guest_free(to);
+
+    g_assert_cmpint(pread(errors, text, sizeof(text) - 1, 0), >, 0);
+    close(errors);
+    if (!strstr(text, misfit->says)) {
+        g_error("queues=%u,%s: not in the error: %s\n%s", misfit->queues,
+                misfit->device, misfit->says, text);
+    }
+}
+
+static void test_misfits(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .features = FEATURES | GUEST_OFFLOADS | HOST_OFFLOADS, .pairs = 2,
+    }, false);
+    DpTraffic *t = dp_traffic_new(r);
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(misfits); i++) {
+        check_misfit(t, &misfits[i]);
+    }
+    dp_traffic_run(t, 50);
+    dp_traffic_finish(t);
+    dp_traffic_free(t);
+    dp_rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
@@ -451,5 +541,6 @@ int main(int argc, char **argv)
     dp_add_ring_test("migration/postcopy-four-pairs", &four, test_postcopy);
     dp_add_test("migration/postcopy-recover", NULL, test_postcopy_recover);
     dp_add_ring_test("migration/places", NULL, test_places);
+    dp_add_test("migration/misfits", NULL, test_misfits);
     return g_test_run();
 }
