@@ -104,6 +104,37 @@ static void afp_set_link(AfpQueue *q, const char *reason)
     }
 }
 
+/* Frames for which there was no free slot.  The kernel counts from 0 again. */
+static void afp_count_losses(AfpQueue *q, int fd)
+{
+    struct tpacket_stats stats = {};
+    socklen_t len = sizeof(stats);
+
+    if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0 &&
+        stats.tp_drops) {
+        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_NO_BUFFER,
+                           stats.tp_drops);
+    }
+}
+
+static void afp_next_slot(AfpQueue *q)
+{
+    q->next = q->next + 1 == AFP_SLOTS ? 0 : q->next + 1;
+}
+
+/* The ring is replaced: what is in it, and not lent, is lost */
+static void afp_drop_ring(AfpQueue *q, int fd)
+{
+    unsigned max = AFP_SLOTS - (q->old.ring ? 0 : q->nlent);
+    unsigned n;
+
+    afp_count_losses(q, fd);
+    for (n = 0; n < max && afp_has_frame(q); n++) {
+        afp_next_slot(q);
+    }
+    vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_LINK_DOWN, n);
+}
+
 /*
  * There is an interface of the right name again.  Frames that are lent keep
  * their ring until they are released, even when the socket is replaced.
@@ -117,6 +148,7 @@ static bool afp_reopen(AfpQueue *q, int ifindex)
     aio_set_fd_handler(q->ctx, old.fd, NULL, NULL, NULL, NULL, NULL);
     ok = vhost_dp_afp_reopen(q, ifindex, &err);
     if (q->sock.fd != old.fd) {
+        afp_drop_ring(q, old.fd);
         if (q->nlent && !q->old.ring) {
             q->old = old;
         } else {
@@ -176,13 +208,11 @@ static bool afp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     return true;
 }
 
-static void afp_count_losses(AfpQueue *q);
-
 static void afp_detach(VhostDPDriver *drv, unsigned pair)
 {
     AfpQueue *q = afp_queue(drv, pair);
 
-    afp_count_losses(q);
+    afp_count_losses(q, q->sock.fd);
     vhost_dp_ifwatch_free(q->watch);
     q->watch = NULL;
     q->rx_enabled = false;
@@ -320,19 +350,6 @@ static unsigned afp_tx_burst(VhostDPDriver *drv, unsigned pair,
 
 /* ---- Reception ---- */
 
-/* Frames for which there was no free slot.  The kernel counts from 0 again. */
-static void afp_count_losses(AfpQueue *q)
-{
-    struct tpacket_stats stats = {};
-    socklen_t len = sizeof(stats);
-
-    if (getsockopt(q->sock.fd, SOL_PACKET, PACKET_STATISTICS, &stats,
-                   &len) == 0 && stats.tp_drops) {
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_NO_BUFFER,
-                           stats.tp_drops);
-    }
-}
-
 static bool afp_get_hdr(const struct virtio_net_hdr *hdr, VhostDPFrame *frame)
 {
     frame->flags = hdr->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
@@ -439,7 +456,7 @@ static unsigned afp_rx_burst(VhostDPDriver *drv, unsigned pair,
         if (!(status & TP_STATUS_USER)) {
             break;
         }
-        q->next = q->next + 1 == AFP_SLOTS ? 0 : q->next + 1;
+        afp_next_slot(q);
         losing |= status & TP_STATUS_LOSING;
         if (likely(afp_take(q, slot, status, &frames[i]))) {
             bytes += frames[i].len;
@@ -452,7 +469,7 @@ static unsigned afp_rx_burst(VhostDPDriver *drv, unsigned pair,
     q->nlent = i;
     if (unlikely(losing || (q->was_full && !tries))) {
         q->was_full = false;
-        afp_count_losses(q);
+        afp_count_losses(q, q->sock.fd);
     }
     if (unlikely(tries && !i)) {
         /* There may be more, and 0 says that there is none */

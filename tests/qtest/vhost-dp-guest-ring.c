@@ -308,6 +308,20 @@ static bool want_kick_packed(DpQueue *q, uint64_t old)
     return vring_need_event(event, now, now - (q->avail_idx - old));
 }
 
+static bool want_kick(DpQueue *q, uint64_t old)
+{
+    return q->packed ? want_kick_packed(q, old) : want_kick_split(q, old);
+}
+
+bool dp_wants_kick(DpQueue *q)
+{
+    uint64_t now = q->avail_idx++;      /* as if a chain had been added */
+    bool want = want_kick(q, now);
+
+    q->avail_idx = now;
+    return want;
+}
+
 /* Returns what was published before */
 static uint64_t publish(DpQueue *q)
 {
@@ -335,7 +349,7 @@ bool dp_publish(DpQueue *q)
 
     /* That before the look at what the device wants */
     smp_mb();
-    if (q->packed ? want_kick_packed(q, old) : want_kick_split(q, old)) {
+    if (want_kick(q, old)) {
         dp_kick(q);
         return true;
     }

@@ -222,6 +222,12 @@ void dp_publish_quietly(DpQueue *q);
 
 void dp_kick(DpQueue *q);
 
+/*
+ * Would it kick for one more chain?  A receive queue wants that while a frame
+ * waits for buffers, and not from when a frame was received until then.
+ */
+bool dp_wants_kick(DpQueue *q);
+
 /* Is there a used chain? */
 bool dp_has_used(DpQueue *q);
 
