@@ -139,6 +139,7 @@ typedef struct VhostDPCaps {
     uint32_t tx_offloads;       /* what tx_burst accepts in metadata */
     uint32_t rx_offloads;       /* what rx_burst can be told to produce */
     bool rx_poll;               /* an rx_burst in vain costs no system call */
+    bool rx_on_demand;          /* rx_burst makes frames: none wait outside */
 } VhostDPCaps;
 
 /* ---- The engine's side, called by drivers ---- */
@@ -321,7 +322,8 @@ struct VhostDPDriverClass {
      *
      * Returns true if an inactive pair gets no frames: reception is then
      * disabled, and rx_burst is not called.  Otherwise, and without this
-     * function, the engine takes what comes, and drops and counts it.
+     * function, the engine takes what comes, and drops and counts it, unless
+     * the driver has the capability rx_on_demand.
      */
     bool (*set_active)(VhostDPDriver *drv, unsigned pair, bool active);
 

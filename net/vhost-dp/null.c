@@ -239,6 +239,8 @@ static void null_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
         .tx_offloads = VHOST_DP_OFFLOAD_ALL,
         .rx_offloads = VHOST_DP_OFFLOAD_ALL,
         .rx_poll = true,
+        /* A rate goes on, like the traffic of a host that does not care */
+        .rx_on_demand = VHOST_DP_NULL(drv)->flat_out,
     };
 }
 
@@ -325,12 +327,6 @@ static void null_detach(VhostDPDriver *drv, unsigned pair)
     g_free(q->loop);
     q->loop = NULL;
     q->port = NULL;
-}
-
-/* A rate goes on, like the traffic of a host that does not care */
-static bool null_set_active(VhostDPDriver *drv, unsigned pair, bool active)
-{
-    return VHOST_DP_NULL(drv)->flat_out;
 }
 
 static unsigned null_loop_tx(NullQueue *q, const VhostDPFrame *frames,
@@ -488,7 +484,6 @@ static void null_class_init(ObjectClass *oc, void *data)
     dc->set_offload = null_set_offload;
     dc->attach = null_attach;
     dc->detach = null_detach;
-    dc->set_active = null_set_active;
     dc->tx_burst = null_tx_burst;
     dc->rx_burst = null_rx_burst;
     dc->rx_release = null_rx_release;

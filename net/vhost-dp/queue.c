@@ -346,7 +346,9 @@ static bool port_reconcile(VhostDPPort *port)
     port_set_active(port, enabled);
     port->generation = generation;
     port->rx_active = rx_active;
-    port->rx_discard = enabled ? nic_down : !port->steered;
+    /* Frames that nobody takes are lost, and not for later */
+    port->rx_discard = !port->caps.rx_on_demand &&
+                       (enabled ? nic_down : !port->steered);
     port->rx_discard_reason = enabled ? VHOST_DP_DROP_REASON_LINK_DOWN :
                                         VHOST_DP_DROP_REASON_DISABLED;
     port->rx_starved = false;

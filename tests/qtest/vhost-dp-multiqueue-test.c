@@ -471,10 +471,10 @@ static void test_fair(const void *opaque)
 {
     static const char *const nics[] = { "nic0", "nic1" };
     QTestState *qts = qtest_initf("-M pc -nodefaults -object iothread,id=t0 "
-        "-object vhost-dp-null,id=n0,flat-out=on "
+        "-object vhost-dp-null,id=n0,rate=1000000000 "
         "-netdev vhost-dp,id=vd0,driver=n0,iothread=t0%s "
         "-device virtio-net-pci,id=nic0,netdev=vd0,romfile= "
-        "-object vhost-dp-null,id=n1,flat-out=on "
+        "-object vhost-dp-null,id=n1,rate=1000000000 "
         "-netdev vhost-dp,id=vd1,driver=n1,iothread=t0%s "
         "-device virtio-net-pci,id=nic1,netdev=vd1,romfile= ",
         (const char *)opaque, (const char *)opaque);
@@ -495,6 +495,21 @@ static void test_fair(const void *opaque)
     g_assert_cmpuint(n[0], >, 0);
     g_assert_cmpuint(100 * n[0], >, 35 * (n[0] + n[1]));
     g_assert_cmpuint(100 * n[0], <, 65 * (n[0] + n[1]));
+    qtest_quit(qts);
+}
+
+/* A driver that makes frames when it is asked is not asked while none can go */
+static void test_link_down(const void *opaque)
+{
+    QTestState *qts = qtest_init("-M pc -nodefaults "
+        "-object vhost-dp-null,id=n0,flat-out=on "
+        "-netdev vhost-dp,id=vd0,driver=n0 "
+        "-device virtio-net-pci,id=nic0,netdev=vd0,romfile= ");
+
+    qtest_qmp_assert_success(qts, "{ 'execute': 'set_link', 'arguments': {"
+                             " 'name': 'nic0', 'up': false } }");
+    g_usleep(DP_QUIET_US);
+    g_assert_cmpuint(dp_counter(qts, "vd0", DP_RX, "drop:link-down"), ==, 0);
     qtest_quit(qts);
 }
 
@@ -828,6 +843,7 @@ int main(int argc, char **argv)
     dp_add_test("pairs/reset", two, test_reset);
     dp_add_test("fair/sleeping", "", test_fair);
     dp_add_test("fair/polling", ",busy-poll-us=1000", test_fair);
+    dp_add_test("fair/link-down", NULL, test_link_down);
     dp_add_test("pairs/burst-sizes", two, test_burst_sizes);
     dp_add_test("pairs/hmp", two_polling, test_hmp);
     dp_add_ring_test("pairs/unplug", long_polling, test_unplug);
