@@ -142,6 +142,10 @@ static void print_losses(Monitor *mon, const char *name,
     VhostDPDropInfoList *drop;
     VhostDPViolationInfoList *violation;
 
+    if (q->direct_packets) {
+        monitor_printf(mon, "    %s straight to the guest's buffers: %" PRIu64
+                       " packets\n", name, q->direct_packets);
+    }
     if (q->software_checksums || q->software_segments) {
         monitor_printf(mon, "    %s in software: %" PRIu64 " checksums, %"
                        PRIu64 " segments\n", name, q->software_checksums,

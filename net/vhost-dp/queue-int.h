@@ -35,6 +35,7 @@ typedef struct PortStats {
     uint64_t calls_suppressed;
     uint64_t polls;
     uint64_t poll_hits;
+    uint64_t direct;
     uint64_t soft_checksums;
     uint64_t soft_segments;
     uint64_t drops[VHOST_DP_DROP_REASON__MAX];

@@ -225,16 +225,18 @@ static bool rx_fill_soft(VhostDPPort *port, VhostDPVring *vq, unsigned n,
         if (!nchains && mergeable) {
             return false;
         }
-        if (nchains) {
-            rx_copy_frame(port, vq, frame, fill->used, nchains);
-            fill->used += nchains;
-            fill->packets++;
-            fill->bytes += frame->len;
-        } else {
-            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
-        }
         fill->progress = true;
         port->rx_soft_work++;
+        if (!nchains) {
+            /* Nor do those that follow: they are as long, but for the last */
+            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+            vhost_dp_port_rx_soft_end(port);
+            return true;
+        }
+        rx_copy_frame(port, vq, frame, fill->used, nchains);
+        fill->used += nchains;
+        fill->packets++;
+        fill->bytes += frame->len;
         port->rx_soft_left = vhost_dp_port_rx_soft_next(port);
     } while (port->rx_soft_left);
     return true;
@@ -415,10 +417,14 @@ static void rx_dirty_chain(const VhostDPChain *chain, size_t len)
 /*
  * The vectors of @nchains chains from @first on, without their first @skip
  * bytes.  Returns the number, or 0 if it is too large.
+ *
+ * A guest's buffers often lie side by side.  Each vector costs the kernel some
+ * time, and interrupts its copying, so neighbours become one.
  */
 static unsigned rx_into_vectors(VhostDPPort *port, unsigned first,
                                 unsigned nchains, size_t skip)
 {
+    struct iovec *last = NULL;
     unsigned niov = 0;
     unsigned i, j;
 
@@ -427,16 +433,23 @@ static unsigned rx_into_vectors(VhostDPPort *port, unsigned first,
 
         for (j = 0; j < chain->nsegs; j++) {
             size_t n = MIN(skip, chain->iov[j].iov_len);
+            uint8_t *base = chain->iov[j].iov_base + n;
+            size_t len = chain->iov[j].iov_len - n;
 
             skip -= n;
-            if (n == chain->iov[j].iov_len) {
+            if (!len) {
+                continue;
+            }
+            if (last && last->iov_base + last->iov_len == base) {
+                last->iov_len += len;
                 continue;
             }
             if (niov == ARRAY_SIZE(port->rx_iov)) {
                 return 0;
             }
-            port->rx_iov[niov].iov_base = chain->iov[j].iov_base + n;
-            port->rx_iov[niov++].iov_len = chain->iov[j].iov_len - n;
+            last = &port->rx_iov[niov++];
+            last->iov_base = base;
+            last->iov_len = len;
         }
     }
     return niov;
@@ -566,6 +579,7 @@ static unsigned rx_into_chains(VhostDPPort *port, VhostDPVring *vq, unsigned n,
         }
     }
     rx_count_burst(port, packets, bytes);
+    vhost_dp_count(&port->stats[VHOST_DP_RX].direct, packets);
     return used;
 }
 

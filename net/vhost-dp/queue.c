@@ -650,6 +650,7 @@ static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
     info->iotlb_misses = qatomic_read_u64(&vq->iotlb_misses);
     info->calls = qatomic_read_u64(&be->calls[queue]);
     info->calls_suppressed = qatomic_read_u64(&stats->calls_suppressed);
+    info->direct_packets = qatomic_read_u64(&stats->direct);
     info->software_checksums = qatomic_read_u64(&stats->soft_checksums);
     info->software_segments = qatomic_read_u64(&stats->soft_segments);
 

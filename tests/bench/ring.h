@@ -70,7 +70,7 @@ struct Ring {
     bool avail_wrap;            /* packed: wrap counters */
     bool used_wrap;
     bool calls;                 /* interrupts are wanted */
-    unsigned per_buf;           /* descriptors that a buffer takes in the ring */
+    unsigned per_buf;           /* descriptors of the ring for a buffer */
 };
 
 /**

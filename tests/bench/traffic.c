@@ -165,7 +165,7 @@ static void init_rx(Load *l, Pair *p)
         seg->len = size;
         p->rx_buf[i] = machine_alloc(&l->machine, ROUND_UP(size, 64), 64,
                                      &seg->gpa);
-        p->rx_free[p->rx_nfree++] = ring->nbuf - 1 - i;
+        p->rx_free[p->rx_nfree++] = i;
     }
     p->rx_whole = g_malloc(128 * KiB);
     ring_init(ring, &l->machine);
@@ -265,21 +265,22 @@ unsigned load_post_tx(Load *l, Pair *p, unsigned n)
     return n;
 }
 
-/* Post all free receive buffers.  Returns true if a kick is needed. */
+/*
+ * Post all free receive buffers.  Returns true if a kick is needed.
+ *
+ * They are posted in the order of their addresses, side by side in memory, as
+ * those that Linux cuts from larger pieces.
+ */
 static bool post_rx(Load *l, Pair *p)
 {
     bool kick = false;
+    unsigned done, n;
 
-    while (p->rx_nfree) {
-        uint16_t ids[RING_BATCH];
-        unsigned n = MIN(p->rx_nfree, RING_BATCH);
-        unsigned i;
-
-        for (i = 0; i < n; i++) {
-            ids[i] = p->rx_free[--p->rx_nfree];
-        }
-        kick |= ring_post(&p->rx, ids, n);
+    for (done = 0; done < p->rx_nfree; done += n) {
+        n = MIN(p->rx_nfree - done, RING_BATCH);
+        kick |= ring_post(&p->rx, &p->rx_free[done], n);
     }
+    p->rx_nfree = 0;
     return kick;
 }
 

@@ -413,6 +413,28 @@ static void test_rx_in_flight(const void *opaque)
     dp_rig_free(r);
 }
 
+/* Without mergeable buffers: segments that do not fit are one lost frame */
+static void test_rx_too_large(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .features = GUEST_OFFLOADS | CTRL_OFFLOADS,
+    }, true);
+    Expect e;
+    size_t len;
+
+    send_in_flight(r, &e, &rx_tso);
+    set_guest_offloads(r, 0);
+    dp_post(r->nic, 25, 1000);
+    dp_wait_counter(r->qts, "vd0", DP_RX, "drop:too-large", 1);
+    dp_make_frame(r->frame, 100, 1);
+    dp_sock_send(r->sock, &(struct virtio_net_hdr) {}, r->frame, 100);
+    len = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+    dp_assert_frame(r->got, len, r->frame, 100);
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_RX, "drop:too-large"), ==, 1);
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_RX, "packets"), ==, 1);
+    dp_rig_free(r);
+}
+
 /* Buffers come one by one, and offloads go on and off inside of a frame */
 static void test_rx_switched_inside(const void *opaque)
 {
@@ -683,6 +705,7 @@ int main(int argc, char **argv)
                 test_tx_segments_of_a_byte);
     dp_add_test("soft/tx-far-checksum", NULL, test_tx_far_checksum);
     dp_add_ring_test("soft/rx-in-flight", NULL, test_rx_in_flight);
+    dp_add_test("soft/rx-too-large", NULL, test_rx_too_large);
     dp_add_test("soft/rx-switched-inside", NULL, test_rx_switched_inside);
     dp_add_test("soft/rx-reset-inside", NULL, test_rx_reset_inside);
     dp_add_ring_test("soft/loop-partly-taken", NULL, test_loop_partly_taken);

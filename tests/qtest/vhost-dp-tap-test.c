@@ -159,6 +159,7 @@ typedef struct LongCase {
     uint64_t features;
     size_t size;                /* of a buffer */
     unsigned buffers;           /* posted for each frame */
+    bool direct;                /* is there room for any frame? */
 } LongCase;
 
 #define LONG_FEATURES \
@@ -166,12 +167,12 @@ typedef struct LongCase {
 
 static const LongCase long_cases[] = {
     { "mergeable", LONG_FEATURES | DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
-      4096, 17 },
+      4096, 17, true },
     /* The head, and the header, take more than one buffer */
     { "small-buffers", LONG_FEATURES | DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
-      1100, 61 },
-    { "one-large-buffer", LONG_FEATURES, 66000, 1 },
-    /* Never room for any frame: they go by way of the driver's buffers */
+      1100, 61, true },
+    { "one-large-buffer", LONG_FEATURES, 66000, 1, true },
+    /* Never, so they go by way of the driver's buffers */
     { "short-of-buffers", LONG_FEATURES | DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
       4096, 6 },
 };
@@ -190,6 +191,7 @@ static void test_long(const void *opaque)
     DpRig *r = dp_rig_start(&(DpSetup) { .features = c->features,
                                          .ring_size = 256 }, true);
     uint64_t bytes = 0;
+    uint64_t direct;
     unsigned packets = 0;
     unsigned post = c->buffers;
     unsigned round, i;
@@ -220,6 +222,10 @@ static void test_long(const void *opaque)
     }
     dp_wait_counter(r->qts, "vd0", DP_RX, "packets", packets);
     dp_wait_counter(r->qts, "vd0", DP_RX, "bytes", bytes);
+    direct = dp_counter(r->qts, "vd0", DP_RX, "direct-packets");
+    /* Each but those that follow a short one */
+    g_assert_cmpuint(direct, >=, c->direct ? packets / 2 : 0);
+    g_assert_cmpuint(direct, <=, c->direct ? packets - 1 : 0);
     dp_rig_free(r);
 }
 
