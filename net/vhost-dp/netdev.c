@@ -33,6 +33,10 @@
 /* A second: longer is no polling before a sleep, but no sleep */
 #define BUSY_POLL_MAX_US (1000 * 1000)
 
+/* What the log says of a link: so many lines at once, then one in that time */
+#define LINK_LOG_BURST 10
+#define LINK_LOG_MS 6000
+
 VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);
 
 static NetVhostDPState *netdev_state(NetClientState *nc)
@@ -62,16 +66,33 @@ static bool netdev_driver_link(VhostDPNetdev *netdev, char **reason)
     return true;
 }
 
+/* An interface that goes up and down all the time is not to fill the log */
+static bool netdev_may_log_link(VhostDPNetdev *netdev)
+{
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+
+    if (now < netdev->link_log_at) {
+        timer_mod(&netdev->link_timer, netdev->link_log_at);
+        return false;
+    }
+    netdev->link_log_at = LINK_LOG_MS +
+        MAX(netdev->link_log_at, now - (LINK_LOG_BURST - 1) * LINK_LOG_MS);
+    return true;
+}
+
 static void netdev_report_link(VhostDPNetdev *netdev)
 {
     g_autofree char *reason = NULL;
     bool down = !netdev_driver_link(netdev, &reason);
 
-    if (down == netdev->driver_down) {
+    if (down != netdev->driver_down) {
+        netdev->driver_down = down;
+        trace_vhost_dp_netdev_link(netdev->id, !down);
+    }
+    if (down == netdev->link_logged_down || !netdev_may_log_link(netdev)) {
         return;
     }
-    netdev->driver_down = down;
-    trace_vhost_dp_netdev_link(netdev->id, !down);
+    netdev->link_logged_down = down;
     if (down) {
         warn_report("vhost-dp netdev '%s': the link is down: %s", netdev->id,
                     reason);
@@ -80,7 +101,7 @@ static void netdev_report_link(VhostDPNetdev *netdev)
     }
 }
 
-/* Main loop */
+/* Main loop; also when the log may be told what it was not told before */
 static void netdev_link_bh(void *opaque)
 {
     VhostDPNetdev *netdev = opaque;
@@ -305,6 +326,7 @@ static void netdev_free(VhostDPNetdev *netdev)
 {
     QTAILQ_REMOVE(&vhost_dp_netdevs, netdev, next);
     qemu_bh_delete(netdev->link_bh);
+    timer_del(&netdev->link_timer);
     vhost_dp_driver_release(netdev->drv);
     g_free(netdev->queue);
     g_free(netdev->id);
@@ -570,6 +592,8 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     netdev->nqueues = queues;
     netdev->queue = g_new0(NetVhostDPState *, queues);
     netdev->link_bh = qemu_bh_new(netdev_link_bh, netdev);
+    timer_init_ms(&netdev->link_timer, QEMU_CLOCK_REALTIME, netdev_link_bh,
+                  netdev);
     QTAILQ_INSERT_TAIL(&vhost_dp_netdevs, netdev, next);
 
     for (i = 0; i < queues; i++) {

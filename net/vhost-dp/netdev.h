@@ -9,6 +9,7 @@
 #ifndef NET_VHOST_DP_NETDEV_H
 #define NET_VHOST_DP_NETDEV_H
 
+#include "qemu/timer.h"
 #include "net/net.h"
 #include "queue.h"
 
@@ -31,11 +32,14 @@ typedef struct VhostDPNetdev {
 
     /* The link: see netdev_link_bh() */
     QEMUBH *link_bh;
+    QEMUTimer link_timer;       /* when link_log_at has come */
+    int64_t link_log_at;        /* ms, QEMU_CLOCK_REALTIME: the next line */
+    bool link_logged_down;
     NetClientState *nic;        /* that the BH saw last; may be gone */
     bool nic_down;              /* what the BH left there */
     bool user_changed;          /* set_link was used since the BH ran */
     bool user_down;             /* what set_link said */
-    bool driver_down;           /* what was reported last */
+    bool driver_down;           /* what drivers said */
     bool start_failed;          /* the guest runs the NIC, vhost does not */
     int64_t next_log;           /* see vhost_dp_may_log() */
 

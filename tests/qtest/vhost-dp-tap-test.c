@@ -371,6 +371,34 @@ static void test_down(const void *opaque)
     dp_rig_free(r);
 }
 
+/* The log is told of it, but not of everything that an interface does */
+static void test_flapping(const void *opaque)
+{
+    g_autofree char *dir = g_dir_make_tmp("vhost-dp-log-XXXXXX", NULL);
+    g_autofree char *log = g_strdup_printf("%s/log", dir);
+    /* The shell that starts QEMU gets it */
+    g_autofree char *redirect = g_strdup_printf("sndbuf=0 2>%s", log);
+    DpRig *r = dp_rig_start(&(DpSetup) { .driver = redirect }, false);
+    g_autofree char *text = NULL;
+    g_auto(GStrv) downs = NULL;
+    unsigned i, n;
+
+    for (i = 0; i < 40; i++) {
+        dp_if_down("tap0");
+        dp_wait_until(link_is(r, false, "'tap0' is down"));
+        dp_if_up("tap0");
+        dp_wait_until(link_is(r, true, NULL));
+    }
+    g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
+    downs = g_strsplit(text, "the link is down: interface 'tap0' is down", -1);
+    n = g_strv_length(downs) - 1;
+    g_assert_cmpuint(n, >=, 5);
+    g_assert_cmpuint(n, <, 30);
+    dp_rig_free(r);
+    unlink(log);
+    rmdir(dir);
+}
+
 /* The offloads that the guest took are those of the new interface, too */
 static void check_long(DpRig *r)
 {
@@ -591,6 +619,7 @@ int main(int argc, char **argv)
     dp_add_test("tap/down", &one, test_down);
     dp_add_test("tap/down-sndbuf", &sndbuf, test_down);
     dp_add_test("tap/down-multi-queue", &four, test_down);
+    dp_add_test("tap/flapping", NULL, test_flapping);
     dp_add_test("tap/deleted", &one, test_deleted);
     dp_add_test("tap/deleted-sndbuf", &sndbuf, test_deleted);
     dp_add_test("tap/deleted-multi-queue", &four, test_deleted);
