@@ -412,6 +412,17 @@ class HostInterface(GuestCase):
 
     title = "the host's interface"
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addClassCleanup(cls._remove)
+
+    @classmethod
+    def _remove(cls):
+        """What test_deleted() made outlives QEMU."""
+        if netns.exists(cls.nic.interface):
+            cls.setup.backend.after_qemu(cls.nic)
+
     def setUp(self):
         self.name = self.nic.netdev["driver"]    # QEMU's end, where there are two
         self.start_traffic()

@@ -71,7 +71,7 @@ class VhostDpTap:
     is_told = True          # the host's side makes no frames that the guest does not take
     answers_follow = True   # received frames of a flow come through the queue pair that sends it
     rings = True            # the tests of what drivers know nothing of are done with this one
-    returns = False         # the host's interface may go away and come back
+    returns = True          # the host's interface may go away and come back
 
     def missing(self):
         """Raise netns.Missing where this machine cannot run it."""
@@ -112,7 +112,6 @@ class VhostDpAfPacket(VhostDpTap):
     answers_follow = False  # a hash says which queue pair gets a flow
     is_told = False
     rings = False
-    returns = True
 
     def missing(self):
         """It needs nothing but the namespace."""
@@ -236,6 +235,7 @@ class StockTap(VhostDpTap):
     """QEMU's own -netdev tap, without vhost: what the same tests give without vhost-dp."""
 
     counters = False
+    returns = False
 
     def nic(self, number=0, **netdev):
         netdev.pop("iothread", None)
