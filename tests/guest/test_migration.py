@@ -130,8 +130,9 @@ class Migration(GuestCase):
     @classmethod
     def _qemu(cls, nic, *options):
         guest = Guest(cls.setup.qemu, cls.setup.image,
-                      ["-name", "guest,debug-threads=on", *nic.arguments(named=True, **cls.device), *options],
-                      cpus=cls.cpus, accel=cls.setup.accel)
+                      ["-name", "guest,debug-threads=on", *cls.options,
+                       *nic.arguments(named=True, **cls.device), *options],
+                      machine=cls.machine, cpus=cls.cpus, accel=cls.setup.accel, append=cls.append)
         try:
             guest.start()
             netns.ip("link", "set", "dev", nic.interface, "master", BRIDGE)
@@ -210,15 +211,30 @@ class MigrationPacked(Migration):
     WAY = [("stock-tap", True), ("tap", False)]
 
 
+class MigrationIommu(Migration):
+    """Rings and buffers are behind a vIOMMU, whose tables are in the RAM that moves."""
+
+    title = "migration, vIOMMU"
+    machine = "q35,kernel-irqchip=split"
+    append = "intel_iommu=on iommu.strict=1"
+    options = ["-device", "intel-iommu,intremap=off,device-iotlb=on"]
+    device = {"iommu_platform": True, "disable__legacy": True, "ats": True}
+    WAY = [("tap", True), ("stock-tap", False), ("tap", False)]
+
+
 def main():
-    args = program.parser("Test migration of a guest between back ends. Prints TAP.").parse_args()
+    options = program.parser("Test migration of a guest between back ends. Prints TAP.")
+    options.add_argument("--only", metavar="TEXT", default="",
+                         help="run the guests whose title holds this text")
+    args = options.parse_args()
     try:
         GuestCase.setup = program.Program(args, tap.comment)
     except Missing as e:
         tap.skip_all(str(e))
     except (ImageError, OSError) as e:
         tap.bail_out(str(e))
-    tap.run([Migration, MigrationPacked])
+    classes = [Migration, MigrationPacked, MigrationIommu]
+    tap.run([each for each in classes if args.only in each.title])
 
 
 if __name__ == "__main__":
