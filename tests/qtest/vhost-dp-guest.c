@@ -516,7 +516,8 @@ void dp_check_receive(DpNic *nic, int sock, size_t len, unsigned seed)
 
 /* ---- All together ---- */
 
-static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs)
+static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs,
+                              const char *device)
 {
     const char *driver = setup->null ? "null0" : "tap0";
     g_autofree char *queues = pairs > 1 ? g_strdup_printf(",queues=%u", pairs)
@@ -532,7 +533,7 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs)
                               driver, queues, pairs > 1 ? "on" : "off",
                               setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
                               "on" : "off",
-                              setup->device ?: "disable-legacy=on",
+                              device,
                               setup->more ?: "");
     return guest_new(setup->qemu, options, setup->split_ram, setup->oob);
 }
@@ -551,7 +552,8 @@ DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr)
     DpRig *r = g_new0(DpRig, 1);
 
     r->pairs = MAX(setup->pairs, 1);
-    r->guest = rig_guest_new(setup, r->pairs);
+    r->device = setup->device ?: "disable-legacy=on";
+    r->guest = rig_guest_new(setup, r->pairs, r->device);
     r->qts = r->guest->qts;
     r->sock = setup->null ? -1 : dp_sock_open("tap0", vnet_hdr);
     r->features = (setup->bare ? 0 : DP_FEATURES_DEFAULT) | setup->features;

@@ -305,6 +305,7 @@ typedef struct DpRig {
     DpNic *nic;
     DpQueue *rx, *tx;           /* of the first queue pair */
     unsigned pairs;
+    const char *device;         /* options of the device */
     uint64_t features;
     int sock;                   /* -1: none */
     uint8_t *frame, *got;       /* DP_MAX_FRAME bytes each */

@@ -530,9 +530,9 @@ int64_t dp_migrate_ram(QTestState *qts, const char *name)
 
 DpGuest *dp_migrate_target(DpRig *r, const char *netdev, const char *more)
 {
-    return dp_guest_new_oob("%s " DP_DEVICE "mq=%s,disable-legacy=on "
-                            "-incoming defer %s", netdev,
-                            r->pairs > 1 ? "on" : "off", more ?: "");
+    return dp_guest_new_oob("%s " DP_DEVICE "mq=%s,%s -incoming defer %s",
+                            netdev, r->pairs > 1 ? "on" : "off", r->device,
+                            more ?: "");
 }
 
 void dp_migrate_start(QTestState *from, QTestState *to)

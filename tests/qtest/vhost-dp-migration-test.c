@@ -426,6 +426,35 @@ static void go_to(DpRig *r, const Place *place, bool mapped)
     place->check(r);
 }
 
+static const Place xdp_place = {
+    "af-xdp", "-object vhost-dp-af-xdp,id=veth1 "
+    "-netdev vhost-dp,id=vd0,driver=veth1", "peer1", check_interface,
+};
+
+/* It is a matter of how QEMU was built, and of privileges */
+static bool has_xdp(QTestState *qts)
+{
+    QDict *answer = qtest_qmp(qts, "{ 'execute': 'object-add', 'arguments': {"
+                              " 'qom-type': 'vhost-dp-af-xdp',"
+                              " 'id': 'veth1' } }");
+
+    if (qdict_haskey(answer, "return")) {
+        qobject_unref(answer);
+        answer = qtest_qmp(qts, "{ 'execute': 'netdev_add', 'arguments': {"
+                           " 'type': 'vhost-dp', 'id': 'probe',"
+                           " 'driver': 'veth1' } }");
+    }
+    if (qdict_haskey(answer, "error")) {
+        g_test_message("not to af-xdp: %s",
+                       qdict_get_str(qdict_get_qdict(answer, "error"),
+                                     "desc"));
+        qobject_unref(answer);
+        return false;
+    }
+    qobject_unref(answer);
+    return true;
+}
+
 static void test_places(const void *opaque)
 {
     DpRig *r = dp_rig_new(FEATURES | GUEST_OFFLOADS | HOST_OFFLOADS |
@@ -434,10 +463,15 @@ static void test_places(const void *opaque)
     unsigned i;
 
     dp_veth_new("veth0", "peer0");
+    dp_veth_new("veth1", "peer1");
     check_interface(r);
     for (i = 0; i < ARRAY_SIZE(places); i++) {
         go_to(r, &stock_place, i & 1);
         go_to(r, &places[i], !(i & 1));
+    }
+    /* QEMU ends when the guest has left, and the netdev that tried with it */
+    if (has_xdp(r->qts)) {
+        go_to(r, &xdp_place, false);
     }
     dp_rig_free(r);
 }
@@ -532,6 +566,75 @@ static void test_misfits(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- net_failover ---- */
+
+/* The other NIC of the pair; as a rule it is one of the host's */
+#define PRIMARY \
+    "-M q35 -device pcie-root-port,id=root,bus=pcie.0,addr=05.0,chassis=1 " \
+    "-object vhost-dp-null,id=null1 -netdev vhost-dp,id=vd1,driver=null1 " \
+    "-device virtio-net-pci,id=primary,netdev=vd1,bus=root,romfile=," \
+    "failover_pair_id=nic "
+
+#define ACPI_EJECT 0x0cc8           /* hw/acpi/pcihp.c, on Q35 */
+
+static bool has_primary(QTestState *qts)
+{
+    QDict *answer = qtest_qmp(qts, "{ 'execute': 'qom-get', 'arguments': {"
+                              " 'path': '/machine/peripheral/primary',"
+                              " 'property': 'realized' } }");
+    bool has = qdict_haskey(answer, "return") &&
+               qdict_get_bool(answer, "return");
+
+    qobject_unref(answer);
+    return has;
+}
+
+/*
+ * The standby NIC's back end makes no difference: QEMU takes the primary away
+ * before the guest moves, and plugs it in when the guest has arrived.
+ */
+static void test_failover(const void *opaque)
+{
+    g_autofree char *path = NULL;
+    g_autofree char *uri = NULL;
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .features = DP_FEATURE(VIRTIO_NET_F_STANDBY),
+        .device = "disable-legacy=on,failover=on", .more = PRIMARY,
+    }, false);
+    DpGuest *to;
+
+    close(g_file_open_tmp("vhost-dp-XXXXXX", &path, NULL));
+    uri = g_strdup_printf("file:%s", path);
+    qtest_qmp_eventwait(r->qts, "FAILOVER_NEGOTIATED");
+    g_assert_true(has_primary(r->qts));
+    check_interface(r);
+
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", uri);
+    qtest_qmp_eventwait(r->qts, "UNPLUG_PRIMARY");
+    dp_wait_until(dp_migrate_is(r->qts, "wait-unplug"));
+    check_interface(r);
+    qtest_outl(r->qts, ACPI_EJECT, 1);
+    dp_wait_until(dp_migrate_is(r->qts, "completed"));
+    close(r->sock);
+    dp_rig_quit(r);
+
+    to = dp_migrate_target(r, "-object vhost-dp-tap,id=tap0 "
+                           "-netdev vhost-dp,id=vd0,driver=tap0", PRIMARY);
+    g_assert_false(has_primary(to->qts));
+    qtest_qmp_assert_success(to->qts, "{ 'execute': 'migrate-incoming',"
+                             " 'arguments': { 'uri': %s } }", uri);
+    qtest_qmp_eventwait(to->qts, "FAILOVER_NEGOTIATED");
+    dp_wait_until(dp_status_is(to->qts, "running"));
+    g_assert_true(has_primary(to->qts));
+    unlink(path);
+    dp_rig_swap(r, to);
+    dp_guest_free(to);
+    r->sock = dp_sock_open("tap0", false);
+    check_interface(r);
+    dp_rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
@@ -542,5 +645,6 @@ int main(int argc, char **argv)
     dp_add_test("migration/postcopy-recover", NULL, test_postcopy_recover);
     dp_add_ring_test("migration/places", NULL, test_places);
     dp_add_test("migration/misfits", NULL, test_misfits);
+    dp_add_test("migration/failover", NULL, test_failover);
     return g_test_run();
 }
