@@ -106,6 +106,7 @@ struct VhostDPPort {
     bool more;                  /* the BH is scheduled to go on with work */
     bool call;                  /* backend.call_pending may be set */
     bool missed;                /* the vIOMMU has to be asked */
+    bool parked;                /* and the main loop does; the BH will come */
     uint32_t generation;        /* backend.generation, at the last look */
     PortKick kick[VHOST_DP_QUEUES];
 

@@ -664,7 +664,7 @@ void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
 
 void vhost_dp_port_rx_update(VhostDPPort *port)
 {
-    bool enable = port->attached && !port->rx_starved &&
+    bool enable = port->attached && !port->rx_starved && !port->parked &&
                   (port->rx_active || port->rx_discard) &&
                   !port_polls_driver(port);
 

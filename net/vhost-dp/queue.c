@@ -96,6 +96,9 @@ static bool port_pass(VhostDPPort *port, bool *more)
     if (unlikely(port->missed)) {
         port->missed = false;
         if (!vhost_dp_backend_resolve(&port->backend)) {
+            /* A driver with frames would wake us up in vain, all the time */
+            port->parked = true;
+            vhost_dp_port_rx_update(port);
             return false;
         }
         tx_more = true;
@@ -144,9 +147,10 @@ static void port_notified(VhostDPPort *port)
     }
     /*
      * A port whose bottom half is about to go on has had its turn; the fds of
-     * a busy port would otherwise give it a second one in each round.
+     * a busy port would otherwise give it a second one in each round.  One
+     * that waits for the vIOMMU goes on when there is an answer.
      */
-    if (!port->more) {
+    if (!port->more && !port->parked) {
         port_turn(port, false);
     }
 }
@@ -388,6 +392,10 @@ static void port_bh(void *opaque)
 {
     VhostDPPort *port = opaque;
 
+    if (port->parked) {
+        port->parked = false;
+        vhost_dp_port_rx_update(port);
+    }
     if (qatomic_xchg(&port->changed, false) && !port_reconcile(port)) {
         qemu_bh_delete(port->bh);
         qemu_event_set(&port->detached);

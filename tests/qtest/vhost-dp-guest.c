@@ -525,9 +525,10 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs,
 
     g_autofree char *options = NULL;
 
-    options = g_strdup_printf("-object vhost-dp-%s,id=%s%s%s "
+    options = g_strdup_printf("%s -object vhost-dp-%s,id=%s%s%s "
                               "-netdev vhost-dp,id=vd0,driver=%s%s "
                               DP_DEVICE "mq=%s,in_order=%s,%s %s",
+                              setup->options ?: "",
                               setup->null ? "null" : "tap", driver,
                               setup->driver ? "," : "", setup->driver ?: "",
                               driver, queues, pairs > 1 ? "on" : "off",
@@ -561,7 +562,10 @@ DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr)
         r->features |= DP_FEATURE(VIRTIO_NET_F_MQ) |
                        DP_FEATURE(VIRTIO_NET_F_CTRL_VQ);
     }
-    r->nic = dp_nic_probe(r->guest, DP_SLOT);
+    if (setup->prepare) {
+        setup->prepare(r->guest, setup->opaque);
+    }
+    r->nic = dp_nic_probe(r->guest, setup->slot ?: DP_SLOT);
     r->nic->ring_size = setup->ring_size ?: DP_RING_SIZE;
     if (setup->msix) {
         dp_nic_use_msix(r->nic);

@@ -293,6 +293,11 @@ typedef struct DpSetup {
     bool split_ram;             /* RAM is in two pieces of the same size */
     const char *qemu;           /* dp_qemu_*(), or NULL */
     bool oob;                   /* as dp_guest_new_oob() */
+    const char *options;        /* what is in front of the netdev, or NULL */
+    unsigned slot;              /* 0 means DP_SLOT */
+    /* Called before the NIC is looked for, or NULL */
+    void (*prepare)(DpGuest *guest, void *opaque);
+    void *opaque;
 } DpSetup;
 
 /*

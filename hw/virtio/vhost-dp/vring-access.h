@@ -181,22 +181,33 @@ static bool vring_map_page(VhostDPVring *vq, VhostDPMemory *mem,
 
 /* Map a part page by page, or find out about all pages that are missing */
 static bool vring_map_pages(VhostDPVring *vq, VhostDPMemory *mem,
-                            VhostDPRingPart *part, const VringLayout *layout)
+                            VhostDPRingPart *part, uint64_t size,
+                            unsigned access)
 {
     uint64_t offset = part->gpa & VHOST_DP_IOTLB_OFFSET_MASK;
     uint64_t addr = part->gpa - offset;
-    unsigned n = DIV_ROUND_UP(offset + layout->size, VHOST_DP_IOTLB_PAGE_SIZE);
+    unsigned n = DIV_ROUND_UP(offset + size, VHOST_DP_IOTLB_PAGE_SIZE);
     bool ok = true;
     unsigned i;
 
     for (i = 0; i < n; i++, addr += VHOST_DP_IOTLB_PAGE_SIZE) {
-        if (layout->read) {
-            ok = vring_map_page(vq, mem, addr, VHOST_DP_IOTLB_READ,
-                                &part->page[i]) && ok;
-        }
-        if (layout->written) {
-            ok = vring_map_page(vq, mem, addr, VHOST_DP_IOTLB_WRITE,
-                                &part->page[i]) && ok;
+        ok = vring_map_page(vq, mem, addr, access, &part->page[i]) && ok;
+    }
+    return ok;
+}
+
+/* The parts that the device reads, or writes */
+static bool vring_map_parts(VhostDPVring *vq, VhostDPMemory *mem,
+                            const VringLayout *layout, unsigned access)
+{
+    bool ok = true;
+    unsigned i;
+
+    for (i = 0; i < VRING_PARTS; i++) {
+        if (access == VHOST_DP_IOTLB_READ ? layout[i].read :
+                                            layout[i].written) {
+            ok = vring_map_pages(vq, mem, vring_part(vq, i), layout[i].size,
+                                 access) && ok;
         }
     }
     return ok;
@@ -211,15 +222,18 @@ static bool vring_map_ring(VhostDPVring *vq, VhostDPMemory *mem,
                            const VringLayout *layout,
                            void (*start)(VhostDPVring *vq))
 {
-    bool ok = true;
+    bool ok;
     unsigned i;
 
     if (likely(vq->used.host)) {
         return true;
     }
-    for (i = 0; i < VRING_PARTS; i++) {
-        ok = vring_map_pages(vq, mem, vring_part(vq, i), &layout[i]) && ok;
-    }
+    /*
+     * Writing first: intel-iommu, once it has a page in its own cache for
+     * another kind of access, refuses it without reporting a fault.
+     */
+    ok = vring_map_parts(vq, mem, layout, VHOST_DP_IOTLB_WRITE);
+    ok = vring_map_parts(vq, mem, layout, VHOST_DP_IOTLB_READ) && ok;
     if (!ok) {
         return false;
     }
