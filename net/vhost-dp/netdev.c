@@ -9,10 +9,10 @@
  * whose back end is a port (queue.c).  Everything here runs under the BQL, and
  * nothing is on the packet path, which starts and ends in the port.
  *
- * The NIC's link is up when the driver's interface works, vhost could start,
- * and set_link does not say otherwise; while it is down, virtio-net stops
- * vhost.  Drivers report from their IOThreads;
- * one bottom half in the main loop brings the NIC in line.
+ * While the VM runs, the NIC's link is up when the driver's interface works,
+ * vhost could start, and set_link does not say otherwise; while it is down,
+ * virtio-net stops vhost.  Drivers report from their IOThreads; one bottom half
+ * in the main loop brings the NIC in line.
  */
 
 #include "qemu/osdep.h"
@@ -23,6 +23,7 @@
 #include "net/clients.h"
 #include "net/vhost_net.h"
 #include "net/vhost-dp-net.h"
+#include "system/runstate.h"
 #include "hw/virtio/iothread-vq-mapping.h"
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/virtio-net.h"
@@ -101,10 +102,19 @@ static void netdev_report_link(VhostDPNetdev *netdev)
     }
 }
 
-/* Main loop; also when the log may be told what it was not told before */
-static void netdev_link_bh(void *opaque)
+/*
+ * While the VM does not run, the NIC's link is what the user wants: that is
+ * what a migration takes along, and the interface over there is another one.
+ */
+static bool netdev_link_is_down(const VhostDPNetdev *netdev)
 {
-    VhostDPNetdev *netdev = opaque;
+    return netdev->user_down ||
+           (runstate_is_running() &&
+            (netdev->driver_down || netdev->start_failed));
+}
+
+static void netdev_update_link(VhostDPNetdev *netdev)
+{
     NetClientState *nic;
     bool down;
     unsigned i;
@@ -124,14 +134,13 @@ static void netdev_link_bh(void *opaque)
         netdev->user_changed) {
         /*
          * set_link sets the NIC's bit, whichever of the two ends it names.
-         * A link that was down at the source of a migration counts as the
-         * user's wish, too: why it was down is not in the stream.
+         * So does migration, with what the user wanted at the source.
          */
         netdev->nic = nic;
         netdev->user_changed = false;
         netdev->user_down = nic->link_down;
     }
-    down = netdev->user_down || netdev->driver_down || netdev->start_failed;
+    down = netdev_link_is_down(netdev);
     netdev->nic_down = down;
     for (i = 0; i < netdev->nqueues; i++) {
         vhost_dp_port_set_nic_link(netdev->queue[i]->port, !down);
@@ -142,6 +151,18 @@ static void netdev_link_bh(void *opaque)
         }
         nic->info->link_status_changed(nic);
     }
+}
+
+/* Main loop; also when the log may be told what it was not told before */
+static void netdev_link_bh(void *opaque)
+{
+    netdev_update_link(opaque);
+}
+
+/* At once: what comes after a stop may be the end of a migration */
+static void netdev_vm_changed(void *opaque, bool running, RunState state)
+{
+    netdev_update_link(opaque);
 }
 
 /* Any thread, no lock: called by ports */
@@ -325,6 +346,7 @@ static bool netdev_check_peer_type(NetClientState *nc, ObjectClass *oc,
 static void netdev_free(VhostDPNetdev *netdev)
 {
     QTAILQ_REMOVE(&vhost_dp_netdevs, netdev, next);
+    qemu_del_vm_change_state_handler(netdev->vm_change);
     qemu_bh_delete(netdev->link_bh);
     timer_del(&netdev->link_timer);
     vhost_dp_driver_release(netdev->drv);
@@ -592,6 +614,8 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     netdev->nqueues = queues;
     netdev->queue = g_new0(NetVhostDPState *, queues);
     netdev->link_bh = qemu_bh_new(netdev_link_bh, netdev);
+    netdev->vm_change = qemu_add_vm_change_state_handler(netdev_vm_changed,
+                                                         netdev);
     timer_init_ms(&netdev->link_timer, QEMU_CLOCK_REALTIME, netdev_link_bh,
                   netdev);
     QTAILQ_INSERT_TAIL(&vhost_dp_netdevs, netdev, next);

@@ -30,8 +30,9 @@ typedef struct VhostDPNetdev {
     NetVhostDPState **queue;    /* nqueues; NULL once cleaned up */
     unsigned nlive;             /* queues that are not cleaned up */
 
-    /* The link: see netdev_link_bh() */
+    /* The link: see netdev_update_link() */
     QEMUBH *link_bh;
+    VMChangeStateEntry *vm_change;
     QEMUTimer link_timer;       /* when link_log_at has come */
     int64_t link_log_at;        /* ms, QEMU_CLOCK_REALTIME: the next line */
     bool link_logged_down;

@@ -635,6 +635,50 @@ static void test_failover(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- The link ---- */
+
+static void set_link(DpRig *r, bool up)
+{
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'set_link', 'arguments': {"
+                             " 'name': 'nic', 'up': %i } }", up);
+    dp_wait_until(dp_nic_link(r->nic) == up);
+}
+
+static void to_new_tap(DpRig *r)
+{
+    close(r->sock);
+    dp_migrate_by_file(r, "-object vhost-dp-tap,id=tap0 "
+                       "-netdev vhost-dp,id=vd0,driver=tap0", false);
+    r->sock = dp_sock_open("tap0", false);
+}
+
+/* The user's wish moves with the guest; what became of the interface does not */
+static void test_link(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) { .msix = true }, false);
+
+    check_interface(r);
+    dp_if_down("tap0");
+    dp_wait_until(!dp_nic_link(r->nic));
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'stop' }");
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'cont' }");
+    g_assert_false(dp_nic_link(r->nic));
+    dp_config_interrupted(r->nic);
+
+    to_new_tap(r);
+    dp_wait_until(dp_nic_link(r->nic));
+    /* So that the guest looks */
+    g_assert_true(dp_config_interrupted(r->nic));
+    check_interface(r);
+
+    set_link(r, false);
+    to_new_tap(r);
+    g_assert_false(dp_nic_link(r->nic));
+    set_link(r, true);
+    check_interface(r);
+    dp_rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
@@ -646,5 +690,6 @@ int main(int argc, char **argv)
     dp_add_ring_test("migration/places", NULL, test_places);
     dp_add_test("migration/misfits", NULL, test_misfits);
     dp_add_test("migration/failover", NULL, test_failover);
+    dp_add_test("migration/link", NULL, test_link);
     return g_test_run();
 }
