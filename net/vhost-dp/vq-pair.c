@@ -158,7 +158,7 @@ static void pair_rx_called(void *opaque)
 {
     VhostDPVqPair *pair = opaque;
 
-    event_notifier_test_and_clear(&pair->set->vq[2 * pair->index].call);
+    vhost_dp_vq_clear_call(&pair->set->vq[2 * pair->index]);
     if (pair->rx && pair->rx_enabled) {
         vhost_dp_port_ready(pair->port, VHOST_DP_READY_RX);
     }
@@ -168,7 +168,7 @@ static void pair_tx_called(void *opaque)
 {
     VhostDPVqPair *pair = opaque;
 
-    event_notifier_test_and_clear(&pair->set->vq[2 * pair->index + 1].call);
+    vhost_dp_vq_clear_call(&pair->set->vq[2 * pair->index + 1]);
     if (!pair->tx || !pair->tx_blocked) {
         return;
     }

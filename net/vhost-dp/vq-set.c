@@ -17,6 +17,7 @@
 
 #include "qemu/osdep.h"
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include "qapi/error.h"
 #include "qemu/host-utils.h"
 #include "qemu/memfd.h"
@@ -210,6 +211,28 @@ VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num, bool hugepages,
         }
     }
     return set;
+}
+
+bool vhost_dp_vqset_guard(VhostDPVqSet *set, Error **errp)
+{
+    unsigned i;
+
+    for (i = 0; i < 2 * set->pairs; i++) {
+        EventNotifier *kick = &set->vq[i].kick;
+        int fds[2];
+
+        /* A pipe would do, if reading it did not lock out who writes */
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+                       fds) < 0) {
+            error_setg_errno(errp, errno, "cannot make a pair of sockets");
+            return false;
+        }
+        event_notifier_cleanup(kick);
+        kick->rfd = fds[0];
+        kick->wfd = fds[1];
+        kick->initialized = true;
+    }
+    return true;
 }
 
 static void vqset_start_vq(VhostDPVq *vq, uint64_t features)

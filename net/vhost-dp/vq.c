@@ -19,6 +19,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/uio.h>
 #include "net/eth.h"
 #include "vq-int.h"
 
@@ -76,6 +77,20 @@ void vhost_dp_vq_disable_call(VhostDPVq *vq)
         vq_packed_disable_call(vq);
     } else {
         vq_split_disable_call(vq);
+    }
+}
+
+void vhost_dp_vq_clear_call(VhostDPVq *vq)
+{
+    uint64_t calls;
+    struct iovec iov = { .iov_base = &calls, .iov_len = sizeof(calls) };
+    ssize_t r;
+
+    /* The peer may have cleared O_NONBLOCK, and take back what it wrote */
+    r = preadv2(event_notifier_get_fd(&vq->call), &iov, 1, -1, RWF_NOWAIT);
+    if (r < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        /* Linux before 5.13 cannot do better */
+        event_notifier_test_and_clear(&vq->call);
     }
 }
 

@@ -129,7 +129,7 @@ typedef struct VhostDPVq {
      */
     void *desc, *driver, *device;
     EventNotifier kick;         /* driver to device */
-    EventNotifier call;         /* device to driver */
+    EventNotifier call;         /* device to driver: vhost_dp_vq_clear_call() */
 
     /* State: the thread that runs the queue */
     bool broken;
@@ -220,6 +220,13 @@ bool vhost_dp_vq_enable_call(VhostDPVq *vq);
  */
 void vhost_dp_vq_disable_call(VhostDPVq *vq);
 
+/**
+ * vhost_dp_vq_clear_call: forget the calls that came up to now
+ *
+ * Does not wait, whatever the peer does with the eventfd.
+ */
+void vhost_dp_vq_clear_call(VhostDPVq *vq);
+
 /* ---- A set ---- */
 
 typedef struct VhostDPVqSet {
@@ -248,6 +255,20 @@ typedef struct VhostDPVqSet {
  */
 VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num, bool hugepages,
                                  Error **errp);
+
+/**
+ * vhost_dp_vqset_guard: let the peer, a process, not block QEMU by its fds
+ *
+ * O_NONBLOCK of an eventfd belongs to all who have it: a peer could clear it,
+ * raise the counter to its limit, and the next kick would wait for ever.  From
+ * now on kicks go through a pair of sockets, of which the peer gets the other
+ * end: 8 bytes for each, as from an eventfd.  Not for the kernel's vhost, which
+ * takes eventfds only, and can be trusted.
+ *
+ * Before anybody has the set's fds.  Thread: any.  Returns false with @errp
+ * set on failure.
+ */
+bool vhost_dp_vqset_guard(VhostDPVqSet *set, Error **errp);
 
 /**
  * vhost_dp_vqset_start: lay out the rings, and post receive buffers

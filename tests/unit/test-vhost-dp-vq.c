@@ -775,6 +775,49 @@ static void test_garbage(const void *opaque)
     }
 }
 
+/*
+ * Flags of an open file belong to all processes that have it.  What a peer does
+ * to its own must not make QEMU wait, or the alarm ends the test.
+ */
+static void test_hostile_fds(void)
+{
+    VhostDPVqSet *set = vhost_dp_vqset_new(1, 64, false, &error_abort);
+    const uint64_t most = UINT64_MAX - 1;
+    unsigned i, k;
+
+    g_assert_true(vhost_dp_vqset_guard(set, &error_abort));
+    alarm(60);
+    for (i = 0; i < 2; i++) {
+        VhostDPVq *vq = &set->vq[i];
+        int kick = event_notifier_get_fd(&vq->kick);
+        int call = event_notifier_get_fd(&vq->call);
+        uint64_t value;
+
+        /* A kick is what it is on an eventfd, for a peer that reads */
+        g_assert_cmpint(event_notifier_set(&vq->kick), ==, 0);
+        g_assert_cmpint(read(kick, &value, sizeof(value)), ==, sizeof(value));
+        g_assert_cmpuint(value, ==, 1);
+        g_assert_cmpint(read(kick, &value, sizeof(value)), ==, -1);
+        g_assert_cmpint(errno, ==, EAGAIN);
+
+        /* For one that does not, and fills it up where it can */
+        g_assert_cmpint(fcntl(kick, F_SETFL, 0), ==, 0);
+        g_assert_cmpint(write(kick, &most, sizeof(most)), ==, sizeof(most));
+        for (k = 0; k < 10000; k++) {
+            g_assert_cmpint(event_notifier_set(&vq->kick), ==, 0);
+        }
+        g_assert_cmpint(read(kick, &value, sizeof(value)), ==, sizeof(value));
+
+        /* A call that is taken back before it is looked at */
+        g_assert_cmpint(fcntl(call, F_SETFL, 0), ==, 0);
+        g_assert_cmpint(event_notifier_set(&vq->call), ==, 0);
+        vhost_dp_vq_clear_call(vq);
+        vhost_dp_vq_clear_call(vq);
+    }
+    alarm(0);
+    vhost_dp_vqset_unref(set);
+}
+
 /* ---- Sets and features ---- */
 
 static void test_set(void)
@@ -867,6 +910,7 @@ int main(int argc, char **argv)
     add("suppression", test_suppression);
     add("violations", test_violations);
     add("garbage", test_garbage);
+    g_test_add_func("/vhost-dp/vq/hostile-fds", test_hostile_fds);
     g_test_add_func("/vhost-dp/vq/set", test_set);
     g_test_add_func("/vhost-dp/vq/features", test_features);
     return g_test_run();
