@@ -229,14 +229,28 @@ class Table:
                                              self.tools.stock_qemu),
         }, IDLE, True, repeat=1 if self.quick else 3)
 
-    def pairs(self, ring):
-        """Two queue pairs against one."""
+    def null_pairs(self, ring):
+        """Two queue pairs on one IOThread against one.
+
+        On IOThreads of their own they would be faster than the generator, and
+        mostly sleep and wake up.
+        """
         words = ['--mode', 'tx', '--size', '64', '--ring', ring]
-        two = words + ['--pairs', '2']
+        two = ['-object', 'iothread,id=io0',
+               *runners.vhost_dp('null', '', ',queues=2,iothread=io0')]
         self._add(f'null/{ring}/tx-2-pairs/64', {
-            'ours': self._loadgen(two,
-                                  runners.vhost_dp('null', '', ',queues=2')),
+            'ours': self._loadgen(words + ['--pairs', '2'], two),
             'one-pair': self._loadgen(words, runners.vhost_dp('null')),
+        }, RATE)
+
+    def tap_pairs(self, ring):
+        """Two queue pairs, each on an IOThread of its own, against one."""
+        words = ['--mode', 'tx', '--tap', INTERFACE, *self._shape(60),
+                 '--ring', ring]
+        self._add(f'tap/{ring}/tx-2-pairs/60', {
+            'ours': self._loadgen(words + ['--pairs', '2'],
+                                  runners.vhost_dp_tap(',queues=2')),
+            'one-pair': self._loadgen(words, runners.vhost_dp_tap()),
         }, RATE)
 
     def make(self, rings):
@@ -245,11 +259,12 @@ class Table:
             if 'null' in self.tools.drivers:
                 self.null(ring, 64, True)
                 self.null(ring, 1500, False)
-                self.pairs(ring)
+                self.null_pairs(ring)
             if 'tap' in self.tools.drivers:
                 self.tap(ring, 60, True)
                 self.tap(ring, 1500, ring == 'split')
                 self.tap(ring, GSO_SIZE, ring == 'split')
+                self.tap_pairs(ring)
             if 'af-packet' in self.tools.drivers:
                 self.socket('af-packet', ring, 60, ring == 'split')
                 self.socket('af-packet', ring, GSO_SIZE, False)

@@ -127,9 +127,9 @@ def vhost_dp(driver, properties='', netdev=''):
             '-netdev', f'vhost-dp,id=net0,driver=bench0{netdev}']
 
 
-def vhost_dp_tap():
+def vhost_dp_tap(netdev=''):
     """-netdev vhost-dp on a TAP interface."""
-    return vhost_dp('tap', f',ifname={INTERFACE}')
+    return vhost_dp('tap', f',ifname={INTERFACE}', netdev)
 
 
 def vhost_dp_tap_polling():
