@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
 .PHONY: check-tsan check-models check-differential check-fuzz
-.PHONY: check-nested check-integration check-long check-asan series series-check fuzz bench demo clean distclean need-run need-guest
+.PHONY: check-nested check-integration check-long check-asan docs series series-check fuzz bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -45,6 +45,7 @@ help:
 	@echo "                     operations"
 	@echo "  check-asan           unit and device tests on a second build with AddressSanitizer,"
 	@echo "                       in $(BUILD_DIR)-asan"
+	@echo "  docs               the manual, with QEMU's own sphinx configuration; no warning"
 	@echo "  series             write the patch series for QEMU to $(BUILD_DIR)/series"
 	@echo "  series-check       build QEMU after each of its patches; FROM=NAME, TO=NAME"
 	@echo "  fuzz               build, then fuzz; TIME=60 (seconds for each target),"
@@ -119,6 +120,7 @@ check-asan: need-run $(ASAN_DIR)/prep/configured.json
 check-long: check-asan
 	@VHOST_DP_STRESS_OPS=200000 $(MAKE) check-tsan
 	@$(MAKE) fuzz TIME=600
+	@$(MAKE) docs
 	@$(MAKE) series-check
 
 TIME ?= 60
@@ -126,6 +128,11 @@ TIME ?= 60
 fuzz: need-run build
 	@scripts/python.sh tests/fuzz/run.py --build-dir "$(BUILD_DIR)" \
 	    --time "$(TIME)" $(if $(FORMAT),--format "$(FORMAT)")
+
+docs: configured
+	$(NEED) docs
+	@$(PREPARE) update --build-dir="$(BUILD_DIR)"
+	@scripts/docs.sh "$(BUILD_DIR)"
 
 SERIES := @scripts/python.sh scripts/series.py
 

@@ -327,7 +327,19 @@ class Steps:
                           [*self.config['options'], '--disable-tools'])
         if not build.is_current():
             build.configure()
-        build.ninja()
+        build.ninja(['qemu-system-x86_64', *self._tests(patch)])
+
+    def _tests(self, patch):
+        """The test programs that the series has brought so far."""
+        listing = json.loads((self.build_dir / 'meson-info' /
+                              'intro-targets.json').read_text())
+        brought = {os.path.splitext(os.path.basename(path))[0]
+                   for path in self.series.tree(patch.index)
+                   if path.startswith('tests/')}
+        return [f'tests/{kind}/{target["name"]}' for target in listing
+                if target['name'] in brought
+                for kind in ('unit', 'qtest')
+                if f'/tests/{kind}/' in target['defined_in']]
 
 
 def main():

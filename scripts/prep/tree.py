@@ -64,9 +64,10 @@ def qemu_version(directory):
 
 
 def _is_build_directory(path):
-    return any((path / name).exists() for name in
-               ('build.ninja', 'config-host.mak', 'vhost-dp.json',
-                'auto-created-by-configure'))
+    # In a prepared tree, qapi has a link of the name vhost-dp.json.
+    return any((path / name).exists() and not (path / name).is_symlink()
+               for name in ('build.ninja', 'config-host.mak', 'vhost-dp.json',
+                            'auto-created-by-configure'))
 
 
 def copy_source(source, target, log):

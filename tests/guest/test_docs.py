@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The pages about drivers (docs/system/devices/vhost-dp/): all are there, and each one's example works as
-it is written.
+it is written. So do those of the page about libvirt and tuning.
 
 What is added to QEMU's command line is what the test has in place of a disk: a kernel, its firmware and
 its monitor. It goes behind what the page says, by a qemu-system-x86_64 of the test's in PATH.
@@ -11,6 +11,7 @@ import os
 import shlex
 import socket
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -64,6 +65,80 @@ class Examples(unittest.TestCase):
         self.assertEqual(guest.quit(), 0)
 
 
+# virsh, for the one command of the page. libvirt keeps one connection to the monitor, to which a descriptor
+# belongs; here it is one monitor, too, and a connection for each command.
+VIRSH = """\
+import json, socket, sys
+name, guest, *words = sys.argv[2:]
+assert name == "qemu-monitor-command", name
+fds = []
+if words[0] == "--pass-fds":
+    fds = [int(words[1])]
+    words = words[2:]
+monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+monitor.connect(sys.argv[1])
+answers = monitor.makefile()
+answers.readline()
+for line, passed in ('{ "execute": "qmp_capabilities" }', []), (" ".join(words).replace("\\n", " "), fds):
+    socket.send_fds(monitor, [line.encode()], passed)
+    answer = {}
+    while "return" not in answer:
+        answer = json.loads(answers.readline())
+        if "error" in answer:
+            sys.exit(line + ": " + answer["error"]["desc"])
+"""
+
+
+class Libvirt(unittest.TestCase):
+    """What the page says about libvirt, without libvirt: QEMU gets what it would get from it."""
+
+    setup = None
+
+    def start(self, arguments):
+        guest = Guest(self.setup.qemu, self.setup.image, accel=self.setup.accel, arguments=arguments)
+        self.addCleanup(guest.close)
+        self.addCleanup(_remove_but, _interfaces())
+        return guest
+
+    def ping(self, guest):
+        guest.sh("set -e\nip link set eth0 up\nip address add 198.51.100.2/24 dev eth0\nping -c 3 198.51.100.1")
+        self.assertEqual(guest.quit(), 0)
+
+    def test_xml(self):
+        """the XML connects the guest to tap0, in the IOThread that libvirt makes"""
+        guest = self.start(["-object", "iothread,id=iothread1", *docs.libvirt_arguments()])
+        netns.ip("tuntap", "add", "mode", "tap", "name", "tap0", "vnet_hdr")
+        netns.interface_up("tap0", "198.51.100.1/24", "fec0::1/64")
+        guest.start()
+        [info] = guest.qmp.command("query-vhost-dp")
+        self.assertEqual(info["queues"][0]["iothread"], "iothread1")
+        guest.wait_ready()
+        self.ping(guest)
+
+    def test_passed_descriptor(self):
+        """the commands plug a device in whose macvtap interface somebody else has opened"""
+        if os.geteuid() != 0 or not os.access("/dev/net/tun", os.W_OK):
+            self.skipTest("only root may open a macvtap interface")
+        guest = self.start([])
+        guest.command_line += ["-chardev", f"socket,id=virsh,path={guest.dir}/virsh,server=on,wait=off",
+                               "-mon", "chardev=virsh,mode=control"]
+        netns.ip("link", "add", "eth1", "type", "veth", "peer", "name", "outside")
+        netns.ip("link", "set", "eth1", "up")
+        netns.interface_up("outside", "198.51.100.1/24", "fec0::1/64")
+        guest.start()
+        guest.wait_ready()
+        with open(os.path.join(guest.dir, "virsh.py"), "w") as f:
+            f.write(VIRSH)
+        commands = f"""
+            mount -t sysfs none /sys    # the namespace's
+            virsh() {{ {shlex.quote(sys.executable)} {guest.dir}/virsh.py {guest.dir}/virsh "$@"; }}
+            {docs.virsh_commands()}"""
+        done = subprocess.run(["unshare", "--mount", "sh", "-e", "-c", commands], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        guest.sh("i=0; until test -e /sys/class/net/eth0 || test $i = 50; do i=$((i + 1)); sleep 0.1; done")
+        self.ping(guest)
+
+
 class Completeness(unittest.TestCase):
     setup = None
 
@@ -98,14 +173,14 @@ def _test(page):
 def main():
     args = program.parser("Test the examples of the documentation. Prints TAP.").parse_args()
     try:
-        Examples.setup = Completeness.setup = program.Program(args, tap.comment)
+        Examples.setup = Completeness.setup = Libvirt.setup = program.Program(args, tap.comment)
     except Missing as e:
         tap.skip_all(str(e))
     except (ImageError, OSError) as e:
         tap.bail_out(str(e))
-    for page in docs.pages():
-        setattr(Examples, f"test_{page}", _test(page))
-    tap.run([Completeness, Examples])
+    for page in [*docs.pages(), docs.HOSTING]:
+        setattr(Examples, f"test_{os.path.basename(page)}", _test(page))
+    tap.run([Completeness, Examples, Libvirt])
 
 
 if __name__ == "__main__":

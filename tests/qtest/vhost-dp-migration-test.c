@@ -652,7 +652,7 @@ static void to_new_tap(DpRig *r)
     r->sock = dp_sock_open("tap0", false);
 }
 
-/* The user's wish moves with the guest; what became of the interface does not */
+/* The user's wish moves with the guest; the interface's state does not */
 static void test_link(const void *opaque)
 {
     DpRig *r = dp_rig_start(&(DpSetup) { .msix = true }, false);

@@ -11,15 +11,18 @@ A page (docs/system/devices/vhost-dp/*.rst) has two literal blocks, each behind 
 
     .. vhost-dp-example: guest
 
-and so on. A line that ends in a backslash goes on in the next one.
+and so on. (The page about libvirt has blocks for virsh and of libvirt's XML, which have a code-block of their
+language in place of the "::".) A line that ends in a backslash goes on in the next one.
 """
 
 import os
 import re
 import textwrap
+from xml.etree import ElementTree
 
 PAGES = os.path.join(os.path.dirname(os.path.realpath(__file__)),
                      "..", "..", "..", "docs", "system", "devices", "vhost-dp")
+HOSTING = "../vhost-dp-hosting"     # libvirt, tuning: a page about no driver
 
 
 class BadPage(Exception):
@@ -32,8 +35,8 @@ def pages():
 
 
 def _block(page, all_of_it, kind):
-    found = re.findall(rf"^\.\. vhost-dp-example: {kind}\n\n::\n\n((?:[ ]+[^\n]*\n|\n)+)", all_of_it,
-                       re.MULTILINE)
+    found = re.findall(rf"^\.\. vhost-dp-example: {kind}\n\n(?:::|\.\. code-block:: \w+)\n\n((?:[ ]+[^\n]*\n|\n)+)",
+                       all_of_it, re.MULTILINE)
     if len(found) != 1:
         raise BadPage(f"{page}.rst has {len(found)} blocks behind '.. vhost-dp-example: {kind}', not one")
     return textwrap.dedent(found[0]).strip() + "\n"
@@ -52,3 +55,15 @@ def example(page):
     if not name or before and not before.endswith("\n"):
         raise BadPage(f"{page}.rst: the last command of its example is not qemu-system-x86_64")
     return before, name + command, _block(page, text(page), "guest")
+
+
+def libvirt_arguments():
+    """What libvirt's XML on the page about it puts on QEMU's command line."""
+    root = ElementTree.fromstring(_block(HOSTING, text(HOSTING), "libvirt"))
+    space = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+    return [arg.get("value") for arg in root.find(f"{space}commandline").findall(f"{space}arg")]
+
+
+def virsh_commands():
+    """The commands by which a descriptor is passed."""
+    return _block(HOSTING, text(HOSTING), "virsh")
