@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "standard-headers/linux/virtio_ring.h"
 #include "vhost-dp-rig.h"
 
 #define PAGE VHOST_DP_IOTLB_PAGE_SIZE
@@ -264,6 +265,95 @@ static void test_identity(const void *packed)
     rig_free(r);
 }
 
+/* A table of the other direction's descriptors, but for the last one */
+static void write_huge_table(Rig *r, uint64_t table, uint64_t last)
+{
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_VRING_MAX_SEGS; i++) {
+        bool end = i == VHOST_DP_VRING_MAX_SEGS - 1;
+        uint16_t flags = end ? VRING_DESC_F_WRITE : VRING_DESC_F_NEXT;
+        uint64_t addr = end ? last : DATA_GPA;
+
+        if (r->s.packed) {
+            mock_packed_write_desc(&r->p, table + i * 16, addr, 8, 0, flags);
+        } else {
+            mock_queue_write_desc(&r->q, table + i * 16, addr, 8, flags,
+                                  end ? 0 : i + 1);
+        }
+    }
+}
+
+static void offer_tables(Rig *r, uint64_t first, uint64_t table, unsigned n)
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        uint64_t addr = i ? table : first;
+
+        if (r->s.packed) {
+            mock_packed_add_desc(&r->p, addr, VHOST_DP_VRING_MAX_SEGS * 16, i,
+                                 VRING_DESC_F_INDIRECT);
+        } else {
+            mock_queue_set_desc(&r->q, i, addr, VHOST_DP_VRING_MAX_SEGS * 16,
+                                VRING_DESC_F_INDIRECT, 0);
+            mock_queue_add_head(&r->q, i);
+        }
+    }
+    rig_publish(r);
+}
+
+/*
+ * Looking at descriptors takes time, with the lock held: a burst ends after a
+ * number of them, whether or not they have buffers of the queue's direction.
+ */
+static void check_descriptors_are_limited(Rig *r, unsigned n)
+{
+    const unsigned most = VHOST_DP_VRING_MAX_DESCS + VHOST_DP_VRING_MAX_SEGS;
+    unsigned total = 0;
+    unsigned taken;
+
+    do {
+        taken = pop_once(r);
+        g_assert_cmpuint(taken, <=, 2);
+        g_assert_cmpuint(r->burst.ndescs, <=, most);
+        g_assert_cmpint(r->burst.full, ==, taken == 2);
+        total += taken;
+        rig_push(r);
+        vhost_dp_vring_flush(&r->vq);
+        if (r->vq.missed) {
+            rig_resolve(r);
+        }
+    } while (taken || r->vq.missed);
+    g_assert_cmpuint(total, ==, n);
+    check_healthy(r);
+}
+
+static void test_descriptors_are_limited(const void *packed)
+{
+    const uint64_t other_table = TABLE_GPA + 8 * PAGE;
+    unsigned iommu;
+
+    for (iommu = 0; iommu < 2; iommu++) {
+        Setup setup = make_setup(packed, false, 0);
+        Rig *r;
+
+        setup.iommu = iommu;
+        r = rig_new(setup);
+        write_huge_table(r, TABLE_GPA, DATA_GPA);
+        write_huge_table(r, other_table, DATA_GPA + 5 * PAGE);
+        offer_tables(r, other_table, TABLE_GPA, 100);
+        check_descriptors_are_limited(r, 100);
+        if (iommu) {
+            /* The first one misses, and those behind it do not */
+            vhost_dp_iotlb_invalidate(r->iotlb, DATA_GPA + 5 * PAGE, PAGE);
+            offer_tables(r, other_table, TABLE_GPA, 100);
+            check_descriptors_are_limited(r, 100);
+        }
+        rig_free(r);
+    }
+}
+
 static void add(const char *name, GTestDataFunc func)
 {
     g_autofree char *split = g_strdup_printf("%siommu/%s", RIG_SPLIT, name);
@@ -286,5 +376,6 @@ int main(int argc, char **argv)
     add("too-many-pages", test_too_many_pages);
     add("neighbours-are-joined", test_neighbours_are_joined);
     add("identity", test_identity);
+    add("descriptors-are-limited", test_descriptors_are_limited);
     return g_test_run();
 }

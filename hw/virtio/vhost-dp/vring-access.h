@@ -412,10 +412,18 @@ static inline VringResult vring_end_chain(VhostDPVring *vq,
     return VRING_OK;
 }
 
+/* Was looking at descriptors enough work for one burst? */
+static inline bool vring_saw_enough(const VhostDPBurst *burst)
+{
+    return unlikely(burst->ndescs >= VHOST_DP_VRING_MAX_DESCS);
+}
+
 /* After a chain that missed: are those that follow worth a look? */
-static inline bool vring_looks_ahead(const VhostDPVring *vq, VringResult r)
+static inline bool vring_looks_ahead(const VhostDPVring *vq,
+                                     const VhostDPBurst *burst, VringResult r)
 {
     return VRING_IOMMU && (r == VRING_MISS || r == VRING_OK) &&
+           !vring_saw_enough(burst) &&
            vhost_dp_iotlb_has_room(vq->iotlb, vq->iotlb_user);
 }
 

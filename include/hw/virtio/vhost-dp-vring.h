@@ -53,6 +53,14 @@
  */
 #define VHOST_DP_VRING_MAX_SEGS 1024
 
+/*
+ * Descriptors that are enough for a burst, as well as room for segments.  Those
+ * of the other direction count, too: it is the time to look at them that has a
+ * limit, as the lock is held.
+ */
+#define VHOST_DP_VRING_MAX_DESCS \
+    (VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST)
+
 /* A chain of descriptors that was made available by the driver */
 typedef struct VhostDPChain {
     uint16_t id;                /* goes into the used element */
@@ -68,10 +76,11 @@ typedef struct VhostDPChain {
 typedef struct VhostDPBurst {
     unsigned nchains;
     unsigned nsegs;
-    bool full;                  /* of segments, or holds the whole ring */
+    unsigned ndescs;            /* that were looked at, in tables as well */
+    bool full;                  /* see MAX_DESCS; or holds the whole ring */
     VhostDPChain chain[VHOST_DP_VRING_BURST];
-    struct iovec iov[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST];
-    VhostDPRegion *region[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST];
+    struct iovec iov[VHOST_DP_VRING_MAX_DESCS];
+    VhostDPRegion *region[VHOST_DP_VRING_MAX_DESCS];
 } VhostDPBurst;
 
 typedef struct VhostDPVring VhostDPVring;
