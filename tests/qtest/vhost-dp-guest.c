@@ -526,12 +526,13 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs,
     g_autofree char *options = NULL;
 
     options = g_strdup_printf("%s -object vhost-dp-%s,id=%s%s%s "
-                              "-netdev vhost-dp,id=vd0,driver=%s%s "
+                              "-netdev vhost-dp,id=vd0,driver=%s%s%s%s "
                               DP_DEVICE "mq=%s,in_order=%s,%s %s",
                               setup->options ?: "",
                               setup->null ? "null" : "tap", driver,
                               setup->driver ? "," : "", setup->driver ?: "",
-                              driver, queues, pairs > 1 ? "on" : "off",
+                              driver, queues, setup->netdev ? "," : "",
+                              setup->netdev ?: "", pairs > 1 ? "on" : "off",
                               setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
                               "on" : "off",
                               device,

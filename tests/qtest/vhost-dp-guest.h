@@ -288,6 +288,7 @@ typedef struct DpSetup {
     unsigned pairs;             /* 0 means 1, without VIRTIO_NET_F_MQ */
     bool null;                  /* vhost-dp-null instead of a tap */
     const char *driver;         /* more options of the driver */
+    const char *netdev;         /* more options of the netdev */
     bool msix;
     unsigned ring_size;         /* 0 means DP_RING_SIZE */
     bool split_ram;             /* RAM is in two pieces of the same size */

@@ -4,148 +4,12 @@
  * Copyright (c) 2026 The vhost-dp developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
- *
- * Most tests have a window of I/O virtual addresses whose pages are scattered:
- * in guest RAM they are in reverse order.  The test maps them in the order
- * that the device sees, and everything that it allocates is in the window, so
- * the driver of the other tests works behind the IOMMU as it is.
  */
 
 #include "qemu/osdep.h"
-#include <sys/mman.h>
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
-#include "qemu/units.h"
-#include "vhost-dp-iommu.h"
-
-#define WINDOW_AT       (4 * GiB)
-#define WINDOW_PAGES    512u
-#define WINDOW_SIZE     (WINDOW_PAGES * DP_PAGE_SIZE)
-
-/* In the window, but not mapped */
-#define HOLE_AT         (WINDOW_AT + WINDOW_SIZE)
-
-#define DEVICE          "disable-legacy=on,iommu_platform=on"
-#define NIC_BDF         (DP_SLOT << 3)
-
-/* ---- A NIC behind an IOMMU ---- */
-
-typedef struct Env {
-    DpRig *rig;
-    DpGuest *guest;
-    DpIommu *iommu;
-    DpIommuKind kind;
-    bool identity;              /* all RAM where it is, instead of a window */
-    uint64_t page[WINDOW_PAGES];    /* guest-physical, by place in the window */
-    unsigned nused;             /* spare pages that were handed out */
-    uint64_t spare;
-} Env;
-
-#define SPARE_PAGES     64
-
-/* Let the test, too, see page @i of the window where it is now */
-static void env_see(Env *e, unsigned i)
-{
-    void *at = e->guest->more + i * DP_PAGE_SIZE;
-
-    g_assert(mmap(at, DP_PAGE_SIZE, PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_FIXED, e->guest->ram_fd,
-                  e->page[i]) == at);
-}
-
-static void env_make_window(Env *e)
-{
-    DpGuest *guest = e->guest;
-    uint64_t base = dp_alloc(guest, WINDOW_SIZE);
-    unsigned i;
-
-    e->spare = dp_alloc(guest, SPARE_PAGES * DP_PAGE_SIZE);
-    guest->more = mmap(NULL, WINDOW_SIZE, PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    g_assert(guest->more != MAP_FAILED);
-    guest->more_at = WINDOW_AT;
-    guest->more_size = WINDOW_SIZE;
-    for (i = 0; i < WINDOW_PAGES; i++) {
-        e->page[i] = base + (WINDOW_PAGES - 1 - i) * DP_PAGE_SIZE;
-        env_see(e, i);
-        dp_iommu_map(e->iommu, WINDOW_AT + i * DP_PAGE_SIZE, e->page[i],
-                     DP_PAGE_SIZE, DP_MAP_BOTH);
-    }
-    alloc_destroy(&guest->alloc);
-    alloc_init(&guest->alloc, ALLOC_NO_FLAGS, WINDOW_AT,
-               WINDOW_AT + WINDOW_SIZE, DP_PAGE_SIZE);
-}
-
-static void env_prepare(DpGuest *guest, void *opaque)
-{
-    Env *e = opaque;
-
-    e->guest = guest;
-    e->iommu = dp_iommu_new(guest, e->kind, NIC_BDF);
-    if (e->identity) {
-        dp_iommu_map_range(e->iommu, 0, 0, DP_RAM_SIZE, DP_MAP_BOTH);
-    } else {
-        env_make_window(e);
-    }
-}
-
-/* @setup: what is not the default */
-static Env *env_start(DpIommuKind kind, DpSetup setup, bool identity)
-{
-    Env *e = g_new0(Env, 1);
-
-    e->kind = kind;
-    e->identity = identity;
-    setup.device = setup.device ?: DEVICE;
-    setup.options = setup.options ?: dp_iommu_options(kind);
-    setup.features |= DP_FEATURE(VIRTIO_F_ACCESS_PLATFORM);
-    setup.prepare = setup.prepare ?: env_prepare;
-    setup.opaque = e;
-    e->rig = dp_rig_start(&setup, false);
-    return e;
-}
-
-static void env_free(Env *e)
-{
-    uint8_t *more = e->guest->more;
-
-    dp_iommu_free(e->iommu);
-    dp_rig_free(e->rig);
-    if (more) {
-        munmap(more, WINDOW_SIZE);
-    }
-    g_free(e);
-}
-
-static uint64_t env_spare(Env *e)
-{
-    g_assert_cmpuint(e->nused, <, SPARE_PAGES);
-    return e->spare + e->nused++ * DP_PAGE_SIZE;
-}
-
-static uint64_t counter(Env *e, unsigned queue, const char *name)
-{
-    return dp_counter(e->rig->qts, "vd0", queue, name);
-}
-
-static void check_no_violation(Env *e)
-{
-    unsigned q;
-
-    for (q = DP_RX; q <= DP_TX; q++) {
-        g_autofree char *state = dp_queue_state(e->rig->qts, "vd0", q);
-
-        g_assert_cmpstr(state, ==, "running");
-        g_assert_cmpuint(counter(e, q, "violation:iommu-fault"), ==, 0);
-    }
-    g_assert_false(dp_nic_status(e->rig->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
-}
-
-static void check_both_ways(Env *e, unsigned seed)
-{
-    dp_check_transmit(e->rig->nic, e->rig->sock, 1514, seed);
-    dp_check_receive(e->rig->nic, e->rig->sock, 1514, seed + 1);
-}
+#include "vhost-dp-iommu-rig.h"
 
 /* ---- Frames from and to scattered pages ---- */
 
@@ -195,7 +59,7 @@ static void test_traffic(const void *opaque)
     for (i = 0; i < 10; i++) {
         dp_check_transmit(r->nic, r->sock, 60000, i);
         transmit_by_table(e, i);
-        check_both_ways(e, i);
+        env_check_both_ways(e, i);
         /* Of a frame in many buffers, each of them is small */
         dp_post(r->nic, 20, 100);
         dp_make_frame(r->frame, 1514, i);
@@ -208,28 +72,28 @@ static void test_traffic(const void *opaque)
         dp_nic_reset(r->nic);
         dp_nic_start(r->nic, r->features);
     }
-    check_no_violation(e);
+    env_check_no_violation(e);
 
     /* What is known is not asked for again */
-    check_both_ways(e, i);
+    env_check_both_ways(e, i);
     for (q = DP_RX; q <= DP_TX; q++) {
-        misses[q] = counter(e, q, "iotlb-misses");
+        misses[q] = env_counter(e, q, "iotlb-misses");
         g_assert_cmpuint(misses[q], >, 0);
     }
     for (i = 0; i < 20; i++) {
-        check_both_ways(e, i);
+        env_check_both_ways(e, i);
     }
     for (q = DP_RX; q <= DP_TX; q++) {
-        g_assert_cmpuint(counter(e, q, "iotlb-misses"), ==, misses[q]);
-        g_assert_cmpuint(counter(e, q, "iotlb-hits"), >, 20);
+        g_assert_cmpuint(env_counter(e, q, "iotlb-misses"), ==, misses[q]);
+        g_assert_cmpuint(env_counter(e, q, "iotlb-hits"), >, 20);
     }
 
     /* Until the IOMMU forgets all */
     if (e->kind == DP_VTD) {
         dp_iommu_invalidate_all(e->iommu);
-        check_both_ways(e, i);
+        env_check_both_ways(e, i);
         for (q = DP_RX; q <= DP_TX; q++) {
-            g_assert_cmpuint(counter(e, q, "iotlb-misses"), >, misses[q]);
+            g_assert_cmpuint(env_counter(e, q, "iotlb-misses"), >, misses[q]);
         }
     }
     env_free(e);
@@ -237,102 +101,7 @@ static void test_traffic(const void *opaque)
 
 /* ---- A page that was unmapped is not touched ---- */
 
-#define WATCHED         8u
 #define REMAPS          2000u
-#define POISON          0xbd
-
-/* A page that is in place, and one that is not, for each address */
-typedef struct Watched {
-    uint64_t iova[WATCHED];
-    uint64_t page[WATCHED][2];
-    bool second[WATCHED];
-} Watched;
-
-/* Where @i is, or is not */
-static uint8_t *watched_host(Env *e, const Watched *w, unsigned i, bool mapped)
-{
-    return dp_host(e->guest, w->page[i][w->second[i] == mapped]);
-}
-
-static void watched_init(Env *e, Watched *w)
-{
-    unsigned i;
-
-    for (i = 0; i < WATCHED; i++) {
-        w->iova[i] = HOLE_AT + i * DP_PAGE_SIZE;
-        w->page[i][0] = env_spare(e);
-        w->page[i][1] = env_spare(e);
-        w->second[i] = false;
-        memset(watched_host(e, w, i, false), POISON, DP_PAGE_SIZE);
-        dp_iommu_map(e->iommu, w->iova[i], w->page[i][0], DP_PAGE_SIZE,
-                     DP_MAP_BOTH);
-    }
-}
-
-/*
- * Let the other page be at address @i.  The one that was is poisoned as soon
- * as the IOMMU says that it is done.
- */
-static void watched_swap(Env *e, Watched *w, unsigned i, unsigned access)
-{
-    w->second[i] = !w->second[i];
-    dp_iommu_remap(e->iommu, w->iova[i], w->page[i][w->second[i]], access);
-    memset(watched_host(e, w, i, false), POISON, DP_PAGE_SIZE);
-}
-
-/* Keeps a queue full of one-page chains; a thread of the test */
-typedef struct Feeder {
-    DpQueue *q;
-    const Watched *w;
-    bool write;
-    bool stop;                  /* atomic */
-    bool kick;                  /* atomic: the device sleeps */
-    uint64_t used;              /* atomic */
-} Feeder;
-
-#define WATCHED_FRAME   1400u
-#define WATCHED_BUFFER  (sizeof(struct virtio_net_hdr_v1) + WATCHED_FRAME)
-
-static gpointer feeder_run(gpointer opaque)
-{
-    Feeder *f = opaque;
-    unsigned i = 0;
-
-    while (!qatomic_read(&f->stop)) {
-        bool any = false;
-
-        while (dp_get_used(f->q, NULL, NULL)) {
-            qatomic_set(&f->used, f->used + 1);
-        }
-        while (f->q->nfree) {
-            DpBuf buf = { f->w->iova[i++ % WATCHED], WATCHED_BUFFER,
-                          f->write };
-
-            dp_add(f->q, &buf, 1);
-            any = true;
-        }
-        if (any) {
-            dp_publish_quietly(f->q);
-            qatomic_set(&f->kick, true);
-        } else {
-            g_usleep(20);
-        }
-    }
-    return NULL;
-}
-
-static GThread *feeder_start(Feeder *f)
-{
-    return g_thread_new("feeder", feeder_run, f);
-}
-
-/* In the main thread: kick for the feeder, which cannot use the connection */
-static void feeder_kick(Feeder *f)
-{
-    if (qatomic_xchg(&f->kick, false)) {
-        dp_kick(f->q);
-    }
-}
 
 /* Whole frames of one generation that was in place, and nothing else */
 static void watch_wire(Env *e, unsigned generation)
@@ -377,39 +146,28 @@ static void test_unmap_tx(const void *opaque)
     Env *e = env_start(GPOINTER_TO_INT(opaque), (DpSetup) {}, false);
     Watched w;
     Feeder f = { .q = e->rig->tx, .w = &w };
-    GThread *thread;
     unsigned i;
 
     watched_init(e, &w);
     for (i = 0; i < WATCHED; i++) {
         make_watched_frame(watched_host(e, &w, i, true), 0);
     }
-    thread = feeder_start(&f);
+    feeder_start(&f);
     for (i = 1; i < REMAPS; i++) {
         make_watched_frame(watched_host(e, &w, i % WATCHED, false), i);
         feeder_kick(&f);
         watched_swap(e, &w, i % WATCHED, DP_MAP_READ);
         watch_wire(e, i);
     }
-    qatomic_set(&f.stop, true);
-    g_thread_join(thread);
+    feeder_stop(&f);
     watch_wire(e, i);
-    check_no_violation(e);
+    env_check_no_violation(e);
     g_test_message("%" PRIu64 " frames, %" PRIu64 " misses", f.used,
-                   counter(e, DP_TX, "iotlb-misses"));
+                   env_counter(e, DP_TX, "iotlb-misses"));
     g_assert_cmpuint(f.used, >, REMAPS);
-    g_assert_cmpuint(counter(e, DP_TX, "iotlb-misses"), >, REMAPS / 2);
-    g_assert_cmpuint(counter(e, DP_TX, "drop:bad-header"), ==, 0);
+    g_assert_cmpuint(env_counter(e, DP_TX, "iotlb-misses"), >, REMAPS / 2);
+    g_assert_cmpuint(env_counter(e, DP_TX, "drop:bad-header"), ==, 0);
     env_free(e);
-}
-
-static void check_poison(const uint8_t *page)
-{
-    unsigned i;
-
-    for (i = 0; i < DP_PAGE_SIZE; i++) {
-        g_assert_cmphex(page[i], ==, POISON);
-    }
 }
 
 /* The device writes: what is poisoned stays so until it is mapped again */
@@ -420,26 +178,24 @@ static void test_unmap_rx(const void *opaque)
     }, false);
     Watched w;
     Feeder f = { .q = e->rig->rx, .w = &w, .write = true };
-    GThread *thread;
     unsigned i;
 
     watched_init(e, &w);
-    thread = feeder_start(&f);
+    feeder_start(&f);
     for (i = 0; i < REMAPS; i++) {
         check_poison(watched_host(e, &w, i % WATCHED, false));
         feeder_kick(&f);
         watched_swap(e, &w, i % WATCHED, DP_MAP_WRITE);
     }
-    qatomic_set(&f.stop, true);
-    g_thread_join(thread);
+    feeder_stop(&f);
     for (i = 0; i < WATCHED; i++) {
         check_poison(watched_host(e, &w, i, false));
     }
-    check_no_violation(e);
+    env_check_no_violation(e);
     g_test_message("%" PRIu64 " frames, %" PRIu64 " misses", f.used,
-                   counter(e, DP_RX, "iotlb-misses"));
+                   env_counter(e, DP_RX, "iotlb-misses"));
     g_assert_cmpuint(f.used, >, REMAPS);
-    g_assert_cmpuint(counter(e, DP_RX, "iotlb-misses"), >, REMAPS / 2);
+    g_assert_cmpuint(env_counter(e, DP_RX, "iotlb-misses"), >, REMAPS / 2);
     env_free(e);
 }
 
@@ -486,16 +242,16 @@ static void test_unmap_ring(const void *opaque)
         for (; at < ring_end(queue[i]); at += DP_PAGE_SIZE) {
             uint64_t page;
 
-            check_both_ways(e, old->len);
+            env_check_both_ways(e, old->len);
             page = move_ring_page(e, queue[i], at);
             g_array_append_val(old, page);
-            check_both_ways(e, old->len);
+            env_check_both_ways(e, old->len);
         }
     }
     for (i = 0; i < old->len; i++) {
         check_poison(dp_host(e->guest, g_array_index(old, uint64_t, i)));
     }
-    check_no_violation(e);
+    env_check_no_violation(e);
     env_free(e);
 }
 
@@ -618,10 +374,10 @@ static void check_fault(Env *e, const Fault *f)
     uint64_t page, got;
     unsigned i;
 
-    check_both_ways(e, 1);
+    env_check_both_ways(e, 1);
     page = f->cause(e, f->access);
     dp_wait_until(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
-    g_assert_cmpuint(counter(e, f->queue, "violation:iommu-fault"), >, 0);
+    g_assert_cmpuint(env_counter(e, f->queue, "violation:iommu-fault"), >, 0);
     g_assert_true(dp_iommu_get_fault(e->iommu, &got));
     g_assert_cmphex(got, ==, page);
     if (f->queue == DP_TX) {
@@ -643,7 +399,7 @@ static void check_fault(Env *e, const Fault *f)
     }
     e->nused = nused;
     dp_nic_start(r->nic, r->features);
-    check_both_ways(e, 3);
+    env_check_both_ways(e, 3);
 }
 
 static void test_faults(const void *opaque)
@@ -665,18 +421,6 @@ static void test_faults(const void *opaque)
 
 #define SWITCHES    300u
 
-/* Wait for some traffic from now on */
-static void feeder_progress(Feeder *f, unsigned n)
-{
-    uint64_t used = qatomic_read(&f->used);
-    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
-
-    while (qatomic_read(&f->used) < used + n) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        feeder_kick(f);
-    }
-}
-
 /* Addresses mean the same either way, so nothing may be lost or stop */
 static void test_bypass(const void *opaque)
 {
@@ -688,7 +432,6 @@ static void test_bypass(const void *opaque)
         { .q = e->rig->rx, .w = &w, .write = true },
         { .q = e->rig->tx, .w = &w },
     };
-    GThread *thread[ARRAY_SIZE(f)];
     uint64_t misses[ARRAY_SIZE(f)];
     unsigned i, q;
 
@@ -697,7 +440,7 @@ static void test_bypass(const void *opaque)
         memset(dp_host(e->guest, w.iova[i]), 0, DP_PAGE_SIZE);
     }
     for (q = 0; q < ARRAY_SIZE(f); q++) {
-        thread[q] = feeder_start(&f[q]);
+        feeder_start(&f[q]);
     }
     for (i = 0; i < SWITCHES; i++) {
         bool global = i % 10 == 0;
@@ -709,10 +452,11 @@ static void test_bypass(const void *opaque)
             dp_iommu_set_bypass(e->iommu, true);
         }
         for (q = 0; q < ARRAY_SIZE(f); q++) {
-            misses[q] = look ? counter(e, q, "iotlb-misses") : 0;
+            misses[q] = look ? env_counter(e, q, "iotlb-misses") : 0;
             feeder_progress(&f[q], 10);
             if (look) {
-                g_assert_cmpuint(counter(e, q, "iotlb-misses"), ==, misses[q]);
+                g_assert_cmpuint(env_counter(e, q, "iotlb-misses"), ==,
+                                 misses[q]);
             }
         }
         if (global) {
@@ -724,15 +468,15 @@ static void test_bypass(const void *opaque)
             /* What is used next may have been done before the switch */
             feeder_progress(&f[q], 2 * DP_RING_SIZE);
             if (look) {
-                g_assert_cmpuint(counter(e, q, "iotlb-misses"), >, misses[q]);
+                g_assert_cmpuint(env_counter(e, q, "iotlb-misses"), >,
+                                 misses[q]);
             }
         }
     }
     for (q = 0; q < ARRAY_SIZE(f); q++) {
-        qatomic_set(&f[q].stop, true);
-        g_thread_join(thread[q]);
+        feeder_stop(&f[q]);
     }
-    check_no_violation(e);
+    env_check_no_violation(e);
     env_free(e);
 }
 
