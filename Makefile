@@ -119,6 +119,9 @@ check-asan: need-run $(ASAN_DIR)/prep/configured.json
 
 check-long: check-asan
 	@VHOST_DP_STRESS_OPS=200000 $(MAKE) check-tsan
+	@VHOST_DP_MIGRATION_ROUNDS=20 scripts/python.sh scripts/check.py \
+	    --build-dir="$(BUILD_DIR)" --timeout-multiplier 10 \
+	    --only guest-migration guest
 	@$(MAKE) fuzz TIME=600
 	@$(MAKE) docs
 	@$(MAKE) series-check

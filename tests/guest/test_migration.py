@@ -90,6 +90,7 @@ class Migration(GuestCase):
     title = "migration"
     device = {}
     pairs = 1
+    rounds = 1
     START = "tap"
     WAY = [("tap", False), ("af-packet", True), ("stock-tap", False), ("tap", True)]   # True: postcopy
 
@@ -187,7 +188,7 @@ class Migration(GuestCase):
         self.addCleanup(echo.close)
         self.guest.sh(f"nc {self.nic.host4} {echo.PORT} -e /bin/cat </dev/null >/dev/null 2>&1 &")
         echo.accept()
-        for name, postcopy in self.WAY:
+        for name, postcopy in self.WAY * self.rounds:
             with self.subTest(back_end=name, postcopy=postcopy):
                 before = echo.size
                 self.wait_until(lambda: echo.size > before + 4 * MB, "traffic", 30)
@@ -226,7 +227,12 @@ def main():
     options = program.parser("Test migration of a guest between back ends. Prints TAP.")
     options.add_argument("--only", metavar="TEXT", default="",
                          help="run the guests whose title holds this text")
+    options.add_argument("--rounds", metavar="N", type=int,
+                         default=os.environ.get("VHOST_DP_MIGRATION_ROUNDS", "1"),
+                         help="how often each guest goes its way (default: %(default)s, from "
+                         "VHOST_DP_MIGRATION_ROUNDS)")
     args = options.parse_args()
+    Migration.rounds = args.rounds
     try:
         GuestCase.setup = program.Program(args, tap.comment)
     except Missing as e:

@@ -535,8 +535,7 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs,
                               setup->netdev ?: "", pairs > 1 ? "on" : "off",
                               setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
                               "on" : "off",
-                              device,
-                              setup->more ?: "");
+                              device, setup->more ?: "");
     return guest_new(setup->qemu, options, setup->split_ram, setup->oob);
 }
 
@@ -554,6 +553,7 @@ DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr)
     DpRig *r = g_new0(DpRig, 1);
 
     r->pairs = MAX(setup->pairs, 1);
+    r->options = setup->options ?: "";
     r->device = setup->device ?: "disable-legacy=on";
     r->guest = rig_guest_new(setup, r->pairs, r->device);
     r->qts = r->guest->qts;

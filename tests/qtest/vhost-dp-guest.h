@@ -311,7 +311,8 @@ typedef struct DpRig {
     DpNic *nic;
     DpQueue *rx, *tx;           /* of the first queue pair */
     unsigned pairs;
-    const char *device;         /* options of the device */
+    const char *options;        /* as in DpSetup */
+    const char *device;
     uint64_t features;
     int sock;                   /* -1: none */
     uint8_t *frame, *got;       /* DP_MAX_FRAME bytes each */

@@ -269,8 +269,12 @@ void dp_traffic_stopped(DpTraffic *t)
 {
     unsigned i;
 
-    host_takes(t);
     for (i = 0; i < t->rig->pairs; i++) {
+        uint64_t sent = dp_counter(t->rig->qts, "vd0", 2 * i + DP_TX,
+                                   "packets");
+
+        /* The kernel may take its time */
+        dp_wait_until((host_takes(t), t->flow[i].tx_got == sent));
         guest_takes(t, i, false);
     }
     for (i = 0; i < t->rig->pairs; i++) {
@@ -281,6 +285,11 @@ void dp_traffic_stopped(DpTraffic *t)
     }
 }
 
+uint64_t dp_gpa(const DpGuest *guest, uint64_t addr)
+{
+    return (uint8_t *)dp_host((DpGuest *)guest, addr) - guest->ram;
+}
+
 static void mark(DpGuest *guest, uint64_t addr, size_t len)
 {
     uint64_t page;
@@ -288,7 +297,7 @@ static void mark(DpGuest *guest, uint64_t addr, size_t len)
     for (page = addr & -PAGE; page < addr + len; page += PAGE) {
         g_autofree void *copy = g_memdup2(dp_host(guest, page), PAGE);
 
-        qtest_bufwrite(guest->qts, page, copy, PAGE);
+        qtest_bufwrite(guest->qts, dp_gpa(guest, page), copy, PAGE);
     }
 }
 
@@ -297,7 +306,7 @@ static void fetch(DpGuest *guest, uint64_t addr, size_t len)
     uint64_t page;
 
     for (page = addr & -PAGE; page < addr + len; page += PAGE) {
-        qtest_readb(guest->qts, page);
+        qtest_readb(guest->qts, dp_gpa(guest, page));
     }
 }
 
@@ -530,9 +539,9 @@ int64_t dp_migrate_ram(QTestState *qts, const char *name)
 
 DpGuest *dp_migrate_target(DpRig *r, const char *netdev, const char *more)
 {
-    return dp_guest_new_oob("%s " DP_DEVICE "mq=%s,%s -incoming defer %s",
-                            netdev, r->pairs > 1 ? "on" : "off", r->device,
-                            more ?: "");
+    return dp_guest_new_oob("%s %s " DP_DEVICE "mq=%s,%s -incoming defer %s",
+                            r->options, netdev, r->pairs > 1 ? "on" : "off",
+                            r->device, more ?: "");
 }
 
 void dp_migrate_start(QTestState *from, QTestState *to)

@@ -18,6 +18,9 @@
 
 #include "vhost-dp-guest.h"
 
+/* Where in RAM the driver's @addr is, which may be one for an IOMMU */
+uint64_t dp_gpa(const DpGuest *guest, uint64_t addr);
+
 /* ---- Traffic: numbered frames both ways, on every queue pair ---- */
 
 typedef struct DpFlow {
@@ -51,7 +54,8 @@ void dp_traffic_finish(DpTraffic *t);
 
 /*
  * The device has stopped: take what it did.  What it has not given to the
- * guest is lost, and what it has not sent is still to come.
+ * guest is lost, and what it has not sent is still to come.  What it counts as
+ * sent has to come now; it must have sent nothing else since it was started.
  */
 void dp_traffic_stopped(DpTraffic *t);
 
