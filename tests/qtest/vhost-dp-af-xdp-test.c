@@ -16,6 +16,7 @@
 #include <linux/if_link.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <net/if.h>
@@ -854,6 +855,7 @@ typedef struct Bad {
     int (*open[2])(void);       /* what becomes fds 'a' and 'b' */
     bool unprivileged;
     bool busy;                  /* there is an XDP program already */
+    bool no_memlock;            /* no memory may be locked */
 } Bad;
 
 #define SOCK_FDS(list) ADD_DRIVER("'inhibit': true, 'sock-fds': '" list "'")
@@ -907,6 +909,9 @@ static const Bad bads[] = {
       { "'v0'", "sock-fds=a", "not an AF_XDP socket" }, { open_null } },
     { "sock-fds-used", SOCK_FDS("a"), ADD_NETDEV(""),
       { "'v0'", "ifname=v0", "in use already" }, { open_used } },
+    { "sock-fds-no-memlock", SOCK_FDS("a"), ADD_NETDEV(""),
+      { "'v0'", "ifname=v0", "no permission to lock 6144 KiB" }, { open_good },
+      .unprivileged = true, .no_memlock = true },
     { "sock-fds-namespace", SOCK_FDS("a"), ADD_NETDEV(""),
       { "'v0'", "sock-fds=a", "network namespace" },
       { open_other_namespace } },
@@ -959,14 +964,20 @@ static void check_bad_and_after(QTestState *qts, const Bad *bad)
 static void test_bad(const void *opaque)
 {
     const Bad *bad = opaque;
+    struct rlimit memlock, none;
     QTestState *qts;
     int map = -1, link = -1;
 
     if (!may_use_bpf()) {
         return;
     }
+    g_assert_cmpint(getrlimit(RLIMIT_MEMLOCK, &memlock), ==, 0);
+    none = memlock;
+    none.rlim_cur = bad->no_memlock ? 0 : memlock.rlim_cur;
+    g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &none), ==, 0);
     qts = qtest_init_with_env(bad->unprivileged ? dp_qemu_unprivileged() : NULL,
                               "-M pc -nodefaults", true);
+    g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &memlock), ==, 0);
     dp_veth_new_queues("v0", "v1", 2);
     if (bad->busy) {
         map = map_new(1);
@@ -1054,6 +1065,22 @@ static void test_unprivileged(const void *opaque)
     close(map);
 }
 
+/* A BPF file system of the test's own */
+static char *bpf_fs_mount(void)
+{
+    char *dir = g_dir_make_tmp("vhost-dp-bpf-XXXXXX", NULL);
+
+    g_assert_nonnull(dir);
+    g_assert_cmpint(mount("bpf", dir, "bpf", 0, NULL), ==, 0);
+    return dir;
+}
+
+static void bpf_fs_unmount(const char *dir)
+{
+    g_assert_cmpint(umount2(dir, MNT_DETACH), ==, 0);
+    g_assert_cmpint(rmdir(dir), ==, 0);
+}
+
 /* Somebody else's program and map, QEMU's sockets */
 static void test_map_path(const void *opaque)
 {
@@ -1066,9 +1093,7 @@ static void test_map_path(const void *opaque)
     if (!may_use_bpf()) {
         return;
     }
-    dir = g_dir_make_tmp("vhost-dp-bpf-XXXXXX", NULL);
-    g_assert_nonnull(dir);
-    g_assert_cmpint(mount("bpf", dir, "bpf", 0, NULL), ==, 0);
+    dir = bpf_fs_mount();
     path = g_strdup_printf("%s/xsks", dir);
     options = g_strdup_printf(",inhibit=on,map-path=%s", path);
     dp_veth_new("v0", "v1");
@@ -1081,8 +1106,54 @@ static void test_map_path(const void *opaque)
     dp_rig_free(r);
     close(link);
     close(map);
-    g_assert_cmpint(umount2(dir, MNT_DETACH), ==, 0);
-    g_assert_cmpint(rmdir(dir), ==, 0);
+    bpf_fs_unmount(dir);
+}
+
+/* What map-path= names is no map of sockets, or has too few of them */
+static void test_map_path_bad(const void *opaque)
+{
+    static const char *const texts[][2] = {
+        { "cannot open the map", "map-path=" },
+        { "not a map of AF_XDP sockets", "map-path=" },
+        { "the map has no entry 5", "map-path=" },
+    };
+    g_autofree char *dir = NULL;
+    QTestState *qts;
+    DpUsage before;
+    int array, map;
+    unsigned i;
+
+    if (!may_use_bpf()) {
+        return;
+    }
+    dir = bpf_fs_mount();
+    dp_veth_new("v0", "v1");
+    array = bpf_map_create(BPF_MAP_TYPE_ARRAY, "test", sizeof(uint32_t),
+                           sizeof(int), 8, NULL);
+    map = map_new(2);
+    qts = qtest_init("-M pc -nodefaults");
+    before = dp_usage(qts);
+    for (i = 0; i < ARRAY_SIZE(texts); i++) {
+        g_autofree char *path = i ? g_strdup_printf("%s/map%u", dir, i) :
+                                    g_strdup("/dev/null");
+        g_autofree char *driver = g_strdup_printf(
+            ADD_DRIVER("'inhibit': true, 'map-path': '%s',"
+                       " 'map-start-index': 5"), path);
+
+        if (i) {
+            g_assert_cmpint(bpf_obj_pin(i == 1 ? array : map, path), ==, 0);
+        }
+        run_good(qts, driver);
+        qtest_qmp_send_raw(qts, "%s", ADD_NETDEV(""));
+        dp_check_error(qtest_qmp_receive(qts), "'v0'", texts[i][0],
+                       texts[i][1], path, NULL);
+        run_good(qts, DEL_DRIVER);
+    }
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+    close(array);
+    close(map);
+    bpf_fs_unmount(dir);
 }
 
 static const unsigned one = 1, two = 2;
@@ -1128,5 +1199,6 @@ int main(int argc, char **argv)
     add_test("sock-fds", NULL, test_sock_fds);
     add_test("unprivileged", NULL, test_unprivileged);
     add_test("map-path", NULL, test_map_path);
+    add_test("map-path-bad", NULL, test_map_path_bad);
     return g_test_run();
 }

@@ -550,6 +550,11 @@ static void rig_use_nic(DpRig *r)
 
 DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr)
 {
+    return dp_rig_start_on(setup, setup->null ? NULL : "tap0", vnet_hdr);
+}
+
+DpRig *dp_rig_start_on(const DpSetup *setup, const char *ifname, bool vnet_hdr)
+{
     DpRig *r = g_new0(DpRig, 1);
 
     r->pairs = MAX(setup->pairs, 1);
@@ -557,7 +562,7 @@ DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr)
     r->device = setup->device ?: "disable-legacy=on";
     r->guest = rig_guest_new(setup, r->pairs, r->device);
     r->qts = r->guest->qts;
-    r->sock = setup->null ? -1 : dp_sock_open("tap0", vnet_hdr);
+    r->sock = ifname ? dp_sock_open(ifname, vnet_hdr) : -1;
     r->features = (setup->bare ? 0 : DP_FEATURES_DEFAULT) | setup->features;
     if (r->pairs > 1) {
         r->features |= DP_FEATURE(VIRTIO_NET_F_MQ) |

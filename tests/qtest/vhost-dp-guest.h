@@ -325,6 +325,9 @@ typedef struct DpRig {
 #define DP_SLOT 4
 
 DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr);
+
+/* The same with the socket on @ifname, or none if it is NULL */
+DpRig *dp_rig_start_on(const DpSetup *setup, const char *ifname, bool vnet_hdr);
 DpRig *dp_rig_new(uint64_t features);
 void dp_rig_free(DpRig *rig);
 

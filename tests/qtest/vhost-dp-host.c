@@ -21,6 +21,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -142,12 +143,18 @@ static char *find_skip_reason(char **argv)
 /* Run the command after WRAPPER_OPTION without privileges for networks */
 static int run_unprivileged(char **argv)
 {
-    static const uint32_t dropped = (1u << CAP_NET_ADMIN) | (1u << CAP_NET_RAW);
+    uint32_t dropped = (1u << CAP_NET_ADMIN) | (1u << CAP_NET_RAW);
     struct __user_cap_header_struct hdr = {
         .version = _LINUX_CAPABILITY_VERSION_3,
     };
     struct __user_cap_data_struct data[2];
+    struct rlimit memlock;
 
+    /* A test that allows no locked memory means it */
+    if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && !memlock.rlim_cur) {
+        prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK);
+        dropped |= 1u << CAP_IPC_LOCK;
+    }
     if (prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN) < 0 ||
         prctl(PR_CAPBSET_DROP, CAP_NET_RAW) < 0 ||
         syscall(SYS_capget, &hdr, data) < 0) {
@@ -434,18 +441,28 @@ static void link_end_list(LinkMessage *m, struct rtattr *rta)
     rta->rta_len = m->bytes + m->nh.nlmsg_len - (uint8_t *)rta;
 }
 
-/* Send a request; the first message of the answer takes its place */
-static void link_request(LinkMessage *m)
+/*
+ * Send a request; the first message of the answer takes its place.  Returns 0
+ * or an error.
+ */
+static int link_try(LinkMessage *m)
 {
     int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     struct nlmsgerr *error = NLMSG_DATA(&m->nh);
-    uint16_t type = m->nh.nlmsg_type;
 
     g_assert_cmpint(send(sock, m, m->nh.nlmsg_len, 0), ==, m->nh.nlmsg_len);
     g_assert_cmpint(recv(sock, m, sizeof(*m), 0), >, sizeof(m->nh));
     close(sock);
-    if (m->nh.nlmsg_type == NLMSG_ERROR && error->error) {
-        g_error("netlink request %u: %s", type, strerror(-error->error));
+    return m->nh.nlmsg_type == NLMSG_ERROR ? -error->error : 0;
+}
+
+static void link_request(LinkMessage *m)
+{
+    uint16_t type = m->nh.nlmsg_type;
+    int err = link_try(m);
+
+    if (err) {
+        g_error("netlink request %u: %s", type, strerror(err));
     }
 }
 
@@ -483,6 +500,25 @@ void dp_veth_new_queues(const char *name, const char *peer, unsigned queues)
 void dp_veth_new(const char *name, const char *peer)
 {
     dp_veth_new_queues(name, peer, 1);
+}
+
+bool dp_macvtap_new(const char *name, const char *lower)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+    uint32_t ifindex = if_nametoindex(lower);
+    struct rtattr *info;
+
+    link_init(m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0);
+    link_add(m, IFLA_IFNAME, name, strlen(name) + 1);
+    link_add(m, IFLA_LINK, &ifindex, sizeof(ifindex));
+    info = link_add(m, IFLA_LINKINFO, NULL, 0);
+    link_add(m, IFLA_INFO_KIND, "macvtap", 7);
+    link_end_list(m, info);
+    if (link_try(m)) {
+        return false;
+    }
+    dp_if_up(name);
+    return true;
 }
 
 static bool link_is_running(const char *name)

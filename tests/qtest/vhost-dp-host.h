@@ -105,6 +105,12 @@ void dp_veth_new(const char *name, const char *peer);
 void dp_veth_new_queues(const char *name, const char *peer, unsigned queues);
 
 /*
+ * Create a macvtap interface on top of @lower, and set it up.  Returns false
+ * if it cannot be had.
+ */
+bool dp_macvtap_new(const char *name, const char *lower);
+
+/*
  * Wait until the interface has a carrier, and the kernel has seen it: what is
  * sent before that is lost.
  */

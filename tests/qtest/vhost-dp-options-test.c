@@ -261,6 +261,14 @@ static const Case cases[] = {
         ADD_NULL_WITH("drv0", "'rate': 5, 'flat-out': true"),
         { "drv0", "rate=5", "flat-out=on" },
     }, {
+        "null/loopback-and-rate", {},
+        ADD_NULL_WITH("drv0", "'loopback': true, 'rate': 5"),
+        { "drv0", "loopback=on", "rate=" },
+    }, {
+        "null/loopback-and-flat-out", {},
+        ADD_NULL_WITH("drv0", "'loopback': true, 'flat-out': true"),
+        { "drv0", "loopback=on", "flat-out=on" },
+    }, {
         "null/size-too-small", {}, ADD_NULL_WITH("drv0", "'size': 21"),
         { "drv0", "size=21", "22" },
     }, {

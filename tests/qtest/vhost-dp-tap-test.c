@@ -11,6 +11,9 @@
 
 #include "qemu/osdep.h"
 #include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include "qemu/bswap.h"
 #include "vhost-dp-guest.h"
 
@@ -399,14 +402,14 @@ static void test_flapping(const void *opaque)
     rmdir(dir);
 }
 
-/* The offloads that the guest took are those of the new interface, too */
-static void check_long(DpRig *r)
+/* The offloads that the guest took are those of the interface */
+static void check_long(DpRig *r, const char *ifname)
 {
     struct virtio_net_hdr_v1 hdr;
     size_t got;
 
     close(r->sock);
-    r->sock = dp_sock_open("tap0", true);
+    r->sock = dp_sock_open(ifname, true);
     dp_post(r->nic, 1, 66000);
     dp_make_ip_frame(r->frame, 60000, IPPROTO_TCP, 1);
     send_long(r, 60000);
@@ -430,7 +433,7 @@ static void test_deleted(const void *opaque)
         dp_wait_until(link_is(r, false, "'tap0' is down"));
         check_is_back(r, "tap0", i);
         if (r->pairs == 1) {
-            check_long(r);
+            check_long(r, "tap0");
         }
     }
     dp_check_usage(r->qts, before);
@@ -518,6 +521,123 @@ static void test_fds(const void *opaque)
     dp_check_usage(r->qts, before);
     dp_rig_free(r);
 }
+
+/* ---- macvtap ---- */
+
+/* The device number that macvtap interfaces share, or 0 */
+static unsigned macvtap_major(void)
+{
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    unsigned major = 0;
+    unsigned i;
+
+    g_assert_true(g_file_get_contents("/proc/devices", &text, NULL, NULL));
+    lines = g_strsplit(text, "\n", -1);
+    for (i = 0; lines[i] && !major; i++) {
+        if (g_str_has_suffix(lines[i], " macvtap")) {
+            major = g_ascii_strtoull(lines[i], NULL, 10);
+        }
+    }
+    return major;
+}
+
+/*
+ * Open a queue of macvtap interface @name.  Its file would be made by udev, and
+ * sysfs would tell its number, if it were that of our network namespace.
+ * Returns -1 if no such file can be made here.
+ */
+static int macvtap_open(const char *name)
+{
+    g_autofree char *dir = g_dir_make_tmp("vhost-dp-macvtap-XXXXXX", NULL);
+    g_autofree char *path = g_strdup_printf("%s/tap", dir);
+    unsigned minor;
+    int fd = -1;
+
+    for (minor = 1; minor < 256 && fd < 0; minor++) {
+        struct ifreq ifr = {};
+
+        if (mknod(path, S_IFCHR | 0600, makedev(macvtap_major(), minor)) < 0) {
+            break;
+        }
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        unlink(path);
+        if (fd >= 0 && (ioctl(fd, TUNGETIFF, &ifr) < 0 ||
+                        strcmp(ifr.ifr_name, name))) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    rmdir(dir);
+    return fd;
+}
+
+/*
+ * QEMU without privileges, on a macvtap interface above v0.  Frames are seen
+ * at the other end, v1.  Returns NULL, and skips the test, if there is none.
+ */
+static DpRig *rig_with_macvtap(unsigned pairs)
+{
+    GString *driver = g_string_new(pairs > 1 ? "fds=" : "fd=");
+    DpSetup setup = { .pairs = pairs, .qemu = dp_qemu_unprivileged(),
+                      .features = LONG_FEATURES };
+    int fd[DP_MAX_PAIRS];
+    unsigned i;
+    DpRig *r;
+
+    dp_veth_new("v0", "v1");
+    if (!dp_macvtap_new("mt0", "v0")) {
+        g_test_skip("the kernel has no macvtap interfaces");
+        return NULL;
+    }
+    for (i = 0; i < pairs; i++) {
+        fd[i] = macvtap_open("mt0");
+        if (fd[i] < 0) {
+            g_test_skip("no device file can be made for macvtap: run as root");
+            return NULL;
+        }
+        g_assert_cmpint(fcntl(fd[i], F_SETFD, 0), ==, 0);
+        g_string_append_printf(driver, "%s%d", i ? ":" : "", fd[i]);
+    }
+    setup.driver = driver->str;
+    r = dp_rig_start_on(&setup, "v1", false);
+    for (i = 0; i < pairs; i++) {
+        close(fd[i]);
+    }
+    g_string_free(driver, true);
+    return r;
+}
+
+static void test_macvtap(const void *opaque)
+{
+    const unsigned pairs = *(const unsigned *)opaque;
+    const char *option = pairs > 1 ? "fds= cannot open it again" :
+                                     "fd= cannot open it again";
+    DpRig *r = rig_with_macvtap(pairs);
+    DpUsage before;
+    unsigned i;
+
+    if (!r) {
+        return;
+    }
+    before = dp_usage(r->qts);
+    for (i = 0; i < ROUNDS; i++) {
+        check_traffic(r, i);
+        if (pairs == 1) {
+            check_long(r, "v1");
+        }
+        dp_if_down("mt0");
+        dp_wait_until(link_is(r, false, "'mt0' is down"));
+        dp_if_up("mt0");
+        check_is_back(r, "v1", i);
+    }
+    dp_if_delete("mt0");
+    dp_wait_until(link_is(r, false, option));
+    dp_check_usage(r->qts, before);
+    dp_rig_free(r);
+}
+
+/* ---- Its name, its namespace ---- */
 
 static void check_name(DpRig *r, const char *name)
 {
@@ -627,6 +747,8 @@ int main(int argc, char **argv)
     dp_add_test("tap/deleted-and-busy", NULL, test_deleted_and_busy);
     dp_add_test("tap/fd", &n1, test_fds);
     dp_add_test("tap/fds", &n4, test_fds);
+    dp_add_test("tap/macvtap", &n1, test_macvtap);
+    dp_add_test("tap/macvtap-fds", &n4, test_macvtap);
     dp_add_test("tap/renamed", &one, test_renamed);
     dp_add_test("tap/renamed-multi-queue", &four, test_renamed);
     dp_add_test("tap/moved", &one, test_moved);
