@@ -15,6 +15,10 @@
  * Receiving works in turns: frames are queued up in the interface, and then
  * read flat out; the reading alone is counted.  Their content is checked in
  * the uncounted turns of the warm-up.
+ *
+ * The reader is in the same situation as a data path under the load generator:
+ * the frames come from a thread on another CPU, which does not sleep, and the
+ * reader has slept for a moment.  That it wakes up is counted.
  */
 
 #include "qemu/osdep.h"
@@ -22,12 +26,17 @@
 #include <liburing.h>
 #include <net/if.h>
 #include <sys/uio.h>
+#include "qemu/atomic.h"
+#include "qemu/processor.h"
 #include "host.h"
 #include "util.h"
 #include "xdp.h"
 
 #define BATCH 64
 #define HDR_LEN sizeof(struct virtio_net_hdr_v1)
+
+/* As long as the load generator's */
+#define SETTLE_NS (3 * 1000000LL)
 
 typedef enum Method {
     TX_WRITEV,
@@ -68,6 +77,7 @@ static const char usage_text[] =
 "  --fill N       frames to queue up before each receiving [8000]\n"
 "  --seconds S, --warmup S   [1, 0.2]\n"
 "  --cpu N        pin to a CPU\n"
+"  --source-cpu N what sends the frames to be received is another thread, there\n"
 "  --ifname NAME  of the interface; %d becomes a number [bare%d]\n"
 "  --source NAME  where frames for rx-recvmmsg go in: the veth peer\n";
 
@@ -79,6 +89,7 @@ typedef struct Bare {
     double seconds;
     double warmup;
     int cpu;
+    int source_cpu;
     char ifname[IFNAMSIZ];
     char source_ifname[IFNAMSIZ];
 
@@ -91,6 +102,7 @@ typedef struct Bare {
     struct io_uring ring;
     Xdp *xdp;
     HostSource source;
+    bool want_fill;             /* atomic: the source is to fill the queue */
     FrameCheck check;
 
     unsigned next;              /* buffer */
@@ -329,7 +341,7 @@ static void batch(Bare *b, unsigned n, bool check)
     }
 }
 
-static void fill(Bare *b)
+static void source_fill(Bare *b)
 {
     int64_t last = bench_now();
     unsigned sent = 0;
@@ -347,6 +359,33 @@ static void fill(Bare *b)
     }
 }
 
+static void *source_run(void *opaque)
+{
+    Bare *b = opaque;
+
+    bench_pin(0, b->source_cpu);
+    for (;;) {
+        while (!qatomic_load_acquire(&b->want_fill)) {
+            cpu_relax();
+        }
+        source_fill(b);
+        qatomic_store_release(&b->want_fill, false);
+    }
+    return NULL;
+}
+
+static void fill(Bare *b)
+{
+    if (b->source_cpu < 0) {
+        source_fill(b);
+        return;
+    }
+    qatomic_store_release(&b->want_fill, true);
+    while (qatomic_load_acquire(&b->want_fill)) {
+        bench_sleep(100000);
+    }
+}
+
 static void run(Bare *b, double seconds, bool counted)
 {
     int64_t end = bench_now() + seconds * 1e9;
@@ -361,6 +400,9 @@ static void run(Bare *b, double seconds, bool counted)
             left = b->fill;
         }
         cpu = thread_cpu();
+        if (is_rx(b)) {
+            bench_sleep(SETTLE_NS);
+        }
         wall = bench_now();
         if (counted) {
             b->packets += left;
@@ -405,6 +447,7 @@ static const struct option long_options[] = {
     { "seconds", required_argument, NULL, 't' },
     { "warmup", required_argument, NULL, 'w' },
     { "cpu", required_argument, NULL, 'c' },
+    { "source-cpu", required_argument, NULL, 'C' },
     { "ifname", required_argument, NULL, 'i' },
     { "source", required_argument, NULL, 'S' },
     { }
@@ -450,6 +493,9 @@ static void parse(Bare *b, int argc, char **argv)
         case 't': b->seconds = bench_parse_seconds("--seconds", optarg); break;
         case 'w': b->warmup = bench_parse_seconds("--warmup", optarg); break;
         case 'c': b->cpu = bench_parse_u64("--cpu", optarg, 0, 1023); break;
+        case 'C':
+            b->source_cpu = bench_parse_u64("--source-cpu", optarg, 0, 1023);
+            break;
         case 'i':
             parse_ifname("--ifname", b->ifname, optarg);
             break;
@@ -474,13 +520,14 @@ static void parse(Bare *b, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    Bare b = {
+    static Bare b = {       /* the source's thread ends after main() */
         .shape = { .size = 60 },
         .nbuf = 256,
         .fill = 8000,
         .seconds = 1,
         .warmup = 0.2,
         .cpu = -1,
+        .source_cpu = -1,
         .ifname = "bare%d",
     };
 
@@ -488,6 +535,9 @@ int main(int argc, char **argv)
     parse(&b, argc, argv);
     bench_catch_signals();
     init(&b);
+    if (is_rx(&b) && b.source_cpu >= 0) {
+        g_thread_unref(g_thread_new("source", source_run, &b));
+    }
     run(&b, b.warmup, false);
     run(&b, b.seconds, true);
     if (b.check.bad || b.check.lost) {

@@ -189,13 +189,21 @@ class Table:
         """An AF_XDP socket on a veth pair.  There is no bare loop of receiving:
 
         it costs next to nothing, as the sender's CPU does the kernel's work.
+        So its peer is the driver that one would use otherwise.
         """
         netdev = runners.vhost_dp('af-xdp', f',ifname={INTERFACE}')
+        other = runners.vhost_dp('af-packet', f',ifname={INTERFACE}')
         shape = ['--size', str(size)]
+        rx = ['--mode', 'rx', '--ring-size', '1024', '--ring', ring,
+              '--source', PEER, '--fill', '128'] + shape
         self._add(f'af-xdp/{ring}/tx/{size}', {
             'ours': self._veth_loadgen(
                 ['--mode', 'tx', '--ring', ring] + shape, netdev),
             'bare': self._veth_bare('tx-xdp', shape + ['--buffers', '256']),
+        }, RATE, quick)
+        self._add(f'af-xdp/{ring}/rx/{size}', {
+            'ours': self._veth_loadgen(rx, netdev),
+            'af-packet': self._veth_loadgen(rx, other),
         }, RATE, quick)
 
     def tap_latency(self, ring):

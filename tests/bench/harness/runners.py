@@ -150,7 +150,8 @@ def stock_user():
 
 def bare(tools, method, options):
     """A bare loop on an interface."""
-    pin = ['--cpu', str(DATA_CPU)] if tools.two_cores else []
+    pin = (['--cpu', str(DATA_CPU), '--source-cpu', str(GENERATOR_CPU)]
+           if tools.two_cores else [])
     return run_json([tools.bare, '--method', method, *pin, *options])
 
 
