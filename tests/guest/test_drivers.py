@@ -16,7 +16,8 @@ from mkimage import ImageError
 
 class SideBySide(GuestCase):
     title = "drivers on one IOThread"
-    DRIVERS = ("tap", "af-packet", "slirp")
+    DRIVERS = ["tap", "af-packet", "slirp"]
+    PRIVILEGED = "af-xdp"
 
     @classmethod
     def setUpClass(cls):
@@ -118,6 +119,11 @@ def main():
     try:
         for name in SideBySide.DRIVERS:
             BACKENDS[name].missing()
+        try:
+            BACKENDS[SideBySide.PRIVILEGED].missing()
+            SideBySide.DRIVERS.append(SideBySide.PRIVILEGED)
+        except Missing as e:
+            tap.comment(f"without {SideBySide.PRIVILEGED}: {e}")
         GuestCase.setup = program.Program(args, tap.comment)
     except Missing as e:
         tap.skip_all(str(e))

@@ -9,7 +9,7 @@ import shlex
 
 from . import netns
 
-_NETS4 = ["192.0.2", "198.51.100", "203.0.113"]    # the networks meant for documentation
+_NETS4 = ["192.0.2", "198.51.100", "203.0.113", "198.18.0"]    # meant for documentation, and for tests
 
 
 def _option(value):
@@ -157,7 +157,6 @@ class VhostDpAfXdp(VhostDpAfPacket):
 
     max_queues = 2          # the guests of the tests use all of them: veth sends to each
     is_told = True          # veth makes none with checksum offload switched off
-    rings = True            # of which only the queue pairs are run, see meson.build
 
     def missing(self):
         """XDP programs are a matter of the initial user namespace."""
