@@ -267,6 +267,8 @@ static void check_is_back(DpRig *r, const char *name, unsigned seed)
     close(r->sock);
     r->sock = dp_sock_open(name, false);
     dp_wait_until(link_is(r, true, NULL));
+    /* Some time after QEMU opened it, the kernel lets frames through */
+    dp_if_wait_running(name);
     check_traffic(r, seed);
 }
 
