@@ -45,6 +45,28 @@ static size_t make_frame(uint8_t *frame, unsigned pair, uint32_t number)
     return len;
 }
 
+/* What the device had, and not the guest, when it was stopped and resumed */
+static uint64_t find_lost(DpTraffic *t, unsigned pair)
+{
+    DpFlow *f = &t->flow[pair];
+
+    f->rx_stopped = dp_counter(t->rig->qts, "vd0", 2 * pair + DP_RX,
+                               "drop:stopped");
+    return f->rx_stopped - f->rx_skipped;
+}
+
+/* Some frames are missing in front of @number: they have to be accounted for */
+static void skip_lost(DpTraffic *t, unsigned pair, uint32_t number)
+{
+    DpFlow *f = &t->flow[pair];
+    uint32_t gap = number - f->rx_got;
+
+    if (gap && gap <= find_lost(t, pair)) {
+        f->rx_skipped += gap;
+        f->rx_got = number;
+    }
+}
+
 /* The flow of a frame that came, whose number has to be *@next */
 static void check_frame(DpTraffic *t, const uint8_t *got, size_t len,
                         unsigned pair, uint32_t *next)
@@ -149,6 +171,7 @@ static void guest_takes(DpTraffic *t, unsigned queue_pair, bool keep)
         g_assert_cmpuint(len, >=, hdr_len + MIN_LEN);
         pair = lduw_be_p(got + hdr_len + 12) - DP_ETHERTYPE;
         g_assert_cmpuint(pair, <, t->rig->pairs);
+        skip_lost(t, pair, ldl_be_p(got + hdr_len + ETH_LEN));
         check_frame(t, got + hdr_len, len - hdr_len, pair,
                     &t->flow[pair].rx_got);
     }
@@ -162,7 +185,8 @@ static void host_sends(DpTraffic *t, unsigned pair)
     DpFlow *f = &t->flow[pair];
 
     /* A tap learns from the guest's first frame where the flow goes */
-    while (f->tx_got && f->rx_next - f->rx_got < WINDOW) {
+    while (f->tx_got && f->rx_next - f->rx_got <
+                        WINDOW + f->rx_stopped - f->rx_skipped) {
         size_t len = make_frame(t->rig->frame, pair, f->rx_next++);
 
         dp_sock_send(t->sock, NULL, t->rig->frame, len);
@@ -282,12 +306,22 @@ void dp_traffic_stopped(DpTraffic *t)
 
         t->rx_lost += f->rx_next - f->rx_got;
         f->rx_got = f->rx_next;
+        f->rx_stopped = f->rx_skipped = 0;
     }
 }
 
 uint64_t dp_gpa(const DpGuest *guest, uint64_t addr)
 {
     return (uint8_t *)dp_host((DpGuest *)guest, addr) - guest->ram;
+}
+
+void dp_traffic_resumed(DpTraffic *t)
+{
+    unsigned i;
+
+    for (i = 0; i < t->rig->pairs; i++) {
+        find_lost(t, i);
+    }
 }
 
 static void mark(DpGuest *guest, uint64_t addr, size_t len)

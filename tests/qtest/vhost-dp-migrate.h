@@ -30,6 +30,8 @@ typedef struct DpFlow {
     uint32_t rx_got;            /* what the guest has to get next */
     uint64_t tx_at, rx_at;      /* the guest's buffers */
     unsigned slot;              /* of the guest's next frame */
+    uint64_t rx_stopped;        /* that QEMU had when the device stopped */
+    uint64_t rx_skipped;        /* of them, those that have proved missing */
 } DpFlow;
 
 typedef struct DpTraffic {
@@ -58,6 +60,12 @@ void dp_traffic_finish(DpTraffic *t);
  * sent has to come now; it must have sent nothing else since it was started.
  */
 void dp_traffic_stopped(DpTraffic *t);
+
+/*
+ * The device was stopped and runs again, in the same QEMU: it may have lost
+ * as many frames as it counts.
+ */
+void dp_traffic_resumed(DpTraffic *t);
 
 /* Have QEMU write the pages that the driver writes, as they are */
 void dp_traffic_mark(DpTraffic *t);

@@ -607,6 +607,7 @@ static void check_misfit(DpTraffic *t, const Misfit *misfit)
     dp_migrate_start(from, to->qts);
     dp_wait_until((dp_traffic_step(t), has_failed(to->qts)));
     dp_wait_until(dp_status_is(from, "running"));
+    dp_traffic_resumed(t);
     dp_guest_free(to);
 
     g_assert_cmpint(pread(errors, text, sizeof(text) - 1, 0), >, 0);
@@ -615,6 +616,39 @@ static void check_misfit(DpTraffic *t, const Misfit *misfit)
         g_error("queues=%u,%s: not in the error: %s\n%s", misfit->queues,
                 misfit->device, misfit->says, text);
     }
+}
+
+/* Cancelled under way, and when the source has stopped: it goes on */
+static void test_cancel(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) { .features = FEATURES }, false);
+    DpTraffic *t = dp_traffic_new(r);
+    unsigned i;
+
+    for (i = 0; i < 2; i++) {
+        g_autofree char *netdev = tap_netdev("tap1", 1);
+        DpGuest *to = dp_migrate_target(r, netdev, NULL);
+
+        dp_traffic_run(t, 50);
+        dp_migrate_enable(r->qts, to->qts, "pause-before-switchover");
+        dp_migrate_set(r->qts, "max-bandwidth", i ? FAST : SLOW);
+        dp_migrate_start(r->qts, to->qts);
+        dp_traffic_step(t);
+        if (i) {
+            dp_wait_until((dp_traffic_step(t),
+                           dp_migrate_is(r->qts, "pre-switchover")));
+        }
+        qtest_qmp_assert_success(r->qts, "{ 'execute': 'migrate_cancel' }");
+        dp_wait_until((dp_traffic_step(t),
+                       dp_migrate_is(r->qts, "cancelled") &&
+                       dp_status_is(r->qts, "running")));
+        dp_traffic_resumed(t);
+        dp_guest_free(to);
+    }
+    dp_traffic_run(t, 50);
+    dp_traffic_finish(t);
+    dp_traffic_free(t);
+    dp_rig_free(r);
 }
 
 static void test_misfits(const void *opaque)
@@ -763,6 +797,7 @@ int main(int argc, char **argv)
     dp_add_test("migration/postcopy-recover", NULL, test_postcopy_recover);
     dp_add_ring_test("migration/places", NULL, test_places);
     dp_add_test("migration/misfits", NULL, test_misfits);
+    dp_add_ring_test("migration/cancel", NULL, test_cancel);
     dp_add_test("migration/failover", NULL, test_failover);
     dp_add_test("migration/link", NULL, test_link);
     return g_test_run();
