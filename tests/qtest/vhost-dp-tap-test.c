@@ -388,6 +388,8 @@ static void test_flapping(const void *opaque)
     g_auto(GStrv) downs = NULL;
     unsigned i, n;
 
+    /* QEMU has seen that it is up */
+    check_traffic(r, 1);
     for (i = 0; i < 40; i++) {
         dp_if_down("tap0");
         dp_wait_until(link_is(r, false, "'tap0' is down"));
