@@ -438,6 +438,10 @@ static bool afp_open_by_name(VhostDPAfPacket *afp, Error **errp)
     }
     /* Any socket: better say that it is none of Ethernet than "permission" */
     sock = qemu_socket(AF_INET, SOCK_DGRAM, 0);
+    if (sock < 0) {
+        error_setg_errno(errp, errno, "cannot open a socket");
+        return false;
+    }
     ok = afp_check_ethernet(sock, name, errp);
     state = vhost_dp_if_state(sock, name, NULL);
     close(sock);

@@ -46,24 +46,28 @@ struct VhostDPIfWatch {
 
 /* ---- State ---- */
 
+/* An ioctl failed.  If it is not for want of an interface, there is one. */
+static VhostDPIfState if_state_unknown(void)
+{
+    return errno == ENODEV ? VHOST_DP_IF_GONE : VHOST_DP_IF_UP;
+}
+
 VhostDPIfState vhost_dp_if_state(int sock, const char *ifname, int *ifindex)
 {
     struct ifreq ifr = {};
-    int index;
 
     if (ifindex) {
         *ifindex = 0;
     }
     pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), ifname);
     if (ioctl(sock, SIOCGIFINDEX, &ifr) < 0) {
-        return VHOST_DP_IF_GONE;
-    }
-    index = ifr.ifr_ifindex;
-    if (ioctl(sock, SIOCGIFFLAGS, &ifr) < 0) {
-        return VHOST_DP_IF_GONE;
+        return if_state_unknown();
     }
     if (ifindex) {
-        *ifindex = index;
+        *ifindex = ifr.ifr_ifindex;
+    }
+    if (ioctl(sock, SIOCGIFFLAGS, &ifr) < 0) {
+        return if_state_unknown();
     }
     if (!(ifr.ifr_flags & IFF_UP)) {
         return VHOST_DP_IF_DOWN;

@@ -24,6 +24,9 @@ typedef enum VhostDPIfState {
  * @ifindex: if not NULL, set to the interface's number, or to 0
  *
  * Thread: any.  Lock: none.
+ *
+ * Returns VHOST_DP_IF_UP also where the kernel does not tell (ENOMEM): a link
+ * that went down by mistake would wait for a change that does not come.
  */
 VhostDPIfState vhost_dp_if_state(int sock, const char *ifname, int *ifindex);
 

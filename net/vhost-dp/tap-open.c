@@ -422,7 +422,8 @@ static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
     GError *gerr = NULL;
 
     if (!g_unix_set_fd_nonblocking(fd, true, &gerr)) {
-        error_setg(errp, "%s: %s", tap->who, gerr->message);
+        error_setg(errp, "%s: descriptor %d cannot be made non-blocking: %s",
+                   tap->who, fd, gerr->message);
         g_error_free(gerr);
         return false;
     }
