@@ -987,9 +987,8 @@ static void check_bad(QTestState *qts, const Bad *bad, const char *command)
 static void test_bad(const void *opaque)
 {
     const Bad *bad = opaque;
-    QTestState *qts = qtest_init_with_env(bad->unprivileged ?
-                                          dp_qemu_unprivileged() : NULL,
-                                          "-M pc -nodefaults", true);
+    QTestState *qts = dp_qemu_new(bad->unprivileged ?
+                                  dp_qemu_unprivileged() : NULL);
     DpUsage before = dp_usage(qts);
     int fd[2] = {};
     unsigned n;
@@ -1026,8 +1025,7 @@ static void test_bad(const void *opaque)
 static void test_fds(const void *opaque)
 {
     const unsigned n = *(const unsigned *)opaque;
-    QTestState *qts = qtest_init_with_env(dp_qemu_unprivileged(),
-                                          "-M pc -nodefaults", true);
+    QTestState *qts = dp_qemu_new(dp_qemu_unprivileged());
     DpUsage before = dp_usage(qts);
     int fd[MAX_PAIRS] = {};
     unsigned i;
@@ -1062,6 +1060,7 @@ static void test_fds(const void *opaque)
 /* The same with a guest; one descriptor can be bound again, unprivileged */
 static void test_unprivileged(const void *opaque)
 {
+    const char *qemu = opaque;
     g_autofree char *options = NULL;
     DpRig *r = g_new0(DpRig, 1);
     unsigned i;
@@ -1073,7 +1072,7 @@ static void test_unprivileged(const void *opaque)
     options = g_strdup_printf("-object vhost-dp-af-packet,id=drv0,fd=%d "
                               "-netdev vhost-dp,id=vd0,driver=drv0 "
                               DP_DEVICE "disable-legacy=on", fd);
-    r->guest = dp_guest_new_env(dp_qemu_unprivileged(), options);
+    r->guest = dp_guest_new_env(qemu, options);
     close(fd);
     r->qts = r->guest->qts;
     r->sock = dp_sock_open("v1", true);
@@ -1134,6 +1133,11 @@ int main(int argc, char **argv)
     }
     dp_add_test("af-packet/fd", &one, test_fds);
     dp_add_test("af-packet/fds", &four, test_fds);
-    dp_add_test("af-packet/unprivileged", NULL, test_unprivileged);
+    dp_add_test("af-packet/unprivileged", dp_qemu_unprivileged(),
+                test_unprivileged);
+    if (dp_qemu_sandboxed()) {
+        dp_add_test("af-packet/sandbox", dp_qemu_sandboxed(),
+                    test_unprivileged);
+    }
     return g_test_run();
 }

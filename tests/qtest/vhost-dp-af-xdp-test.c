@@ -780,7 +780,7 @@ static void test_claimed_again(const void *opaque)
         return;
     }
     dp_veth_new_queues("v0", "v1", 2);
-    qts = qtest_init("-M pc -nodefaults");
+    qts = dp_qemu_new(NULL);
     before = dp_usage(qts);
     run_good(qts, ADD_DRIVER("'mode': 'skb'"));
     for (i = 0; i < 5; i++) {
@@ -987,8 +987,7 @@ static void test_bad(const void *opaque)
     none = memlock;
     none.rlim_cur = bad->no_memlock ? 0 : memlock.rlim_cur;
     g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &none), ==, 0);
-    qts = qtest_init_with_env(bad->unprivileged ? dp_qemu_unprivileged() : NULL,
-                              "-M pc -nodefaults", true);
+    qts = dp_qemu_new(bad->unprivileged ? dp_qemu_unprivileged() : NULL);
     g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &memlock), ==, 0);
     dp_veth_new_queues("v0", "v1", 2);
     if (bad->busy) {
@@ -1014,8 +1013,7 @@ static void test_sock_fds(const void *opaque)
     if (!may_use_bpf()) {
         return;
     }
-    qts = qtest_init_with_env(dp_qemu_unprivileged(), "-M pc -nodefaults",
-                              true);
+    qts = dp_qemu_new(dp_qemu_unprivileged());
     dp_veth_new_queues("v0", "v1", 2);
     map = map_new(2);
     link = prog_attach(map);
@@ -1044,6 +1042,7 @@ static void test_sock_fds(const void *opaque)
 /* The same with a guest.  The sockets end with their interface. */
 static void test_unprivileged(const void *opaque)
 {
+    const char *qemu = opaque;
     g_autofree char *options = NULL;
     int map, link, fd;
     unsigned i;
@@ -1061,7 +1060,7 @@ static void test_unprivileged(const void *opaque)
                               "sock-fds=%d "
                               "-netdev vhost-dp,id=vd0,driver=v0 "
                               DP_DEVICE "disable-legacy=on", fd);
-    r = rig_use(dp_guest_new_env(dp_qemu_unprivileged(), options), 0, 1);
+    r = rig_use(dp_guest_new_env(qemu, options), 0, 1);
     close(fd);
     for (i = 0; i < 3; i++) {
         check_transmit(r, 100, i);
@@ -1143,7 +1142,7 @@ static void test_map_path_bad(const void *opaque)
     array = bpf_map_create(BPF_MAP_TYPE_ARRAY, "test", sizeof(uint32_t),
                            sizeof(int), 8, NULL);
     map = map_new(2);
-    qts = qtest_init("-M pc -nodefaults");
+    qts = dp_qemu_new(NULL);
     before = dp_usage(qts);
     for (i = 0; i < ARRAY_SIZE(texts); i++) {
         g_autofree char *path = i ? g_strdup_printf("%s/map%u", dir, i) :
@@ -1209,7 +1208,10 @@ int main(int argc, char **argv)
         add_test(path, &bads[i], test_bad);
     }
     add_test("sock-fds", NULL, test_sock_fds);
-    add_test("unprivileged", NULL, test_unprivileged);
+    add_test("unprivileged", dp_qemu_unprivileged(), test_unprivileged);
+    if (dp_qemu_sandboxed()) {
+        add_test("sandbox", dp_qemu_sandboxed(), test_unprivileged);
+    }
     add_test("map-path", NULL, test_map_path);
     add_test("map-path-bad", NULL, test_map_path_bad);
     return g_test_run();

@@ -165,3 +165,35 @@ void dp_check_usage(QTestState *qts, DpUsage before)
         now = dp_usage(qts);
     }
 }
+
+size_t dp_heap(QTestState *qts)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/smaps", qtest_pid(qts));
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    bool counts = false;
+    size_t sum = 0;
+    unsigned i;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    lines = g_strsplit(text, "\n", -1);
+    for (i = 0; lines[i]; i++) {
+        unsigned long start, end, kib;
+        char mode[5];
+
+        if (sscanf(lines[i], "%lx-%lx %4s", &start, &end, mode) == 3) {
+            counts = mode[3] == 'p' && mode[2] != 'x';
+        } else if (counts && sscanf(lines[i], "Anonymous: %lu", &kib) == 1) {
+            sum += kib * 1024;
+        }
+    }
+    g_assert_cmpuint(sum, >, 0);
+    return sum;
+}
+
+unsigned dp_rounds(unsigned n)
+{
+    const char *text = getenv("VHOST_DP_QTEST_ROUNDS");
+
+    return text ? MAX(1, atoi(text)) : n;
+}

@@ -17,8 +17,34 @@
 #include "standard-headers/linux/virtio_pci.h"
 #include "vhost-dp-guest.h"
 
+/* hw/arm/virt.c: where RAM begins, and a UART */
+#define VIRT_RAM_AT 0x40000000
+#define VIRT_UART   0x09000000
+#define PC_IOAPIC   0xfec00000
 
 /* ---- The machine ---- */
+
+static bool is_virt(void)
+{
+    return !strcmp(qtest_get_arch(), "aarch64");
+}
+
+static const char *machine(void)
+{
+    return is_virt() ? "virt" : "pc";
+}
+
+QTestState *dp_qemu_new(const char *var)
+{
+    g_autofree char *args = g_strdup_printf("-M %s -nodefaults", machine());
+
+    return qtest_init_with_env(var, args, true);
+}
+
+uint64_t dp_gpa_not_ram(void)
+{
+    return is_virt() ? VIRT_UART : PC_IOAPIC;
+}
 
 /* Options for RAM from descriptor @fd, in one piece or in two */
 static char *ram_options(int fd, bool split)
@@ -26,18 +52,47 @@ static char *ram_options(int fd, bool split)
     const unsigned size = DP_RAM_SIZE;
 
     if (!split) {
-        return g_strdup_printf("-M pc,memory-backend=ram "
+        return g_strdup_printf("-M %s,memory-backend=ram "
                                "-object memory-backend-file,id=ram,size=%u,"
-                               "share=on,mem-path=/proc/self/fd/%d", size, fd);
+                               "share=on,mem-path=/proc/self/fd/%d",
+                               machine(), size, fd);
     }
-    return g_strdup_printf("-M pc -smp 2 "
+    return g_strdup_printf("-M %s -smp 2 "
                            "-object memory-backend-file,id=ram0,size=%u,"
                            "share=on,mem-path=/proc/self/fd/%d "
                            "-object memory-backend-file,id=ram1,size=%u,"
                            "share=on,mem-path=/proc/self/fd/%d,offset=%u "
                            "-numa node,memdev=ram0,cpus=0 "
                            "-numa node,memdev=ram1,cpus=1",
-                           size / 2, fd, size / 2, fd, size / 2);
+                           machine(), size / 2, fd, size / 2, fd, size / 2);
+}
+
+static void alloc_new(DpGuest *guest)
+{
+    if (is_virt()) {
+        guest->ram_at = VIRT_RAM_AT;
+        alloc_init(&guest->alloc, ALLOC_NO_FLAGS, VIRT_RAM_AT,
+                   VIRT_RAM_AT + DP_RAM_SIZE, 4 * KiB);
+    } else {
+        pc_alloc_init(&guest->alloc, guest->qts, ALLOC_NO_FLAGS);
+    }
+}
+
+static void bus_new(DpGuest *guest)
+{
+    if (is_virt()) {
+        qos_create_generic_pcihost(&guest->virt, guest->qts, &guest->alloc);
+        guest->bus = &guest->virt.pci.bus;
+    } else {
+        guest->bus = qpci_new_pc(guest->qts, &guest->alloc);
+    }
+}
+
+static void bus_free(DpGuest *guest)
+{
+    if (!is_virt()) {
+        qpci_free_pc(guest->bus);
+    }
 }
 
 /* @oob: with out-of-band commands */
@@ -67,8 +122,8 @@ static DpGuest *guest_new(const char *var, const char *options,
     }
     guest->qts = qtest_init_with_env_and_capabilities(var, args, capabilities,
                                                       true);
-    pc_alloc_init(&guest->alloc, guest->qts, ALLOC_NO_FLAGS);
-    guest->bus = qpci_new_pc(guest->qts, &guest->alloc);
+    alloc_new(guest);
+    bus_new(guest);
     return guest;
 }
 
@@ -101,7 +156,7 @@ DpGuest *dp_guest_new_oob(const char *fmt, ...)
 
 void dp_guest_free(DpGuest *guest)
 {
-    qpci_free_pc(guest->bus);
+    bus_free(guest);
     alloc_destroy(&guest->alloc);
     if (guest->qts) {
         qtest_quit(guest->qts);
@@ -121,14 +176,14 @@ void *dp_host(DpGuest *guest, uint64_t gpa)
     if (gpa - guest->more_at < guest->more_size) {
         return guest->more + (gpa - guest->more_at);
     }
-    g_assert_cmphex(gpa, <, DP_RAM_SIZE);
-    return guest->ram + gpa;
+    g_assert_cmphex(gpa - guest->ram_at, <, DP_RAM_SIZE);
+    return guest->ram + (gpa - guest->ram_at);
 }
 
 void dp_guest_was_reset(DpGuest *guest)
 {
-    qpci_free_pc(guest->bus);
-    guest->bus = qpci_new_pc(guest->qts, &guest->alloc);
+    bus_free(guest);
+    bus_new(guest);
 }
 
 /* ---- The device ---- */

@@ -16,6 +16,7 @@
 #define TESTS_QTEST_VHOST_DP_GUEST_H
 
 #include "libqtest.h"
+#include "libqos/generic-pcihost.h"
 #include "libqos/libqos-malloc.h"
 #include "libqos/virtio-pci.h"
 #include "standard-headers/linux/virtio_config.h"
@@ -37,7 +38,7 @@
 
 /* Guest-physical addresses behind which there is no RAM */
 #define DP_GPA_UNMAPPED 0x80000000ull
-#define DP_GPA_NOT_RAM  0xfec00000ull       /* the I/O APIC */
+#define DP_GPA_NOT_RAM  dp_gpa_not_ram()    /* a device's registers */
 
 /* Of a queue pair: virtqueue 2 * pair + one of these */
 enum { DP_RX, DP_TX };
@@ -110,6 +111,8 @@ struct DpGuest {
     QTestState *qts;
     QGuestAllocator alloc;
     QPCIBus *bus;
+    QGenericPCIHost virt;       /* machine virt has this one */
+    uint64_t ram_at;            /* guest-physical */
     uint8_t *ram;
     int ram_fd;
     /* More memory that the test has mapped, see dp_host() */
@@ -122,7 +125,8 @@ struct DpGuest {
 /**
  * dp_guest_new: start QEMU with more options
  *
- * The machine is a PC; slots from 4 on are free.  In a test of packed
+ * The machine is a PC, or virt for AArch64; slots from 4 on are free.  In a test
+ * of packed
  * virtqueues (dp_add_ring_test()) all virtio-net devices offer them, and
  * dp_nic_start() negotiates them if it does VIRTIO_F_VERSION_1.
  */
@@ -135,6 +139,11 @@ DpGuest *dp_guest_new_env(const char *var, const char *options);
 DpGuest *dp_guest_new_oob(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 void dp_guest_free(DpGuest *guest);
+
+/* The machine alone, for tests that need no guest.  @var may be NULL. */
+QTestState *dp_qemu_new(const char *var);
+
+uint64_t dp_gpa_not_ram(void);
 
 /* Guest memory.  It is not freed one by one. */
 uint64_t dp_alloc(DpGuest *guest, size_t size);
@@ -374,5 +383,14 @@ DpUsage dp_usage(QTestState *qts);
 
 /* Wait until as much is in use as was before */
 void dp_check_usage(QTestState *qts, DpUsage before);
+
+/* Bytes of private memory, but for what is executable */
+size_t dp_heap(QTestState *qts);
+
+/*
+ * How often to repeat what may leak: @n times, or as often as the environment
+ * says (VHOST_DP_QTEST_ROUNDS).
+ */
+unsigned dp_rounds(unsigned n);
 
 #endif

@@ -40,6 +40,11 @@
 #define WRAPPER_VARIABLE "VHOST_DP_QTEST_QEMU_UNPRIVILEGED"
 #define URING_OPTION "--without-io-uring"
 #define URING_VARIABLE "VHOST_DP_QTEST_QEMU_WITHOUT_IO_URING"
+#define SANDBOX_VARIABLE "VHOST_DP_QTEST_QEMU_SANDBOXED"
+
+#define SANDBOX_OPTION \
+    "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny," \
+    "resourcecontrol=deny"
 
 /* Why tests cannot run here, or NULL */
 static char *skip_reason;
@@ -219,6 +224,18 @@ void dp_test_init(int *argc, char ***argv)
     command = g_strdup_printf("'%s' " URING_OPTION " %s", self,
                               getenv("QTEST_QEMU_BINARY"));
     g_setenv(URING_VARIABLE, command, true);
+    g_free(command);
+    command = g_strdup_printf("%s " SANDBOX_OPTION, getenv(WRAPPER_VARIABLE));
+    g_setenv(SANDBOX_VARIABLE, command, true);
+}
+
+const char *dp_qemu_sandboxed(void)
+{
+#ifdef CONFIG_SECCOMP
+    return SANDBOX_VARIABLE;
+#else
+    return NULL;
+#endif
 }
 
 const char *dp_qemu_without_io_uring(void)

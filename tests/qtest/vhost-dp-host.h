@@ -87,6 +87,9 @@ const char *dp_qemu_unprivileged(void);
 /* The same without io_uring, as where seccomp forbids it */
 const char *dp_qemu_without_io_uring(void);
 
+/* Unprivileged, and with all of -sandbox; NULL if QEMU was built without */
+const char *dp_qemu_sandboxed(void);
+
 /* Does io_uring work here? */
 bool dp_has_io_uring(void);
 

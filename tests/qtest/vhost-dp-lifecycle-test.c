@@ -18,7 +18,7 @@
 #include "vhost-dp-guest.h"
 
 /* How often things are repeated that may leak or race */
-#define ROUNDS 5
+#define ROUNDS dp_rounds(5)
 
 static void qmp(QTestState *qts, const char *command)
 {
@@ -609,6 +609,8 @@ static void test_own_iothreads(const void *opaque)
 static void test_fd(const void *opaque)
 {
     const char *how = opaque;
+    bool sandbox = !strcmp(how, "sandbox");
+    bool by_getfd = strcmp(how, "inherited");
     int fd = dp_tap_open("mytap", IFF_VNET_HDR);
     g_autofree char *number = g_strdup_printf("%d", fd);
     DpGuest *guest;
@@ -617,9 +619,9 @@ static void test_fd(const void *opaque)
     int sock, i;
 
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
-    guest = dp_guest_new("%s", "");
+    guest = dp_guest_new_env(sandbox ? dp_qemu_sandboxed() : NULL, "");
     qts = guest->qts;
-    if (!strcmp(how, "getfd")) {
+    if (by_getfd) {
         qtest_qmp_fds_assert_success(qts, &fd, 1, "{ 'execute': 'getfd',"
                                      " 'arguments': { 'fdname': 'foo' } }");
         add_tap_fd(qts, "drv0", "foo");
@@ -642,6 +644,10 @@ static void test_fd(const void *opaque)
         info = dp_query(qts, "vd0");
         interface = g_strdup(qdict_get_str(info, "interface"));
         g_assert_nonnull(strstr(interface, "ifname=mytap"));
+        if (dp_has_io_uring()) {
+            /* The sandbox allows it */
+            g_assert_cmpstr(qdict_get_str(info, "io"), ==, "io-uring");
+        }
         qobject_unref(info);
         qpci_unplug_acpi_device_test(qts, "nic", DP_SLOT);
         del_netdev(qts, "vd0");
@@ -652,7 +658,7 @@ static void test_fd(const void *opaque)
 
     /* One of QEMU's is the object's, and the interface goes with it */
     del_object(qts, "drv0");
-    if (!strcmp(how, "getfd")) {
+    if (by_getfd) {
         before.fds--;
         dp_check_usage(qts, before);
     }
@@ -704,5 +710,8 @@ int main(int argc, char **argv)
     dp_add_test("iothread/own", NULL, test_own_iothreads);
     dp_add_test("fd/getfd", "getfd", test_fd);
     dp_add_test("fd/inherited", "inherited", test_fd);
+    if (dp_qemu_sandboxed()) {
+        dp_add_test("fd/sandbox", "sandbox", test_fd);
+    }
     return g_test_run();
 }

@@ -149,20 +149,26 @@ static void learn_host_mac(Slirp *s)
     memcpy(s->host_mac, s->got + 22, 6);
 }
 
-static Slirp *slirp_start(const char *options)
+static Slirp *slirp_start_qemu(const char *qemu, const char *options)
 {
+    g_autofree char *all = g_strdup_printf("-object vhost-dp-slirp,id=s0%s "
+                                           "-netdev vhost-dp,id=vd0,driver=s0 "
+                                           DP_DEVICE, options);
     Slirp *s = g_new0(Slirp, 1);
 
     dp_if_up("lo");
-    s->guest = dp_guest_new("-object vhost-dp-slirp,id=s0%s "
-                            "-netdev vhost-dp,id=vd0,driver=s0 " DP_DEVICE,
-                            options);
+    s->guest = dp_guest_new_env(qemu, all);
     s->qts = s->guest->qts;
     s->nic = dp_nic_new(s->guest, DP_SLOT, DP_FEATURES_DEFAULT |
                         DP_FEATURE(VIRTIO_NET_F_CSUM) |
                         DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF));
     learn_host_mac(s);
     return s;
+}
+
+static Slirp *slirp_start(const char *options)
+{
+    return slirp_start_qemu(NULL, options);
 }
 
 static void slirp_end(Slirp *s)
@@ -234,10 +240,16 @@ static void test_ping(const void *opaque)
     slirp_end(s);
 }
 
+typedef struct UdpCase {
+    bool partial;               /* checksum offload */
+    bool sandbox;
+} UdpCase;
+
 static void test_udp(const void *opaque)
 {
-    bool partial = opaque != NULL;
-    Slirp *s = slirp_start("");
+    const UdpCase *c = opaque;
+    bool partial = c->partial;
+    Slirp *s = slirp_start_qemu(c->sandbox ? dp_qemu_sandboxed() : NULL, "");
     struct virtio_net_hdr hdr = {
         .flags = partial ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
         .csum_start = cpu_to_le16(ETH_LEN + IP_LEN),
@@ -444,12 +456,18 @@ static void test_port_in_use(const void *opaque)
 
 int main(int argc, char **argv)
 {
+    static const UdpCase udp;
+    static const UdpCase udp_partial = { .partial = true };
+    static const UdpCase udp_sandbox = { .sandbox = true };
     unsigned i;
 
     dp_test_init(&argc, &argv);
     dp_add_test("slirp/ping", NULL, test_ping);
-    dp_add_test("slirp/udp", NULL, test_udp);
-    dp_add_test("slirp/udp-checksum-offload", "", test_udp);
+    dp_add_test("slirp/udp", &udp, test_udp);
+    dp_add_test("slirp/udp-checksum-offload", &udp_partial, test_udp);
+    if (dp_qemu_sandboxed()) {
+        dp_add_test("slirp/sandbox", &udp_sandbox, test_udp);
+    }
     dp_add_test("slirp/hostfwd", NULL, test_hostfwd);
     dp_add_test("slirp/restrict", NULL, test_restrict);
     dp_add_test("slirp/many-sockets", NULL, test_many_sockets);
