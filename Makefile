@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
 .PHONY: check-tsan check-models check-differential check-fuzz
-.PHONY: check-nested check-integration check-long check-asan docs series series-check fuzz bench demo clean distclean need-run need-guest
+.PHONY: check-nested check-integration check-long check-asan check-qemu install deb docs series series-check fuzz bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -45,9 +45,13 @@ help:
 	@echo "                     operations"
 	@echo "  check-asan           unit and device tests on a second build with AddressSanitizer,"
 	@echo "                       in $(BUILD_DIR)-asan"
+	@echo "  install            install to DESTDIR, below PREFIX (/usr/local)"
+	@echo "  deb                a Debian package, beside the distribution's QEMU"
 	@echo "  docs               the manual, with QEMU's own sphinx configuration; no warning"
 	@echo "  series             write the patch series for QEMU to $(BUILD_DIR)/series"
 	@echo "  series-check       build QEMU after each of its patches; FROM=NAME, TO=NAME"
+	@echo "  check-qemu         QEMU's own unit, device and schema tests: nothing fails that"
+	@echo "                     does not fail without vhost-dp (scripts/qemu-known.list)"
 	@echo "  fuzz               build, then fuzz; TIME=60 (seconds for each target),"
 	@echo "                     FORMAT=split, packed, vring or offload for one alone"
 	@echo "  bench              build, then measure against peers; QUICK=1 for less"
@@ -123,6 +127,7 @@ check-long: check-asan
 	    --build-dir="$(BUILD_DIR)" --timeout-multiplier 10 \
 	    --only guest-migration guest
 	@$(MAKE) fuzz TIME=600
+	@$(MAKE) check-qemu
 	@$(MAKE) docs
 	@$(MAKE) series-check
 
@@ -131,6 +136,19 @@ TIME ?= 60
 fuzz: need-run build
 	@scripts/python.sh tests/fuzz/run.py --build-dir "$(BUILD_DIR)" \
 	    --time "$(TIME)" $(if $(FORMAT),--format "$(FORMAT)")
+
+check-qemu: need-run build
+	@scripts/python.sh scripts/check_qemu.py --build-dir="$(BUILD_DIR)"
+
+PACKAGE := @scripts/python.sh scripts/package.py
+
+install: build
+	$(PACKAGE) install --build-dir="$(BUILD_DIR)" --destdir="$(DESTDIR)" \
+	    $(if $(PREFIX),--prefix="$(PREFIX)")
+
+deb: build
+	$(NEED) deb
+	$(PACKAGE) deb --build-dir="$(BUILD_DIR)"
 
 docs: configured
 	$(NEED) docs

@@ -251,7 +251,8 @@ def command_distclean(arguments):
                            'alone')
     source = source_of(build)
     say(f'Removing {build} and {source.name}')
-    for directory in (source, source.with_name(source.name + '.tmp'), build):
+    for directory in (source, source.with_name(source.name + '.tmp'),
+                      build.with_name(build.name + '.series'), build):
         if directory.exists():
             shutil.rmtree(directory)
     if path.is_symlink():

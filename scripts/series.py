@@ -8,8 +8,8 @@ usage: series.py {make | check | build} [--build-dir DIR] ...
   check   write it, apply it with `git am' to QEMU's own files, compare the
           result with the prepared tree byte by byte, run checkpatch.pl.
           Prints TAP.
-  build   build the tree after each patch, in BUILD.series, --from and --to a
-          patch's name if given
+  build   build the tree after each patch, in BUILD.series/build, --from and
+          --to a patch's name if given
 
 What the series is, and what belongs to which patch: integration/README.rst and
 scripts/prep/patches.py.  git's configuration counts for nothing but the
@@ -36,7 +36,8 @@ sys.dont_write_bytecode = True
 from prep import edits, patches, qemu                       # noqa: E402
 from prep.common import (PrepareError, say,                 # noqa: E402
                          write_if_changed)
-from prep.tree import FRAGMENT, Tree, copy_source           # noqa: E402
+from prep.tree import (FRAGMENT, Tree, copy_source,         # noqa: E402
+                       source_of)
 
 ROOT = Path(os.path.realpath(__file__)).parent.parent
 COVER = 'integration/series/cover.txt'
@@ -286,8 +287,12 @@ class Steps:
         self.maker = maker
         self.series = maker.series
         build = maker.tree.build
-        self.build_dir = build.with_name(build.name + '.series')
-        self.source = build.with_name(build.name + '.series.src')
+        # Named like the others, as paths are what ccache goes by
+        place = build.with_name(build.name + '.series')
+        os.environ.setdefault('CCACHE_NOHASHDIR', '1')
+        os.environ['CCACHE_BASEDIR'] = str(place)
+        self.build_dir = place / 'build'
+        self.source = source_of(self.build_dir)
         self.logs = self.build_dir / 'logs'
         self.config = json.loads((build / 'vhost-dp.json').read_text())
         if not (self.source / 'VERSION').exists():
@@ -297,6 +302,7 @@ class Steps:
         """The prepared tree, as it was before it was prepared."""
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.source)
+        self.source.parent.mkdir(exist_ok=True)
         copy_source(self.maker.tree.source, self.source,
                     self.logs / 'copy.log')
         shutil.rmtree(self.source / '.vhost-dp')

@@ -4,6 +4,8 @@
 import ast
 import os
 import re
+import subprocess
+import sys
 import unittest
 from pathlib import Path
 
@@ -80,6 +82,13 @@ class Repository(unittest.TestCase):
                       flags=re.DOTALL)
         lines = [line for line in code.splitlines() if line.strip()]
         self.assertLess(len(lines), 150)
+
+    def test_figures(self):
+        """The picture of the measurements is that of their table."""
+        script = tap.ROOT / 'tests/bench/figures.py'
+        self.assertEqual(subprocess.run(
+            [sys.executable, '-B', script, '--check'], check=False).returncode,
+            0, 'run tests/bench/figures.py')
 
 
 if __name__ == '__main__':
