@@ -91,6 +91,7 @@ class Migration(GuestCase):
     device = {}
     pairs = 1
     rounds = 1
+    other_qemu = None
     START = "tap"
     WAY = [("tap", False), ("af-packet", True), ("stock-tap", False), ("tap", True)]   # True: postcopy
 
@@ -130,7 +131,7 @@ class Migration(GuestCase):
 
     @classmethod
     def _qemu(cls, nic, *options):
-        guest = Guest(cls.setup.qemu, cls.setup.image,
+        guest = Guest((nic.back_end.startswith("stock-") and cls.other_qemu) or cls.setup.qemu, cls.setup.image,
                       ["-name", "guest,debug-threads=on", *cls.options,
                        *nic.arguments(named=True, **cls.device), *options],
                       machine=cls.machine, cpus=cls.cpus, accel=cls.setup.accel, append=cls.append)
@@ -231,7 +232,10 @@ def main():
                          default=os.environ.get("VHOST_DP_MIGRATION_ROUNDS", "1"),
                          help="how often each guest goes its way (default: %(default)s, from "
                          "VHOST_DP_MIGRATION_ROUNDS)")
+    options.add_argument("--other-qemu", metavar="FILE",
+                         help="a QEMU of the same version, without vhost-dp, for the back ends of stock QEMU")
     args = options.parse_args()
+    Migration.other_qemu = args.other_qemu
     Migration.rounds = args.rounds
     try:
         GuestCase.setup = program.Program(args, tap.comment)
