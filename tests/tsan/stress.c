@@ -28,6 +28,7 @@
 #include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-vhost-dp.h"
+#include "linux-headers/linux/vhost.h"
 #include "emulator.h"
 #include "nic.h"
 #include "stress.h"
@@ -163,6 +164,17 @@ static void op_query(Nic *nic, StressRandom *r)
     qapi_free_VhostDPQueuePairInfo(info);
 }
 
+/* x-query-virtio-queue-status: where is the queue? */
+static void op_place(Nic *nic, StressRandom *r)
+{
+    struct vhost_vring_state state = { .index = flip(r) };
+
+    if (nic->started) {
+        g_assert_cmpint(vhost_dp_ops.vhost_get_vring_base(&nic->dev, &state),
+                        ==, 0);
+    }
+}
+
 static void op_inject(Nic *nic, StressRandom *r)
 {
     uint8_t frame[60];
@@ -207,6 +219,7 @@ static const struct {
     { "header", op_header },
     { "offloads", op_offloads },
     { "query", op_query },
+    { "place", op_place },
     { "inject", op_inject },
     { "nic link", op_nic_link },
     { "reset", op_reset },

@@ -516,14 +516,18 @@ static int backend_get_vring_base(struct vhost_dev *dev,
                                   struct vhost_vring_state *ring)
 {
     VhostDPBackend *be = dev->opaque;
+    bool running;
 
     vhost_dp_backend_lock(be);
-    if (!be->vq[ring->index].running) {
+    running = be->vq[ring->index].running;
+    if (!running) {
         backend_drop_kick(be, ring->index);
     }
     ring->num = vhost_dp_vring_get_base(&be->vq[ring->index]);
     vhost_dp_backend_unlock(be);
-    be->client->changed(be->opaque);
+    if (!running) {
+        be->client->changed(be->opaque);
+    }
     return 0;
 }
 
