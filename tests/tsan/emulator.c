@@ -19,7 +19,8 @@
 #include "hw/virtio/virtio.h"
 #include "emulator.h"
 
-#define MAX_LISTENERS 8
+#define MAX_LISTENERS 16
+#define PAGE_SIZE 4096
 
 /* Mappings that are no longer used stay inaccessible for so long */
 #define MAX_GRAVES 64
@@ -28,6 +29,7 @@
 
 static QemuMutex bql;
 static __thread bool bql_is_mine;
+static __thread bool bql_was_tried;
 
 bool bql_locked(void)
 {
@@ -45,6 +47,7 @@ bool bql_trylock(void)
 {
     g_assert_false(bql_is_mine);
     bql_is_mine = !qemu_mutex_trylock(&bql);
+    bql_was_tried = bql_is_mine;
     return bql_is_mine;
 }
 
@@ -53,6 +56,11 @@ void bql_unlock(void)
     g_assert_true(bql_is_mine);
     bql_is_mine = false;
     qemu_mutex_unlock(&bql);
+    if (bql_was_tried) {
+        /* What the IOMMU said may change before it can be used */
+        bql_was_tried = false;
+        g_usleep(20);
+    }
 }
 
 void bql_block_unlock(bool increase)
@@ -82,15 +90,24 @@ AddressSpace address_space_memory;
 static int ram_fd;
 static uint8_t *graves[MAX_GRAVES];
 static unsigned next_grave;
-static uint8_t dirty[EMULATOR_RAM_SIZE / 4096];
+static uint8_t dirty[EMULATOR_RAM_TWICE / PAGE_SIZE];
+static MemoryRegion ram_region, iommu_region = { .is_iommu = true };
+static bool second[EMULATOR_RAM_SIZE / PAGE_SIZE];  /* that is in use */
 static MemoryListener *listeners[MAX_LISTENERS];
 
 static uint8_t *map_ram(void)
 {
-    uint8_t *ram = mmap(NULL, EMULATOR_RAM_SIZE, PROT_READ | PROT_WRITE,
-                        MAP_SHARED, ram_fd, 0);
+    uint8_t *ram = mmap(NULL, EMULATOR_RAM_TWICE, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned i;
 
     g_assert_true(ram != MAP_FAILED);
+    for (i = 0; i < 2; i++) {
+        void *half = ram + i * EMULATOR_RAM_SIZE;
+
+        g_assert_true(mmap(half, EMULATOR_RAM_SIZE, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_FIXED, ram_fd, 0) == half);
+    }
     return ram;
 }
 
@@ -99,11 +116,34 @@ static View *current_view(void)
     return (View *)address_space_memory.current_map;
 }
 
+/* May QEMU touch @len bytes from @addr on? */
+static void protect(uint8_t *ram, uint64_t addr, uint64_t len, bool may)
+{
+    g_assert_cmpint(mprotect(ram + addr, len,
+                             may ? PROT_READ | PROT_WRITE : PROT_NONE), ==, 0);
+}
+
+/* That of the two places of a page that is not in use is out of bounds */
+static void protect_page(uint8_t *ram, unsigned page)
+{
+    uint64_t first = page * PAGE_SIZE;
+
+    protect(ram, first, PAGE_SIZE, !second[page]);
+    protect(ram, first + EMULATOR_RAM_SIZE, PAGE_SIZE, second[page]);
+}
+
 static void new_view(void)
 {
     View *view = g_new0(View, 1);
+    unsigned i;
 
     view->ram = map_ram();
+    protect(view->ram, EMULATOR_RAM_SIZE, EMULATOR_RAM_SIZE, false);
+    for (i = 0; i < ARRAY_SIZE(second); i++) {
+        if (second[i]) {
+            protect_page(view->ram, i);
+        }
+    }
     qatomic_rcu_set(&address_space_memory.current_map, (FlatView *)view);
 }
 
@@ -112,9 +152,9 @@ static void bury(View *view)
     uint8_t **grave = &graves[next_grave++ % MAX_GRAVES];
 
     g_assert_cmpuint(view->refs, ==, 0);
-    g_assert_cmpint(mprotect(view->ram, EMULATOR_RAM_SIZE, PROT_NONE), ==, 0);
+    g_assert_cmpint(mprotect(view->ram, EMULATOR_RAM_TWICE, PROT_NONE), ==, 0);
     if (*grave) {
-        munmap(*grave, EMULATOR_RAM_SIZE);
+        munmap(*grave, EMULATOR_RAM_TWICE);
     }
     *grave = view->ram;
     g_free(view);
@@ -126,8 +166,9 @@ int64_t address_space_cache_init(MemoryRegionCache *cache, AddressSpace *as,
     View *view = current_view();
 
     g_assert_true(bql_is_mine && as == &address_space_memory);
-    g_assert_cmpuint(addr + len, <=, EMULATOR_RAM_SIZE);
+    g_assert_cmpuint(addr + len, <=, EMULATOR_RAM_TWICE);
     view->refs++;
+    cache->mrs.mr = &ram_region;
     cache->fv = (FlatView *)view;
     cache->ptr = view->ram + addr;
     cache->xlat = addr;
@@ -147,18 +188,36 @@ void address_space_cache_invalidate(MemoryRegionCache *cache, hwaddr addr,
                                     hwaddr access_len)
 {
     g_assert_cmpuint(addr + access_len, <=, cache->len);
-    qatomic_set(&dirty[(cache->xlat + addr) / 4096], 1);
+    qatomic_set(&dirty[(cache->xlat + addr) / PAGE_SIZE], 1);
+}
+
+/* For an IOMMU's address space: there is an IOMMU in it, or there is none */
+static void tell_iommu_listener(MemoryListener *listener)
+{
+    EmulatorIommu *iommu = container_of(listener->address_space, EmulatorIommu,
+                                        as);
+    MemoryRegionSection section = {
+        .mr = iommu->bypass ? &ram_region : &iommu_region,
+    };
+
+    listener->begin(listener);
+    listener->region_add(listener, &section);
+    listener->commit(listener);
 }
 
 void memory_listener_register(MemoryListener *listener, AddressSpace *as)
 {
     unsigned i;
 
-    g_assert_true(bql_is_mine && as == &address_space_memory);
+    g_assert_true(bql_is_mine);
     for (i = 0; listeners[i]; i++) {
         g_assert_cmpuint(i + 1, <, MAX_LISTENERS);
     }
     listeners[i] = listener;
+    listener->address_space = as;
+    if (as != &address_space_memory) {
+        tell_iommu_listener(listener);
+    }
 }
 
 void memory_listener_unregister(MemoryListener *listener)
@@ -182,19 +241,79 @@ void emulator_move_ram(void (*tell)(void))
         tell();
     }
     for (i = 0; i < MAX_LISTENERS; i++) {
-        if (listeners[i]) {
+        if (listeners[i] &&
+            listeners[i]->address_space == &address_space_memory) {
             listeners[i]->commit(listeners[i]);
         }
     }
     bury(old);
 }
 
-/* There is no vIOMMU */
+/* ---- The IOMMU ---- */
 
 MemoryRegion *flatview_translate(FlatView *fv, hwaddr addr, hwaddr *xlat,
                                  hwaddr *len, bool is_write, MemTxAttrs attrs)
 {
-    g_assert_not_reached();
+    EmulatorIommu *iommu = (EmulatorIommu *)fv;
+
+    g_assert_true(bql_is_mine);
+    *xlat = addr;
+    if (iommu->bypass) {
+        return &ram_region;
+    }
+    g_assert_cmphex(addr - iommu->start, <, iommu->size);
+    *len = MIN(*len, PAGE_SIZE - addr % PAGE_SIZE);
+    if (second[addr / PAGE_SIZE]) {
+        *xlat += EMULATOR_RAM_SIZE;
+    }
+    return &ram_region;
+}
+
+void emulator_iommu_init(EmulatorIommu *iommu, uint64_t start, uint64_t size)
+{
+    iommu->start = start;
+    iommu->size = size;
+    iommu->as.current_map = (FlatView *)iommu;
+}
+
+void emulator_iommu_remap(EmulatorIommu *iommu, uint64_t iova,
+                          void (*tell)(void *opaque, uint64_t iova),
+                          void *opaque)
+{
+    unsigned page = iova / PAGE_SIZE;
+    uint8_t *ram = current_view()->ram;
+
+    g_assert_cmphex(iova - iommu->start, <, iommu->size);
+    if (iommu->bypass) {
+        return;
+    }
+    second[page] = !second[page];
+    protect(ram, page * PAGE_SIZE, PAGE_SIZE, true);
+    protect(ram, page * PAGE_SIZE + EMULATOR_RAM_SIZE, PAGE_SIZE, true);
+    tell(opaque, page * PAGE_SIZE);
+    protect_page(ram, page);
+}
+
+/* A device that passes uses the first places, whatever the IOMMU says */
+void emulator_iommu_set_bypass(EmulatorIommu *iommu, bool bypass)
+{
+    uint8_t *ram = current_view()->ram;
+    unsigned page = iommu->start / PAGE_SIZE;
+    unsigned end = page + iommu->size / PAGE_SIZE;
+    unsigned i;
+
+    protect(ram, iommu->start, iommu->size, true);
+    protect(ram, iommu->start + EMULATOR_RAM_SIZE, iommu->size, true);
+    iommu->bypass = bypass;
+    for (i = 0; i < MAX_LISTENERS; i++) {
+        if (listeners[i] && listeners[i]->address_space == &iommu->as) {
+            tell_iommu_listener(listeners[i]);
+        }
+    }
+    memset(&second[page], 0, end - page);
+    for (; page < end; page++) {
+        protect_page(ram, page);
+    }
 }
 
 /* ---- hw/virtio/virtio.c: what follows a fault, and here there is none ---- */

@@ -12,6 +12,11 @@
  * mapping is replaced by emulator_move_ram(), and the old one becomes
  * inaccessible when nobody refers to it, so a pointer that is kept too long
  * ends the test.
+ *
+ * All of guest RAM is there twice, at guest address 0 and behind that.  An
+ * IOMMU translates each page to one of the two, and as soon as its device was
+ * told that this changed, the other one is inaccessible in QEMU's mapping: a
+ * page that is touched after its unmap ends the test, too.
  */
 
 #ifndef TESTS_TSAN_EMULATOR_H
@@ -20,6 +25,16 @@
 #include "exec/memory.h"
 
 #define EMULATOR_RAM_SIZE (4 * MiB)
+
+/* What the guest's memory table says */
+#define EMULATOR_RAM_TWICE (2 * EMULATOR_RAM_SIZE)
+
+/* An IOMMU in front of one device, which has a part of guest RAM */
+typedef struct EmulatorIommu {
+    AddressSpace as;            /* for virtio's dma_as */
+    uint64_t start, size;       /* of that part */
+    bool bypass;                /* the device passes */
+} EmulatorIommu;
 
 /* Guest RAM as the guest sees it, at guest address 0 */
 extern uint8_t *emulator_guest_ram;
@@ -33,6 +48,16 @@ void emulator_init(void);
  * Afterwards nobody may refer to the old place.  Lock: BQL.
  */
 void emulator_move_ram(void (*tell)(void));
+
+/*
+ * All of this: BQL.  @tell is called after a translation changed, and before
+ * the page that was there becomes inaccessible.
+ */
+void emulator_iommu_init(EmulatorIommu *iommu, uint64_t start, uint64_t size);
+void emulator_iommu_remap(EmulatorIommu *iommu, uint64_t iova,
+                          void (*tell)(void *opaque, uint64_t iova),
+                          void *opaque);
+void emulator_iommu_set_bypass(EmulatorIommu *iommu, bool bypass);
 
 /* One iteration of the main loop.  Thread: main.  Lock: BQL. */
 void emulator_main_loop(void);

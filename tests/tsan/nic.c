@@ -62,7 +62,7 @@ static void nic_make_port(Nic *nic, IOThread *iothread,
                                   busy_poll_us, nic_link_changed, nic, &error_abort);
 
     nic->ram = (MemoryRegionSection) {
-        .size = int128_make64(EMULATOR_RAM_SIZE),
+        .size = int128_make64(EMULATOR_RAM_TWICE),
     };
     nic->dev = (struct vhost_dev) {
         .vhost_ops = &vhost_dp_ops,
@@ -169,7 +169,7 @@ static void stop_queue(Nic *nic, unsigned queue)
 
 bool vhost_dev_has_iommu(struct vhost_dev *dev)
 {
-    return false;
+    return container_of(dev, Nic, dev)->has_iommu;
 }
 
 int vhost_virtqueue_start(struct vhost_dev *dev, VirtIODevice *vdev,
@@ -303,6 +303,53 @@ void nic_memory_changed(Nic *nic)
     }
 }
 
+/* ---- The IOMMU ---- */
+
+void nic_set_iommu(Nic *nic, bool has_iommu)
+{
+    g_assert_false(nic->started);
+    nic->has_iommu = has_iommu;
+    /* Without one it is as if the device passed */
+    emulator_iommu_set_bypass(&nic->iommu, !has_iommu);
+}
+
+static void nic_send_invalidate(Nic *nic, uint64_t iova, uint64_t size)
+{
+    struct vhost_iotlb_msg msg = {
+        .type = VHOST_IOTLB_INVALIDATE,
+        .iova = iova,
+        .size = size,
+    };
+
+    if (nic->started && nic->has_iommu) {
+        g_assert_cmpint(vhost_dp_ops.vhost_send_device_iotlb_msg(&nic->dev,
+                                                                 &msg), ==, 0);
+    }
+}
+
+static void nic_tell_remap(void *opaque, uint64_t iova)
+{
+    nic_send_invalidate(opaque, iova, 4096);
+}
+
+void nic_remap(Nic *nic, uint64_t offset)
+{
+    emulator_iommu_remap(&nic->iommu, nic->iommu.start + offset,
+                         nic_tell_remap, nic);
+}
+
+void nic_invalidate(Nic *nic)
+{
+    nic_send_invalidate(nic, 0, 0);
+}
+
+void nic_set_bypass(Nic *nic, bool bypass)
+{
+    if (nic->has_iommu) {
+        emulator_iommu_set_bypass(&nic->iommu, bypass);
+    }
+}
+
 /* ---- The device ---- */
 
 void nic_reset(Nic *nic, bool packed, bool event_idx, bool indirect)
@@ -327,6 +374,10 @@ Nic *nic_new(unsigned index, IOThread *iothread, unsigned busy_poll_us)
 
     g_snprintf(nic->name, sizeof(nic->name), "nic%u", index);
     nic->vdev = (VirtIODevice *)object_new(TYPE_STRESS_DEVICE);
+    nic->vdev->dma_as = &nic->iommu.as;
+    emulator_iommu_init(&nic->iommu, index * EMULATOR_RAM_SIZE / 2,
+                        EMULATOR_RAM_SIZE / 2);
+    nic_set_iommu(nic, false);
     nic->link_bh = qemu_bh_new(nic_link_bh, nic);
     nic->enabled = true;
     for (i = 0; i < VHOST_DP_QUEUES; i++) {

@@ -16,6 +16,7 @@
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/virtio.h"
 #include "net/vhost-dp/queue.h"
+#include "emulator.h"
 #include "guest.h"
 
 typedef struct Nic {
@@ -30,6 +31,9 @@ typedef struct Nic {
     struct vhost_dev dev;
     struct vhost_virtqueue vqs[VHOST_DP_QUEUES];
     MemoryRegionSection ram;
+
+    EmulatorIommu iommu;
+    bool has_iommu;             /* and the device is behind it */
 
     /* What the guest's driver negotiated */
     uint64_t features;
@@ -67,6 +71,18 @@ void nic_restart_queue(Nic *nic, unsigned queue);
 void nic_mask(Nic *nic, unsigned queue, bool mask);
 void nic_enable(Nic *nic, bool enable);
 void nic_set_logging(Nic *nic, bool logging);
+
+/* Before the next start: is there an IOMMU? */
+void nic_set_iommu(Nic *nic, bool has_iommu);
+
+/* The page at @offset of the card's memory is elsewhere from now on */
+void nic_remap(Nic *nic, uint64_t offset);
+
+/* The IOMMU forgets all at once */
+void nic_invalidate(Nic *nic);
+
+/* The IOMMU lets the device pass, or not */
+void nic_set_bypass(Nic *nic, bool bypass);
 
 /* What vhost.c does when the memory has changed */
 void nic_memory_changed(Nic *nic);

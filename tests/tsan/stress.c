@@ -26,6 +26,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-vhost-dp.h"
 #include "linux-headers/linux/vhost.h"
@@ -34,6 +35,10 @@
 #include "stress.h"
 
 #define NICS 2
+
+/* Of a card's memory, what its guest has allocated, more or less */
+#define STRESS_RAM_USED (300 * KiB)
+
 #define CONTROLS 3
 #define DEFAULT_OPS 10000
 
@@ -194,7 +199,28 @@ static void op_reset(Nic *nic, StressRandom *r)
         nic_stop(nic);
     }
     nic_reset(nic, flip(r), flip(r), flip(r));
+    nic_set_iommu(nic, flip(r));
     nic_start(nic);
+}
+
+/* Several pages: rings and buffers are few of the card's memory */
+static void op_remap(Nic *nic, StressRandom *r)
+{
+    unsigned i;
+
+    for (i = 0; i < 8; i++) {
+        nic_remap(nic, stress_random(r, STRESS_RAM_USED));
+    }
+}
+
+static void op_invalidate(Nic *nic, StressRandom *r)
+{
+    nic_invalidate(nic);
+}
+
+static void op_bypass(Nic *nic, StressRandom *r)
+{
+    nic_set_bypass(nic, flip(r));
 }
 
 static void op_replace_port(Nic *nic, StressRandom *r)
@@ -223,6 +249,9 @@ static const struct {
     { "inject", op_inject },
     { "nic link", op_nic_link },
     { "reset", op_reset },
+    { "remap", op_remap },
+    { "invalidate", op_invalidate },
+    { "bypass", op_bypass },
     { "replace port", op_replace_port },
 };
 
