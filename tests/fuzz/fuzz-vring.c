@@ -12,6 +12,10 @@
  * outside of memory is AddressSanitizer's to see, each area being an
  * allocation of its own; a loop without end is libFuzzer's.
  *
+ * Behind an IOMMU, pages come and go as the input says: what is popped has to
+ * be in pages that the device may use for that, and so has what is written, and
+ * to ask for what is missing has to end.
+ *
  * The driver can write at any time, so some inputs have stores that come to
  * pass inside of an operation: in vhost_dp_memory_search(), between two copies
  * of the device's, and with each write that it reports.
@@ -39,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define MAX_OPS         256     /* of an input: longer ones find no more */
 #define MAX_ALLOWED     (VHOST_DP_VRING_BURST + 4)
 #define MAX_MUTATIONS   8
+#define MAX_ROUNDS      100     /* until all is there that a burst needs */
 
 typedef struct Input {
     const uint8_t *data;
@@ -64,12 +69,16 @@ typedef struct Fuzz {
     MockRange allowed[MAX_ALLOWED];
     unsigned nallowed;
 
+    VhostDPIotlb *iotlb;        /* behind an IOMMU, or NULL */
+    uint8_t access[ARRAY_SIZE(fuzz_pages)]; /* VHOST_DP_IOTLB_* */
+
     Mutation mutations[MAX_MUTATIONS];
     unsigned nmutations;
     bool mutated;               /* memory is not what the device has seen */
 } Fuzz;
 
 static Fuzz fuzz;
+static VhostDPIotlb *the_iotlb;
 static const char *only;        /* one format: see run.py */
 
 static uint8_t in8(Input *in)
@@ -130,6 +139,25 @@ unsigned __wrap_vhost_dp_memory_search(const VhostDPMemory *mem, uint64_t gpa)
     return __real_vhost_dp_memory_search(mem, gpa);
 }
 
+static unsigned page_number(uint64_t gpa)
+{
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(fuzz_pages); i++) {
+        if (gpa - fuzz_pages[i].gpa < fuzz_pages[i].size) {
+            break;
+        }
+    }
+    return i;
+}
+
+static bool page_may(uint64_t gpa, unsigned access)
+{
+    unsigned i = page_number(gpa);
+
+    return i < ARRAY_SIZE(fuzz_pages) && (fuzz.access[i] & access);
+}
+
 static void allow(uint64_t gpa, uint64_t len)
 {
     check(fuzz.nallowed < MAX_ALLOWED);
@@ -140,6 +168,9 @@ static bool is_allowed(uint64_t gpa)
 {
     unsigned i;
 
+    if (fuzz.iotlb && !page_may(gpa, VHOST_DP_IOTLB_WRITE)) {
+        return false;
+    }
     for (i = 0; i < fuzz.nallowed; i++) {
         if (gpa - fuzz.allowed[i].gpa < fuzz.allowed[i].len) {
             return true;
@@ -184,6 +215,31 @@ static void allow_notify(void)
     } else {
         allow(used, 2);
     }
+}
+
+/* The IOMMU */
+
+/* Answer what was missed */
+static void resolve(void)
+{
+    VhostDPIotlbMisses *misses = &fuzz.iotlb->misses[fuzz.vq.iotlb_user];
+    unsigned i;
+
+    for (i = 0; i < misses->n; i++) {
+        uint64_t page = misses->tag[i] & ~VHOST_DP_IOTLB_OFFSET_MASK;
+        unsigned access = misses->tag[i] & VHOST_DP_IOTLB_OFFSET_MASK;
+        unsigned region = vhost_dp_memory_search(fuzz.mem, page);
+
+        check(access == VHOST_DP_IOTLB_READ || access == VHOST_DP_IOTLB_WRITE);
+        if (region == fuzz.mem->nregions || !page_may(page, access)) {
+            vhost_dp_vring_violation(&fuzz.vq, VHOST_DP_VIOLATION_IOMMU_FAULT);
+        } else {
+            vhost_dp_iotlb_insert(fuzz.iotlb, page, access,
+                                  fuzz.mem->regions[region].host,
+                                  &fuzz.mem->regions[region]);
+        }
+    }
+    misses->n = 0;
 }
 
 /* Chains */
@@ -250,6 +306,8 @@ static void check_segment(const VhostDPChain *chain, unsigned i)
     check(region >= fuzz.mem->regions &&
           region < fuzz.mem->regions + fuzz.mem->nregions);
     check(len && offset < region->size && len <= region->size - offset);
+    check(!fuzz.iotlb || page_may(region->gpa, fuzz.vq.writable ?
+                                  VHOST_DP_IOTLB_WRITE : VHOST_DP_IOTLB_READ));
     if (!fuzz.mutated) {
         check(is_in_table(fuzz.vq.desc.gpa, fuzz.vq.num, region->gpa + offset,
                           len, false));
@@ -339,6 +397,26 @@ static void flush(void)
     fuzz.mutated = false;
 }
 
+static unsigned pop(unsigned max, uint32_t max_bytes)
+{
+    unsigned rounds = 0;
+    unsigned n;
+
+    for (;;) {
+        if (fuzz.iotlb && !fuzz.vq.used.host) {
+            /* The ring is found, and begins */
+            allow_notify();
+        }
+        n = vhost_dp_vring_pop(&fuzz.vq, fuzz.mem, &fuzz.burst, max,
+                               max_bytes);
+        if (n || !fuzz.vq.missed) {
+            return n;
+        }
+        check(fuzz.iotlb && rounds++ < MAX_ROUNDS);
+        resolve();
+    }
+}
+
 static void op_pop(Input *in)
 {
     unsigned max = 1 + in8(in) % VHOST_DP_VRING_BURST;
@@ -347,8 +425,7 @@ static void op_pop(Input *in)
     unsigned n;
 
     flush();
-    n = vhost_dp_vring_pop(&fuzz.vq, fuzz.mem, &fuzz.burst, max,
-                           max_bytes ?: UINT32_MAX);
+    n = pop(max, max_bytes ?: UINT32_MAX);
     check(!broken || !n);
     check_writes();
     check_burst(n, max);
@@ -437,6 +514,11 @@ static void op_remap(Input *in)
     MockMemory *mm = mock_memory_clone(fuzz.mm);
     VhostDPMemory *mem = mock_memory_table(mm, skip);
 
+    if (fuzz.iotlb) {
+        /* The ring has to be found again, which no burst waits for */
+        flush();
+        vhost_dp_iotlb_flush(fuzz.iotlb);
+    }
     /* Chains are pointers into the old memory; what was pushed is not */
     rewind_rest();
     vhost_dp_vring_remap(&fuzz.vq, mem);
@@ -459,27 +541,55 @@ static void op_move_ring(Input *in)
     start();
 }
 
+static void op_access(Input *in)
+{
+    unsigned i = in8(in) % ARRAY_SIZE(fuzz.access);
+    uint8_t access = in8(in) & (VHOST_DP_IOTLB_READ | VHOST_DP_IOTLB_WRITE);
+    uint64_t page = fuzz_pages[i].gpa;
+
+    if (!fuzz.iotlb) {
+        return;
+    }
+    flush();
+    fuzz.access[i] = access;
+    vhost_dp_iotlb_invalidate(fuzz.iotlb, page, VHOST_DP_IOTLB_PAGE_SIZE);
+    vhost_dp_vring_unmapped(&fuzz.vq, page, VHOST_DP_IOTLB_PAGE_SIZE);
+    check_writes();
+}
+
+/* Two bytes of a ring; NULL: they are not RAM */
+static void *ring_ptr(uint64_t gpa)
+{
+    uint64_t len = 2;
+    unsigned hit = 0;
+    VhostDPRegion *region;
+
+    return vhost_dp_memory_map(fuzz.mem, &hit, gpa, &len, &region);
+}
+
 /* The driver says that there is more, be it true or not */
 static void op_avail(Input *in)
 {
     uint8_t n = in8(in);
     uint16_t *p;
 
-    if (!fuzz.vq.running || !fuzz.vq.avail.host) {
+    if (!fuzz.vq.running) {
         return;
     }
     if (is_packed()) {
         uint16_t place = place_after(vhost_dp_vring_get_base(&fuzz.vq),
                                      n % fuzz.vq.num);
-        struct vring_packed_desc *desc =
-            (void *)(fuzz.vq.desc.host + (place & 0x7fff) * 16);
-        uint16_t flags = guest16(desc->flags) & ~0x8080;
-
-        p = &desc->flags;
-        *p = guest16(flags | (place & 0x8000 ? 0x80 : 0x8000));
+        p = ring_ptr(fuzz.vq.desc.gpa + (place & 0x7fff) * 16 +
+                     offsetof(struct vring_packed_desc, flags));
+        if (p) {
+            *p = guest16((guest16(*p) & ~0x8080) |
+                         (place & 0x8000 ? 0x80 : 0x8000));
+        }
     } else {
-        p = (uint16_t *)(fuzz.vq.avail.host + 2);
-        *p = guest16(guest16(*p) + n);
+        p = ring_ptr(fuzz.vq.avail.gpa + 2);
+        if (p) {
+            *p = guest16(guest16(*p) + n);
+        }
     }
     mock_memory_snapshot(fuzz.mm);
 }
@@ -571,6 +681,9 @@ static void one_op(Input *in)
     case FUZZ_MUTATE:
         op_mutate(in);
         break;
+    case FUZZ_ACCESS:
+        op_access(in);
+        break;
     }
 }
 
@@ -588,6 +701,9 @@ static void check_violations(void)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     only = getenv("VHOST_DP_FUZZ_FORMAT");
+    the_iotlb = vhost_dp_iotlb_new();
+    /* An input has to do the same each time */
+    the_iotlb->multiplier = 0x9e3779b97f4a7c15ULL;
     return 0;
 }
 
@@ -606,11 +722,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz.config &= ~FUZZ_CONFIG_PACKED;
         fuzz.config |= strcmp(only, "packed") ? 0 : FUZZ_CONFIG_PACKED;
     }
-    fuzz.mm = mock_memory_new(fuzz_areas, ARRAY_SIZE(fuzz_areas));
+    fuzz.mm = fuzz_memory(fuzz.config);
     fuzz.mem = mock_memory_table(fuzz.mm, 0);
     vhost_dp_vring_init(&fuzz.vq, fuzz.config & FUZZ_CONFIG_WRITABLE);
     fuzz.vq.num = fuzz_num(is_packed(), in8(&in));
     fuzz.vq.swap = !!(fuzz.config & FUZZ_CONFIG_BIG_ENDIAN) != HOST_BIG_ENDIAN;
+    if (fuzz.config & FUZZ_CONFIG_IOMMU) {
+        vhost_dp_iotlb_flush(the_iotlb);
+        fuzz.iotlb = the_iotlb;
+        fuzz.vq.iotlb = the_iotlb;
+        fuzz.vq.iotlb_user = 1;
+        memset(fuzz.access, VHOST_DP_IOTLB_READ | VHOST_DP_IOTLB_WRITE,
+               sizeof(fuzz.access));
+    }
     fuzz.vq.desc.gpa = FUZZ_DESC_GPA;
     fuzz.vq.avail.gpa = FUZZ_AVAIL_GPA;
     fuzz.vq.used.gpa = FUZZ_USED_GPA;

@@ -22,6 +22,8 @@
 #define FUZZ_CONFIG_EVENT_IDX   (1 << 1)
 #define FUZZ_CONFIG_WRITABLE    (1 << 2)
 #define FUZZ_CONFIG_BIG_ENDIAN  (1 << 3)
+#define FUZZ_CONFIG_IOMMU       (1 << 4)
+#define FUZZ_CONFIGS            (1 << 5)
 
 #define FUZZ_MAX_NUM            32
 
@@ -39,6 +41,7 @@ enum {
     FUZZ_REMAP,         /* areas to leave out (1) */
     FUZZ_MOVE_RING,     /* which part, offset (2): addresses, then restart */
     FUZZ_MUTATE,        /* area, offset (2), value: in the middle of an access */
+    FUZZ_ACCESS,        /* IOMMU: page, what the device may do with it */
     FUZZ_NOPS
 };
 
@@ -64,6 +67,27 @@ static const MockArea fuzz_areas[] = {
     { .gpa = FUZZ_HUGE_GPA, .size = 0x180000000ULL, .kind = MOCK_RESERVED },
     { .gpa = -0x100ULL, .size = 0x100 },
 };
+
+/*
+ * The same with an IOMMU, whose pages are areas of their own: contiguous in its
+ * addresses, but not in QEMU.
+ */
+#define FUZZ_PAGE(n)    { .gpa = (n) * 0x1000ULL, .size = 0x1000 }
+
+static const MockArea fuzz_pages[] = {
+    FUZZ_PAGE(0), FUZZ_PAGE(1), FUZZ_PAGE(2), FUZZ_PAGE(3), FUZZ_PAGE(4),
+    FUZZ_PAGE(5),
+    { .gpa = 0x6000, .size = 0x1000, .kind = MOCK_DEVICE },
+    FUZZ_PAGE(7), FUZZ_PAGE(8),
+    { .gpa = -0x1000ULL, .size = 0x1000 },
+};
+
+static inline MockMemory *fuzz_memory(uint8_t config)
+{
+    return config & FUZZ_CONFIG_IOMMU ?
+           mock_memory_new(fuzz_pages, ARRAY_SIZE(fuzz_pages)) :
+           mock_memory_new(fuzz_areas, ARRAY_SIZE(fuzz_areas));
+}
 
 /* As in an input, to the sizes that the format has */
 static inline unsigned fuzz_num(bool packed, uint8_t byte)

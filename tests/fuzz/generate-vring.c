@@ -142,6 +142,11 @@ static void put_turn(Generator *g)
         put8(g, rnd(g, 2) ? 0 : 1 << rnd(g, 8));
     }
     if (!rnd(g, 6)) {
+        put8(g, FUZZ_ACCESS);
+        put8(g, rnd(g, ARRAY_SIZE(fuzz_pages)));
+        put8(g, rnd(g, 3) ? 3 : rnd(g, 4));
+    }
+    if (!rnd(g, 6)) {
         put8(g, FUZZ_MUTATE);
         put8(g, rnd(g, 4));
         put16(g, rnd(g, 0x200));
@@ -165,7 +170,7 @@ static void generate(Generator *g, uint8_t config, uint8_t size, uint16_t start)
     put8(g, config);
     put8(g, size);
     put16(g, start);
-    g->mm = mock_memory_new(fuzz_areas, ARRAY_SIZE(fuzz_areas));
+    g->mm = fuzz_memory(config);
     mock_memory_snapshot(g->mm);
     if (g->packed) {
         mock_packed_init(&g->p, g->mm, num, FUZZ_DESC_GPA, FUZZ_AVAIL_GPA,
@@ -203,7 +208,7 @@ int main(int argc, char **argv)
         Generator g = { .out = g_byte_array_new(), .rand = rand };
         g_autoptr(GError) err = NULL;
 
-        generate(&g, i % 16, g_rand_int(rand), g_rand_int(rand));
+        generate(&g, i % FUZZ_CONFIGS, g_rand_int(rand), g_rand_int(rand));
         if (!g_file_set_contents(name, (char *)g.out->data, g.out->len,
                                  &err)) {
             error_report("%s", err->message);

@@ -128,6 +128,8 @@ void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)
         vq->violation = why;
         vq->broken = true;
     }
+    /* Nothing is worth asking for any more */
+    vq->missed = false;
 }
 
 bool vring_check_part(const VhostDPRingPart *part, uint64_t size,
