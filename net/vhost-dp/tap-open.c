@@ -148,6 +148,18 @@ static int tap_open_device(VhostDPTap *tap, const char *name, Error **errp)
 }
 
 /*
+ * The first to attach to an interface decides for all of its queues.  Somebody
+ * may be there before us without a virtio-net header, such as ip(8), which
+ * makes an interface by attaching to it.
+ */
+static bool tap_has_header(int fd)
+{
+    struct ifreq ifr = {};
+
+    return ioctl(fd, TUNGETIFF, &ifr) < 0 || (ifr.ifr_flags & IFF_VNET_HDR);
+}
+
+/*
  * Attach to a queue of interface @name, the @i'th for us, or create it.
  * Returns a descriptor, or -1.
  */
@@ -171,6 +183,9 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
         /* One that was created with multi_queue wants to hear it again */
         ifr.ifr_flags |= IFF_MULTI_QUEUE;
         err = ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
+    }
+    if (!err && !tap_has_header(fd)) {
+        err = EBUSY;
     }
     if (err) {
         close(fd);
