@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
 .PHONY: check-tsan check-models check-differential check-fuzz
-.PHONY: check-nested check-integration check-long check-asan check-qemu install deb docs series series-check fuzz bench demo clean distclean need-run need-guest
+.PHONY: check-nested check-integration check-long check-asan check-aarch64 check-qemu install deb docs series series-check fuzz soak bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -41,10 +41,15 @@ help:
 	@echo "  check-guest          tests that boot a guest"
 	@echo "  check-nested         device tests inside a guest, with modules of its kernel"
 	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
-	@echo "  check-long         what takes longer: check-asan, and the tests above with more"
-	@echo "                     operations"
+	@echo "  check-long         what takes longer: check-asan, check-aarch64, soak, and the tests"
+	@echo "                     above with more operations"
 	@echo "  check-asan           unit and device tests on a second build with AddressSanitizer,"
 	@echo "                       in $(BUILD_DIR)-asan"
+	@echo "  check-aarch64      device tests of an AArch64 target, on machine virt, on a third"
+	@echo "                       build in $(BUILD_DIR)-aarch64"
+	@echo "  soak               build, then do all that can be done to a guest with two NICs for"
+	@echo "                     TIME=1800 seconds; SEED=N repeats a run, DRIVERS=tap,af-xdp takes"
+	@echo "                     other drivers than tap and af-packet"
 	@echo "  install            install to DESTDIR, below PREFIX (/usr/local)"
 	@echo "  deb                a Debian package, beside the distribution's QEMU"
 	@echo "  docs               the manual, with QEMU's own sphinx configuration; no warning"
@@ -116,13 +121,29 @@ $(ASAN_DIR)/prep/configured.json:
 
 check-asan: need-run $(ASAN_DIR)/prep/configured.json
 	@$(PREPARE) build --build-dir="$(ASAN_DIR)" $(JOBS) qemu-system-x86_64 \
-	    $$(ninja -C "$(ASAN_DIR)" -t targets all | sed -n 's,^\(tests/\(unit\|qtest\)/[^/.:]*vhost-dp[^/.:]*\|vhost-dp/tests/tsan/vhost-dp-stress\): .*,\1,p')
+	    $$(ninja -C "$(ASAN_DIR)" -t targets all | sed -n 's,^\(tests/\(unit\|qtest\)/[^/.:]*vhost-dp[^/.:]*\(\.so\)*\|vhost-dp/tests/tsan/vhost-dp-stress\): .*,\1,p')
 	@scripts/python.sh scripts/check.py --build-dir="$(ASAN_DIR)" \
 	    --timeout-multiplier 5 --only 'qtest-x86_64/vhost-dp-*' \
 	    --only 'test-vhost-dp-[!hl]*' unit qtest
 
-check-long: check-asan
+AARCH64_DIR := $(BUILD_DIR)-aarch64
+
+$(AARCH64_DIR)/prep/configured.json:
+	./configure --build-dir="$(AARCH64_DIR)" \
+	    $(if $(QEMU_SRC),--qemu-src="$(QEMU_SRC)") --target-list=aarch64-softmmu --disable-tools
+
+check-aarch64: need-run $(AARCH64_DIR)/prep/configured.json
+	@$(PREPARE) build --build-dir="$(AARCH64_DIR)" $(JOBS) qemu-system-aarch64 \
+	    $$(ninja -C "$(AARCH64_DIR)" -t targets all | sed -n 's,^\(tests/qtest/[^/.:]*vhost-dp[^/.:]*\(\.so\)*\): .*,\1,p')
+	@scripts/python.sh scripts/check.py --build-dir="$(AARCH64_DIR)" \
+	    --only 'qtest-aarch64/vhost-dp-*' qtest
+
+check-long: check-asan check-aarch64
 	@VHOST_DP_STRESS_OPS=200000 $(MAKE) check-tsan
+	@VHOST_DP_QTEST_ROUNDS=100 scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)" \
+	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp-plug-test' \
+	    --only 'qtest-x86_64/vhost-dp-lifecycle-test' qtest
+	@$(MAKE) soak
 	@VHOST_DP_MIGRATION_ROUNDS=20 scripts/python.sh scripts/check.py \
 	    --build-dir="$(BUILD_DIR)" --timeout-multiplier 10 \
 	    --only guest-migration guest
@@ -130,6 +151,11 @@ check-long: check-asan
 	@$(MAKE) check-qemu
 	@$(MAKE) docs
 	@$(MAKE) series-check
+
+soak: TIME = 1800
+soak: need-guest build
+	@tests/guest/soak.py --build-dir "$(BUILD_DIR)" --seconds "$(TIME)" \
+	    $(if $(SEED),--seed "$(SEED)") $(if $(DRIVERS),--drivers "$(DRIVERS)")
 
 TIME ?= 60
 

@@ -32,41 +32,55 @@ SPARE = 2    # the number of the NIC that has no device
 class Stress:
     """The guest under stress, and what can be done to it."""
 
+    GUEST = {}    # more arguments of Guest
+
     def __init__(self, setup, options, server):
         self.options = options
-        self.backend = setup.backend
         self.random = random.Random(options.seed)
         self.server = server
         self.shared = options.shared_iothread
-        netdev = {"iothread": "io0"} if self.shared else {}
-        self.nics = [self.backend.nic(number, **netdev) for number in range(NICS)]
-        self.spare = self.backend.nic(SPARE, **netdev)
+        self.nics = [self.make_nic(number, setup) for number in range(NICS)]
+        self.spare = self.make_nic(SPARE, setup)
         if options.packed:
             for nic in self.nics:
-                nic.device = {"packed": True}
+                nic.device["packed"] = True
         for nic in (*self.nics, self.spare):
-            self.backend.before_qemu(nic)
+            nic.backend.before_qemu(nic, nic.netdev.get("queues", 1))
         arguments = ["-name", "guest,debug-threads=on"]
         if self.shared:
             arguments += ["-object", "iothread,id=io0"]
         for nic in self.nics:
             arguments += nic.arguments(named=True)
-        self.guest = Guest(setup.qemu, setup.image, arguments, cpus=2, accel=setup.accel)
+        arguments += self.more_arguments()
+        self.guest = Guest(setup.qemu, setup.image, arguments, cpus=2, **{"accel": setup.accel} | self.GUEST)
         self.pingers = [Pinger(nic.guest4) for nic in self.nics]
         self.slowest = {}    # kind of loop: seconds
         self.worst_ping = 0.0
 
+    def make_nic(self, number, setup):
+        """A NIC, with the back end that it is on as `backend`."""
+        nic = setup.backend.nic(number, **self.netdev_options())
+        nic.backend = setup.backend
+        return nic
+
+    def netdev_options(self):
+        return {"iothread": "io0"} if self.shared else {}
+
+    def more_arguments(self):
+        """More of QEMU's command line."""
+        return []
+
     def close(self):
         self.guest.close()
         for nic in (*self.nics, self.spare):
-            self.backend.after_qemu(nic)
+            nic.backend.after_qemu(nic)
 
     def boot(self):
         self.guest.start()
         self.qmp = self.guest.qmp
         self.qmp.timeout = self.options.patience
         for nic in self.nics:
-            self.backend.host_up(nic)
+            nic.backend.host_up(nic)
         self.guest.wait_ready()
         for nic in self.nics:
             self.net_up(nic)
@@ -234,15 +248,20 @@ class Stress:
 class StressTest(GuestCase):
     options = None
     broken = False
+    subject = Stress
 
     @classmethod
     def setUpClass(cls):
         cls.server = FileServer(size=MB)
         cls.addClassCleanup(cls.server.close)
-        cls.stress = Stress(cls.setup, cls.options, cls.server)
+        cls.stress = cls.subject(cls.setup, cls.options, cls.server)
         cls.addClassCleanup(cls.stress.close)
-        cls.guest = cls.stress.guest
         cls.stress.boot()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.guest = cls.stress.guest
+        super().tearDownClass()
 
     def test_a_every_kind(self):
         """each kind of loop, once on each NIC"""
@@ -271,39 +290,47 @@ class StressTest(GuestCase):
                         f"the beginning's threads and descriptors, {before}", timeout=5)
 
 
-def _kinds(text):
-    kinds = text.split(",")
-    for kind in kinds:
-        if kind not in Stress.WEIGHTS:
-            raise argparse.ArgumentTypeError(f"there is no kind '{kind}'")
-    return kinds
+def parser(description, weights):
+    """The options; `weights` has the kinds of loops that there are."""
+    def kinds(text):
+        for kind in text.split(","):
+            if kind not in weights:
+                raise argparse.ArgumentTypeError(f"there is no kind '{kind}'")
+        return text.split(",")
 
-
-def main():
-    options = program.parser("Stress the control side of vhost-dp. Prints TAP.")
+    options = program.parser(description)
     options.add_argument("--loops", type=int, default=1000, metavar="N",
                          help="how many loops (default: %(default)s)")
     options.add_argument("--seconds", type=float, metavar="S", help="end after this time at the latest")
     options.add_argument("--seed", type=int, default=1, metavar="N",
                          help="what makes the order (default: %(default)s)")
-    options.add_argument("--kinds", metavar="K,K...", type=_kinds, default=list(Stress.WEIGHTS),
-                         help=f"kinds of loops to do (default: all: {' '.join(Stress.WEIGHTS)})")
+    options.add_argument("--kinds", metavar="K,K...", type=kinds, default=list(weights),
+                         help=f"kinds of loops to do (default: all: {' '.join(weights)})")
     options.add_argument("--shared-iothread", action="store_true",
                          help="run both NICs on one IOThread that is given, instead of one each of their own")
     options.add_argument("--packed", action="store_true", help="offer packed virtqueues to the guest")
     options.add_argument("--patience", type=float, default=2.0, metavar="S",
                          help="how long an answer may take (default: %(default)s)")
-    args = options.parse_args()
+    return options
+
+
+def run(test, args):
+    """Run the tests of class `test`, and end."""
     try:
         GuestCase.setup = program.Program(args, tap.comment)
     except Missing as e:
         tap.skip_all(str(e))
     except (ImageError, OSError) as e:
         tap.bail_out(str(e))
-    StressTest.options = args
-    StressTest.title = "stress, " + ", ".join(
+    test.options = args
+    test.title += ", " + ", ".join(
         ["one IOThread shared" if args.shared_iothread else "own IOThreads"] + ["packed rings"] * args.packed)
-    tap.run([StressTest])
+    tap.run([test])
+
+
+def main():
+    StressTest.title = "stress"
+    run(StressTest, parser("Stress the control side of vhost-dp. Prints TAP.", Stress.WEIGHTS).parse_args())
 
 
 if __name__ == "__main__":

@@ -48,9 +48,10 @@ class Guest:
     """One QEMU process with one guest in it. Use as a context manager, or call close()."""
 
     def __init__(self, qemu, image, arguments=(), memory=512, cpus=1, accel="tcg", machine="pc",
-                 reboot=False, append=""):
+                 reboot=False, append="", watched=False):
         """`image` is what mkimage.make_image() returned, `arguments` the devices' part of the command
-        line, `append` more of the kernel's. Where `reboot` is false a guest that resets ends QEMU."""
+        line, `append` more of the kernel's. Where `reboot` is false a guest that resets ends QEMU.
+        `watched`: there is a second QMP monitor, path("watch")."""
         self.dir = tempfile.mkdtemp(prefix="vhost-dp-")
         self.process = None
         self.qmp = None
@@ -64,12 +65,14 @@ class Guest:
             "-smp", str(cpus), "-m", str(memory), "-kernel", kernel, "-initrd", initramfs,
             # Under TCG on a busy host the kernel's check of its timer fails without any reason.
             "-append", f"console=ttyS0 quiet panic=-1 mitigations=off no_timer_check {append}",
-            "-serial", f"file:{self._path('console')}",
-            "-serial", f"unix:{self._path('shell')},server=on,wait=off",
-            "-qmp", f"unix:{self._path('qmp')},server=on,wait=off",
+            "-serial", f"file:{self.path('console')}",
+            "-serial", f"unix:{self.path('shell')},server=on,wait=off",
+            "-qmp", f"unix:{self.path('qmp')},server=on,wait=off",
+            *(["-qmp", f"unix:{self.path('watch')},server=on,wait=off"] if watched else []),
             *([] if reboot else ["-no-reboot"]), *arguments]
 
-    def _path(self, name):
+    def path(self, name):
+        """A file that lives as long as the guest."""
         return os.path.join(self.dir, name)
 
     def __enter__(self):
@@ -80,15 +83,15 @@ class Guest:
 
     # --- starting and ending ---
 
-    def start(self, timeout=30):
+    def start(self, timeout=30, more=()):
         """Start QEMU. When this returns its devices and host interfaces exist and it answers QMP."""
-        with open(self._path("stderr"), "w") as errors:
-            self.process = subprocess.Popen(self.command_line, stdin=subprocess.DEVNULL, stdout=errors,
+        with open(self.path("stderr"), "w") as errors:
+            self.process = subprocess.Popen([*self.command_line, *more], stdin=subprocess.DEVNULL, stdout=errors,
                                             stderr=errors, preexec_fn=_die_with_parent)
         deadline = time.monotonic() + timeout
         while True:
             try:
-                self.qmp = Qmp(self._path("qmp"))
+                self.qmp = Qmp(self.path("qmp"))
                 break
             except (FileNotFoundError, ConnectionRefusedError):
                 time.sleep(0.02)
@@ -98,7 +101,7 @@ class Guest:
             if time.monotonic() > deadline:
                 raise GuestError(f"QEMU answered no monitor within {timeout} s{self._said()}")
         self._shell = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._shell.connect(self._path("shell"))
+        self._shell.connect(self.path("shell"))
 
     def wait_ready(self, timeout=120):
         """Wait until the guest has booted and its shell answers."""
@@ -125,6 +128,26 @@ class Guest:
                 self.process.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def move_through_file(self, timeout=120):
+        """Migrate to a file, end QEMU, and go on in a new one with the same command line."""
+        uri = f"file:{self.path('state')}"
+        self.qmp.command("migrate", uri=uri)
+        self._wait_migrated(timeout)
+        self.quit()
+        self.qmp.close()
+        self._shell.close()
+        self.start(more=["-incoming", uri])
+        self._wait_migrated(timeout)
+        self.qmp.command("cont")
+        os.unlink(self.path("state"))
+
+    def _wait_migrated(self, timeout):
+        deadline = time.monotonic() + timeout
+        while (info := self.qmp.command("query-migrate")).get("status") != "completed":
+            if info.get("status") == "failed" or time.monotonic() > deadline:
+                raise GuestError(f"migration: {info}{self._said()}")
+            time.sleep(0.02)
+
     def quit(self, timeout=20):
         """Let QEMU end by itself, which must work, and return its exit status."""
         try:
@@ -144,7 +167,7 @@ class Guest:
         """What QEMU and the guest said last, to be put behind an error."""
         text = ""
         for what, name in (("QEMU said", "stderr"), ("the guest's console ends with", "console")):
-            tail = _tail(self._path(name))
+            tail = _tail(self.path(name))
             if tail:
                 text += f"\n{what}:\n" + "\n".join("  " + line for line in tail.splitlines())
         return text
