@@ -67,6 +67,8 @@ def bad(results):
 
 
 def read_known(path):
+    if not path.exists():
+        raise PrepareError(f'there is no list {path}: make one with --record')
     lines = (re.sub('#.*', '', line).strip()
              for line in path.read_text().splitlines())
     return {line for line in lines if line}
