@@ -5,9 +5,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * DIMMs are plugged and unplugged, BARs move, the balloon takes pages, and the
- * objects of a NIC are removed in every order, with frames on their way both
- * ways.  What was unplugged has to leave QEMU's address space.
+ * DIMMs and blocks of virtio-mem are plugged and unplugged, BARs move, the
+ * balloon takes pages, and the objects of a NIC are removed in every order,
+ * with frames on their way both ways.  What was unplugged has to leave QEMU's
+ * address space.
  *
  * VHOST_DP_QTEST_ROUNDS=N repeats each N times, where the default is few.
  */
@@ -21,6 +22,7 @@
 #include "standard-headers/linux/pci_regs.h"
 #include "standard-headers/linux/virtio_balloon.h"
 #include "standard-headers/linux/virtio_ids.h"
+#include "standard-headers/linux/virtio_mem.h"
 #include "vhost-dp-guest.h"
 
 /* How much QEMU's heap may grow: caches, fragments */
@@ -241,6 +243,139 @@ static void test_dimm_with_buffers(const void *opaque)
     dp_rig_restart(r);
     check_works(r);
     dp_rig_free(r);
+}
+
+/* ---- virtio-mem ---- */
+
+#define VMEM_SLOT   6
+#define VMEM_BLOCK  (2 * MiB)
+#define VMEM_BLOCKS 8
+
+typedef struct VirtioMem {
+    DpRig *rig;
+    QVirtioPCIDevice *pci;
+    QVirtQueue *vq;
+    uint64_t request;           /* guest memory for it, and the answer */
+    int fd;
+} VirtioMem;
+
+/* @dynamic: the map of memory changes with the blocks that are plugged */
+static VirtioMem *vmem_new(bool dynamic)
+{
+    VirtioMem *m = g_new0(VirtioMem, 1);
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(VMEM_SLOT, 0) };
+    g_autofree char *device = NULL;
+    QVirtioDevice *d;
+    DpGuest *guest;
+
+    m->fd = memfd_create("vhost-dp-qtest-virtio-mem", 0);
+    g_assert_cmpint(m->fd, >=, 0);
+    g_assert_cmpint(ftruncate(m->fd, DIMM_SIZE), ==, 0);
+    device = g_strdup_printf("disable-legacy=on -m maxmem=1G "
+                             "-object memory-backend-file,id=vmem0,size=%u,"
+                             "share=on,reserve=off,mem-path=/proc/self/fd/%d "
+                             "-device virtio-mem-pci,id=vmem,memdev=vmem0,"
+                             "addr=%02x.0,block-size=2M,requested-size=0,"
+                             "dynamic-memslots=%s", (unsigned)DIMM_SIZE, m->fd,
+                             VMEM_SLOT, dynamic ? "on" : "off");
+    m->rig = dp_rig_start(&(DpSetup) { .device = device }, false);
+    guest = m->rig->guest;
+    guest->more = mmap(NULL, DIMM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+                       m->fd, 0);
+    g_assert(guest->more != MAP_FAILED);
+
+    m->pci = virtio_pci_new(guest->bus, &addr);
+    d = &m->pci->vdev;
+    qvirtio_pci_device_enable(m->pci);
+    qvirtio_start_device(d);
+    qvirtio_set_features(d, DP_FEATURE(VIRTIO_F_VERSION_1) |
+                         DP_FEATURE(VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE));
+    m->vq = qvirtqueue_setup(d, &guest->alloc, 0);
+    qvirtio_set_driver_ok(d);
+    guest->more_at = qvirtio_config_readq(d, offsetof(struct virtio_mem_config,
+                                                      addr));
+    guest->more_size = DIMM_SIZE;
+    m->request = dp_alloc(guest, 64);
+    return m;
+}
+
+static void vmem_free(VirtioMem *m)
+{
+    DpGuest *guest = m->rig->guest;
+
+    qvirtqueue_cleanup(m->pci->vdev.bus, m->vq, &guest->alloc);
+    qvirtio_pci_device_disable(m->pci);
+    g_free(m->pci->pdev);
+    g_free(m->pci);
+    munmap(guest->more, DIMM_SIZE);
+    dp_rig_free(m->rig);
+    close(m->fd);
+    g_free(m);
+}
+
+/* Section 5.15.6: @type is VIRTIO_MEM_REQ_PLUG or _UNPLUG; of all blocks */
+static void vmem_request(VirtioMem *m, uint16_t type)
+{
+    DpGuest *guest = m->rig->guest;
+    struct virtio_mem_req *req = dp_host(guest, m->request);
+    struct virtio_mem_resp *resp = (void *)(req + 1);
+    uint64_t size = type == VIRTIO_MEM_REQ_PLUG ? VMEM_BLOCKS * VMEM_BLOCK : 0;
+    uint32_t head;
+
+    qtest_qmp_assert_success(guest->qts, "{ 'execute': 'qom-set', 'arguments':"
+                             " { 'path': '/machine/peripheral/vmem',"
+                             " 'property': 'requested-size',"
+                             " 'value': %" PRIu64 " } }", size);
+    memset(req, 0, sizeof(*req));
+    req->type = cpu_to_le16(type);
+    req->u.plug.addr = cpu_to_le64(guest->more_at);
+    req->u.plug.nb_blocks = cpu_to_le16(VMEM_BLOCKS);
+    resp->type = 0xffff;
+    head = qvirtqueue_add(guest->qts, m->vq, m->request, sizeof(*req), false,
+                          true);
+    qvirtqueue_add(guest->qts, m->vq, m->request + sizeof(*req),
+                   sizeof(*resp), true, false);
+    qvirtqueue_kick(guest->qts, &m->pci->vdev, m->vq, head);
+    qvirtio_wait_used_elem(guest->qts, &m->pci->vdev, m->vq, head, NULL,
+                           DP_TIMEOUT_US);
+    g_assert_cmphex(resp->type, ==, cpu_to_le16(VIRTIO_MEM_RESP_ACK));
+}
+
+/* Does QEMU keep anything of what was unplugged? */
+static bool vmem_is_empty(VirtioMem *m)
+{
+    struct stat st;
+
+    g_assert_cmpint(fstat(m->fd, &st), ==, 0);
+    return st.st_blocks == 0;
+}
+
+/* As for DIMMs; and what was unplugged is discarded, and stays so */
+static void test_virtio_mem(const void *opaque)
+{
+    VirtioMem *m = vmem_new(opaque != NULL);
+    DpRig *r = m->rig;
+    uint64_t ram = dp_alloc(r->guest, 64 * KiB);
+    uint64_t at = r->guest->more_at + 3 * VMEM_BLOCK;
+    DpUsage before;
+    unsigned i;
+
+    check_works(r);
+    before = dp_usage(r->qts);
+    for (i = 0; i < dp_rounds(5); i++) {
+        g_assert_true(vmem_is_empty(m));
+        start_frames(r, ram, FRAMES);
+        vmem_request(m, VIRTIO_MEM_REQ_PLUG);
+        check_frames(r, FRAMES);
+        start_frames(r, at, FRAMES);
+        check_frames(r, FRAMES);
+        g_assert_false(vmem_is_empty(m));
+        start_frames(r, ram, FRAMES);
+        vmem_request(m, VIRTIO_MEM_REQ_UNPLUG);
+        check_frames(r, FRAMES);
+    }
+    dp_check_usage(r->qts, before);
+    vmem_free(m);
 }
 
 /* ---- A NIC that does not run pins nothing ---- */
@@ -600,6 +735,8 @@ int main(int argc, char **argv)
         dp_add_test(path, &stops[i], test_stopped);
     }
     dp_add_ring_test("plug/bar", NULL, test_bar_moves);
+    dp_add_ring_test("plug/virtio-mem", NULL, test_virtio_mem);
+    dp_add_ring_test("plug/virtio-mem-dynamic", "", test_virtio_mem);
     dp_add_test("plug/balloon", NULL, test_balloon);
     dp_add_test("plug/remove", NULL, test_remove);
     return g_test_run();
