@@ -119,8 +119,10 @@ $(ASAN_DIR)/prep/configured.json:
 	./configure --build-dir="$(ASAN_DIR)" \
 	    $(if $(QEMU_SRC),--qemu-src="$(QEMU_SRC)") --enable-asan --disable-tools
 
+# The first step finds new tests, whose names the second one asks ninja for.
 check-asan: need-run $(ASAN_DIR)/prep/configured.json
-	@$(PREPARE) build --build-dir="$(ASAN_DIR)" $(JOBS) qemu-system-x86_64 \
+	@$(PREPARE) build --build-dir="$(ASAN_DIR)" $(JOBS) qemu-system-x86_64
+	@$(PREPARE) build --build-dir="$(ASAN_DIR)" $(JOBS) \
 	    $$(ninja -C "$(ASAN_DIR)" -t targets all | sed -n 's,^\(tests/\(unit\|qtest\)/[^/.:]*vhost-dp[^/.:]*\(\.so\)*\|vhost-dp/tests/tsan/vhost-dp-stress\): .*,\1,p')
 	@scripts/python.sh scripts/check.py --build-dir="$(ASAN_DIR)" \
 	    --timeout-multiplier 5 --only 'qtest-x86_64/vhost-dp-*' \
