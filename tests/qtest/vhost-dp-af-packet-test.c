@@ -84,6 +84,13 @@ static void check_transmit(DpRig *r, size_t len, unsigned seed)
     g_assert_cmpint(hdr.flags | hdr.gso_type, ==, 0);
 }
 
+/* The kernel sees changes of a link some time later, and drops frames before */
+static void wait_running(void)
+{
+    dp_if_wait_running("v0");
+    dp_if_wait_running("v1");
+}
+
 /* Has the link this state, and the reason this word? */
 static bool link_is(DpRig *r, bool up, const char *word)
 {
@@ -437,7 +444,7 @@ static void test_link(const void *opaque)
         dp_wait_until(link_is(r, false, "'v0' is down"));
         dp_if_up("v0");
         dp_wait_until(link_is(r, true, NULL));
-        dp_if_wait_running("v1");
+        wait_running();
         check_transmit(r, 100, i);
 
         dp_if_down("v1");
@@ -447,7 +454,7 @@ static void test_link(const void *opaque)
         /* The socket was told that the interface is down */
         close(r->sock);
         r->sock = dp_sock_open("v1", true);
-        dp_if_wait_running("v1");
+        wait_running();
         check_transmit(r, 100, i);
         if (pairs == 1) {
             check_receive(r, 100, i);
@@ -467,7 +474,7 @@ static void test_starts_down(const void *opaque)
     dp_wait_until(link_is(r, false, "down"));
     dp_if_up("v0");
     dp_wait_until(link_is(r, true, NULL));
-    dp_if_wait_running("v1");
+    wait_running();
     check_transmit(r, 100, 1);
     check_receive(r, 100, 2);
     dp_rig_free(r);
@@ -738,7 +745,7 @@ static void test_multi_queue(const void *opaque)
     dp_wait_until(link_is(r, false, "down"));
     dp_if_up("v0");
     dp_wait_until(link_is(r, true, NULL));
-    dp_if_wait_running("v1");
+    wait_running();
     check_flows(r, 2);
 
     dp_if_delete("v0");
