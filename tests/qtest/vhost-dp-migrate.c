@@ -571,6 +571,13 @@ int64_t dp_migrate_ram(QTestState *qts, const char *name)
 
 /* ---- Migration ---- */
 
+char *dp_migrate_tap(const char *name, unsigned pairs)
+{
+    return g_strdup_printf("-object vhost-dp-tap,id=%s "
+                           "-netdev vhost-dp,id=vd0,driver=%s,queues=%u",
+                           name, name, pairs);
+}
+
 DpGuest *dp_migrate_target(DpRig *r, const char *netdev, const char *more)
 {
     return dp_guest_new_oob("%s %s " DP_DEVICE "mq=%s,%s -incoming defer %s",

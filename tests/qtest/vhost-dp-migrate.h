@@ -96,6 +96,9 @@ void dp_memory_restore(const DpMemory *m, DpTraffic *t);
 
 /* ---- Migration ---- */
 
+/* Options for netdev vd0 on tap interface @name */
+char *dp_migrate_tap(const char *name, unsigned pairs);
+
 /* A destination for the guest of @rig, with a device that is the same */
 DpGuest *dp_migrate_target(DpRig *rig, const char *netdev, const char *more);
 
