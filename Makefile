@@ -142,6 +142,10 @@ check-aarch64: need-run $(AARCH64_DIR)/prep/configured.json
 
 check-long: check-asan check-aarch64
 	@VHOST_DP_STRESS_OPS=200000 $(MAKE) check-tsan
+	@VHOST_DP_IOMMU_STEPS=20000 scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)" \
+	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp-iommu-life-test' qtest
+	@scripts/python.sh tests/guest/test_iommu.py --build-dir "$(BUILD_DIR)"
+	@scripts/python.sh tests/guest/stress_iommu.py --build-dir "$(BUILD_DIR)" --loops 100000 --seconds 600
 	@VHOST_DP_QTEST_ROUNDS=100 scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)" \
 	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp-plug-test' \
 	    --only 'qtest-x86_64/vhost-dp-lifecycle-test' qtest

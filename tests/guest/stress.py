@@ -49,9 +49,9 @@ class Stress:
         arguments = ["-name", "guest,debug-threads=on"]
         if self.shared:
             arguments += ["-object", "iothread,id=io0"]
+        arguments += self.more_arguments()
         for nic in self.nics:
             arguments += nic.arguments(named=True)
-        arguments += self.more_arguments()
         self.guest = Guest(setup.qemu, setup.image, arguments, cpus=2, **{"accel": setup.accel} | self.GUEST)
         self.pingers = [Pinger(nic.guest4) for nic in self.nics]
         self.slowest = {}    # kind of loop: seconds
@@ -67,7 +67,7 @@ class Stress:
         return {"iothread": "io0"} if self.shared else {}
 
     def more_arguments(self):
-        """More of QEMU's command line."""
+        """More of QEMU's command line, in front of the NICs."""
         return []
 
     def close(self):

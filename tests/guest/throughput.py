@@ -32,9 +32,14 @@ def _data_threads(guest, backend):
     return [queue["thread-id"] for info in guest.qmp.command("query-vhost-dp") for queue in info["queues"]]
 
 
-def measure(setup, backend, megabytes):
+def measure(setup, backend, megabytes, iommu=False):
     """MB per CPU-second of the data path: {"to the guest": ..., "from the guest": ...}"""
     nic = backend.nic()
+    arguments, more = nic.arguments(), {}
+    if iommu:
+        arguments = ["-device", "intel-iommu,intremap=off",
+                     *nic.arguments(iommu_platform=True, disable__legacy=True)]
+        more = {"machine": "q35,kernel-irqchip=split", "append": "intel_iommu=on iommu.strict=1"}
     size = megabytes * MB
     url = f"http://{nic.host4}:{FileServer.PORT}/data/{size}"
     commands = {
@@ -42,8 +47,8 @@ def measure(setup, backend, megabytes):
         "from the guest": f"http-put /tmp/data {nic.host4} {FileServer.PORT} back",
     }
     result = {}
-    with FileServer(), Guest(setup.qemu, setup.image, nic.arguments(), accel=setup.accel,
-                             memory=512 + 2 * megabytes) as guest:
+    with FileServer(), Guest(setup.qemu, setup.image, arguments, accel=setup.accel,
+                             memory=512 + 2 * megabytes, **more) as guest:
         guest.start()
         backend.host_up(nic)
         guest.wait_ready()
@@ -62,6 +67,8 @@ def main():
     options.add_argument("--against", metavar="BACKEND", nargs="+", choices=BACKENDS, default=["stock-tap"],
                          help="what to compare with (default: %(default)s)")
     options.add_argument("--rounds", type=int, default=5, metavar="N", help="runs of each (default: %(default)s)")
+    options.add_argument("--iommu", action="store_true",
+                         help="behind an intel-iommu, which the guest maps each buffer in")
     options.add_argument("--megabytes", type=int, default=64, metavar="N",
                          help="what to transfer each way (default: %(default)s)")
     args = options.parse_args()
@@ -71,7 +78,7 @@ def main():
         results = {name: [] for name in names}
         for _ in range(args.rounds):
             for name in names:
-                results[name].append(measure(setup, BACKENDS[name], args.megabytes))
+                results[name].append(measure(setup, BACKENDS[name], args.megabytes, args.iommu))
     except (Missing, ImageError, GuestError, OSError) as e:
         sys.exit(f"throughput: {e}")
     for way in results[names[0]][0]:

@@ -7,7 +7,8 @@
  *
  * ATS, which the guest switches while the device runs; an IOMMU that cannot
  * answer at once; and all together, in random order.  The number of steps of
- * that is VHOST_DP_IOMMU_STEPS, their order --seed.
+ * that is VHOST_DP_IOMMU_STEPS, their order --seed.  With -m perf, also what a
+ * translation costs.
  */
 
 #include "qemu/osdep.h"
@@ -432,6 +433,126 @@ static void test_stress(const void *opaque)
     env_free(s.e);
 }
 
+/* ---- What a miss costs: figures only, with -m perf ---- */
+
+#define COST_AT         (8 * GiB)
+#define COST_KNOWN      1000u           /* pages that fit in the cache */
+#define COST_PAGES      8192u           /* twice as many as fit */
+#define COST_FRAMES     500000u
+
+typedef struct Cost {
+    double ns;                  /* of the IOThread, for a frame */
+    double misses;
+    double rate;                /* frames in a second */
+} Cost;
+
+static GMutex cost_lock;        /* the connections to QEMU */
+
+static uint64_t cost_misses(Env *e)
+{
+    g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&cost_lock);
+
+    return env_counter(e, DP_TX, "iotlb-misses");
+}
+
+static void cost_kick(DpQueue *q)
+{
+    g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&cost_lock);
+
+    dp_kick(q);
+}
+
+static Cost cost_measure(Env *e, int64_t tid, unsigned pages)
+{
+    DpQueue *q = e->rig->tx;
+    pid_t pid = qtest_pid(e->rig->qts);
+    uint64_t misses = cost_misses(e);
+    uint64_t cpu = thread_cpu_ns(pid, tid);
+    int64_t start = g_get_monotonic_time();
+    unsigned added = 0, used = 0;
+    unsigned idle = 0;
+
+    while (used < COST_FRAMES) {
+        unsigned before = used;
+
+        while (q->nfree && added < COST_FRAMES) {
+            DpBuf buf = { COST_AT + (uint64_t)(added++ % pages) * DP_PAGE_SIZE,
+                          100 };
+
+            dp_add(q, &buf, 1);
+        }
+        dp_publish_quietly(q);
+        while (dp_get_used(q, NULL, NULL)) {
+            used++;
+        }
+        idle = used == before ? idle + 1 : 0;
+        if (idle > 2000) {
+            /* A kick takes the BQL: only if nothing else helps */
+            cost_kick(q);
+            idle = 0;
+        }
+    }
+    return (Cost) {
+        .ns = (thread_cpu_ns(pid, tid) - cpu) / (double)COST_FRAMES,
+        .misses = (cost_misses(e) - misses) / (double)COST_FRAMES,
+        .rate = COST_FRAMES * 1e6 / (g_get_monotonic_time() - start),
+    };
+}
+
+typedef struct Holder {
+    DpGuest *guest;
+    bool stop;                  /* atomic */
+} Holder;
+
+/* Keeps the main loop busy with commands */
+static gpointer holder_run(gpointer opaque)
+{
+    Holder *h = opaque;
+
+    while (!qatomic_read(&h->stop)) {
+        g_autoptr(GMutexLocker) lock = g_mutex_locker_new(&cost_lock);
+
+        qtest_readl(h->guest->qts, 0);
+    }
+    return NULL;
+}
+
+static void test_cost(const void *opaque)
+{
+    Env *e = env_start(GPOINTER_TO_INT(opaque), (DpSetup) {
+        .null = true, .netdev = "busy-poll-us=1000", .ring_size = 1024,
+    }, false);
+    int64_t tid = iothread_tid(e);
+    uint64_t page = env_spare(e);
+    Holder h = { .guest = e->guest };
+    GThread *thread;
+    Cost known, missed, busy;
+    unsigned i;
+
+    memset(dp_host(e->guest, page), 0, DP_PAGE_SIZE);
+    for (i = 0; i < COST_PAGES; i++) {
+        dp_iommu_map(e->iommu, COST_AT + (uint64_t)i * DP_PAGE_SIZE, page,
+                     DP_PAGE_SIZE, DP_MAP_READ);
+    }
+    cost_measure(e, tid, COST_KNOWN);
+    known = cost_measure(e, tid, COST_KNOWN);
+    missed = cost_measure(e, tid, COST_PAGES);
+    thread = g_thread_new("holder", holder_run, &h);
+    busy = cost_measure(e, tid, COST_PAGES);
+    qatomic_set(&h.stop, true);
+    g_thread_join(thread);
+    g_test_minimized_result(known.ns, "known: %.0f ns a frame, %.3f misses, "
+                            "%.0f frames a second", known.ns, known.misses,
+                            known.rate);
+    g_test_minimized_result(missed.ns, "missed: %.0f ns a frame, %.3f misses, "
+                            "%.0f frames a second", missed.ns, missed.misses,
+                            missed.rate);
+    g_test_minimized_result(busy.ns, "missed, BQL busy: %.0f ns a frame, %.3f "
+                            "misses, %.0f frames a second", busy.ns,
+                            busy.misses, busy.rate);
+    env_free(e);
+}
+
 int main(int argc, char **argv)
 {
     static const StressRow rows[] = {
@@ -446,6 +567,12 @@ int main(int argc, char **argv)
     dp_add_ring_test("intel-iommu/busy", GINT_TO_POINTER(DP_VTD), test_busy);
     dp_add_ring_test("virtio-iommu/busy", GINT_TO_POINTER(DP_VIRTIO_IOMMU),
                      test_busy);
+    if (g_test_perf()) {
+        dp_add_ring_test("intel-iommu/cost", GINT_TO_POINTER(DP_VTD),
+                         test_cost);
+        dp_add_ring_test("virtio-iommu/cost", GINT_TO_POINTER(DP_VIRTIO_IOMMU),
+                         test_cost);
+    }
     for (i = 0; i < ARRAY_SIZE(rows); i++) {
         g_autofree char *path = g_strdup_printf(
             "%s/stress/%s", rows[i].kind == DP_VTD ? "intel-iommu" :

@@ -36,7 +36,7 @@
 #define VTD_FAULT       (1ull << 63)    /* upper half of FRCD */
 
 #define VTD_QUEUE       256             /* descriptors in one page */
-#define VTD_POOL        64              /* pages for tables */
+#define VTD_POOL        96              /* pages for tables */
 
 /* Context entries: types of translation, and three levels of tables */
 #define VTD_TT_TABLES   (0ull << 2)

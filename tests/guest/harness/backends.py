@@ -46,8 +46,9 @@ class Nic:
         return args + ["-device", _join("virtio-net-pci", self._device(device, named))]
 
     def device_arguments(self, **device):
-        """device_add's arguments."""
-        return {"driver": "virtio-net-pci", **self._device(device, True)}
+        """device_add's arguments, for Qmp.command()."""
+        own = {key.replace("_", "__"): value for key, value in self._device(device, True).items()}
+        return {"driver": "virtio-net-pci", **own}
 
     def _device(self, device, named):
         own = {"netdev": self.netdev["id"]}

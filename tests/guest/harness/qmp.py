@@ -51,8 +51,10 @@ class Qmp:
         return json.loads(line)
 
     def command(self, name, /, timeout=None, **arguments):
-        """Run a command and return what it returns; a '_' in an argument's name stands for '-'."""
-        arguments = {key.replace("_", "-"): value for key, value in arguments.items()}
+        """Run a command and return what it returns. A '_' in an argument's name stands for '-', and '__'
+        for '_'."""
+        arguments = {"_".join(part.replace("_", "-") for part in key.split("__")): value
+                     for key, value in arguments.items()}
         self._next_id += 1
         request = {"execute": name, "id": self._next_id}
         if arguments:
