@@ -207,7 +207,8 @@ def _busybox():
     return found, data
 
 
-def _find_program(name):
+def find_program(name):
+    """The path of a program of this machine."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/sbin:/bin:/sbin")
     if not found:
         raise ImageError(f"no {name} on this machine: install the package {name}")
@@ -218,7 +219,7 @@ def _program_files():
     """The programs and the libraries that they need: {path in the image: path on this machine}."""
     files = {}
     for name in PROGRAMS:
-        program = _find_program(name)
+        program = find_program(name)
         files["bin/" + name] = program
         for library in re.findall(r"(?:=>\s+)?(/\S+) \(0x", _run(["ldd", program])):
             files[library.lstrip("/")] = library

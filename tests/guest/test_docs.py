@@ -22,6 +22,10 @@ from harness.netns import Missing
 from mkimage import ImageError
 
 
+# Pages whose example tests/nested runs as well, where this machine may lack what it needs
+NESTED = {"vhost-net": "/dev/vhost-net"}
+
+
 def _interfaces():
     return {name for _, name in socket.if_nameindex()}
 
@@ -179,6 +183,9 @@ def main():
     except (ImageError, OSError) as e:
         tap.bail_out(str(e))
     for page in [*docs.pages(), docs.HOSTING]:
+        if page in NESTED and not os.path.exists(NESTED[page]):
+            tap.comment(f"{page}.rst: {NESTED[page]} is missing: its example is run by the nested suite")
+            continue
         setattr(Examples, f"test_{os.path.basename(page)}", _test(page))
     tap.run([Completeness, Examples, Libvirt])
 

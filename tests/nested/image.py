@@ -14,8 +14,11 @@ import tempfile
 import mkimage
 from harness import hardware
 
-# Firmware of the machines that the device tests have; they have no option ROMs and no display.
-FIRMWARE = ["bios-256k.bin", "kvmvapic.bin"]
+# Firmware of the machines that the tests have, which have no display
+FIRMWARE = ["bios-256k.bin", "kvmvapic.bin", "efi-virtio.rom"]
+
+# What the examples of the documentation use, and busybox cannot do: in /nested of the image
+PROGRAMS = ["ip"]
 
 
 def _libraries(program):
@@ -66,8 +69,9 @@ def make_image(image, output, qemu, tests):
     `image` is what mkimage.make_image() returned, `tests` the programs to run. Returns kernel and initramfs.
     """
     programs = [qemu, *tests]
-    plain = _firmware(qemu)
-    for program in programs:
+    tools = {"nested/" + name: mkimage.find_program(name) for name in PROGRAMS}
+    plain = _firmware(qemu) | tools
+    for program in [*programs, *tools.values()]:
         if not os.access(program, os.X_OK):
             raise mkimage.ImageError(f"there is no {program}: build it with 'make'")
         plain |= {library: library for library in _libraries(program)}

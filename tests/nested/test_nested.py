@@ -5,9 +5,9 @@
 The guest has this build's QEMU, which runs there under -accel qtest, and the programs that are named on the
 command line, which drive it. What they print comes back over a serial port and is printed as one TAP.
 
-    test_nested.py --build-dir build vhost-dp-tap-test vhost-dp-vhost-net-test:-p:/x86_64/vhost-dp/vhost-net/frames
+    test_nested.py --build-dir build vhost-dp-tap-test@vhost-dp-vhost-net:-p:/x86_64/vhost-dp/tap/down
 
-Arguments of a test are behind colons.
+Behind the @ is a driver that is used in place of vhost-dp-tap, behind colons are arguments of the test.
 """
 
 import argparse
@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 import mkimage                                              # noqa: E402
-from harness import tap                                     # noqa: E402
+from harness import docs, tap                                   # noqa: E402
 from harness.guest import Guest, GuestError                 # noqa: E402
 from harness.hardware import firmware_arguments             # noqa: E402
 from harness.netns import Missing                           # noqa: E402
@@ -38,6 +38,16 @@ MEMORY = 1024
 FAULT = re.compile(r"BUG:|Oops|WARNING: CPU|general protection|Call Trace|Kernel panic")
 
 RESULT = re.compile(r"(not ok|ok)\b\s*\d*\s*-?\s*(.*)")
+
+
+class Test:
+    """A program with its arguments, as on the command line."""
+
+    def __init__(self, build, text):
+        program, *self.arguments = text.split(":")
+        program, _, self.driver = program.partition("@")
+        self.program = os.path.join(build, "tests", "qtest", program)
+        self.name = f"{program} on {self.driver}" if self.driver else program
 
 
 class Results:
@@ -61,10 +71,10 @@ class Results:
             if found:
                 seen += 1
                 failed += found[1] != "ok"
-                self.case(found[1] == "ok", found[2])
+                self.case(found[1] == "ok", f"{name}: {found[2]}")
             elif re.match(r"1\.\.\d+", line):
                 plan = int(line.split()[0][3:])
-        if plan != seen or bool(status) != bool(failed):
+        if not seen or plan != seen or bool(status) != bool(failed):
             self.case(False, f"{name} ended with status {status} after {seen} of {plan} cases")
         if status:
             tap.comment(output)
@@ -75,13 +85,14 @@ class Results:
 
 
 def run(guest, results, qemu, test, timeout):
-    program, *arguments = test
-    name = os.path.basename(program)
-    command = f"cd /tmp && QTEST_QEMU_BINARY={qemu} G_TEST_SLOW=1 {program} --tap {' '.join(arguments)}"
+    environment = f"QTEST_QEMU_BINARY={qemu}"
+    if test.driver:
+        environment += f" VHOST_DP_QTEST_TAP_DRIVER={test.driver}"
     began = time.monotonic()
-    status, output = guest.sh(command, timeout=timeout, check=False)
-    results.program(name, status, output)
-    tap.comment(f"{name}: {time.monotonic() - began:.0f} s")
+    status, output = guest.sh(f"cd /tmp && {environment} {test.program} --tap {' '.join(test.arguments)}",
+                              timeout=timeout, check=False)
+    results.program(test.name, status, output)
+    tap.comment(f"{test.name}: {time.monotonic() - began:.0f} s")
 
 
 def boot(guest, results):
@@ -96,6 +107,29 @@ def boot(guest, results):
     return status == 0
 
 
+def example(guest, results, qemu, page):
+    """Run the example of a driver's page as it is written, up to the guest, which -accel qtest has none of."""
+    before, command, _ = docs.example(page)
+    wrapper = f'exec {qemu} "$@" -accel qtest -nodefaults -display none -monitor stdio'
+    status, output = guest.sh(f"""set -e
+        mkdir -p /tmp/example /etc
+        echo root:x:0:0::/:/bin/sh >/etc/passwd
+        echo 1 >/proc/sys/vm/overcommit_memory    # the example's guest may be larger than this one
+        cd /tmp/example
+        dd if=/dev/zero of=guest.img bs=1M count=1 2>/dev/null
+        echo '#!/bin/sh' >qemu-system-x86_64
+        echo '{wrapper}' >>qemu-system-x86_64
+        chmod +x qemu-system-x86_64
+        export USER=root PATH=/tmp/example:$PATH
+        ip() {{ /nested/ip "$@"; }}    # busybox's shell prefers its own to what is in PATH
+        {before}
+        (echo info vhost-dp; echo quit) | {command}""", timeout=60, check=False)
+    good = not status and re.search(rf"driver \S+ \(vhost-dp-{page}\), .*, link up", output)
+    results.case(bool(good), f"the example of {page}.rst")
+    if not good:
+        tap.comment(output)
+
+
 def no_faults(guest):
     """What the guest's kernel complained of, which the tests may not make it do."""
     return [line for line in guest.sh("dmesg").splitlines() if FAULT.search(line)]
@@ -104,20 +138,21 @@ def no_faults(guest):
 def main():
     parser = argparse.ArgumentParser(description="Run device tests inside a guest. Prints TAP.")
     parser.add_argument("--build-dir", metavar="DIR", default=os.path.join(HERE, "..", "..", "build"))
-    parser.add_argument("--timeout", type=int, default=180, metavar="SECONDS", help="of each test (%(default)s)")
-    parser.add_argument("tests", nargs="+", metavar="TEST", help="a program of tests/qtest in the build directory")
+    parser.add_argument("--timeout", type=int, default=300, metavar="SECONDS", help="of each test (%(default)s)")
+    parser.add_argument("--example", action="append", default=[], metavar="PAGE",
+                        help="run the example of this page of docs/system/devices/vhost-dp, too")
+    parser.add_argument("tests", nargs="*", metavar="TEST", help="a program of tests/qtest in the build directory")
     args = parser.parse_args()
     build = os.path.realpath(args.build_dir)
     qemu = os.path.join(build, "qemu-system-x86_64")
-    tests = [test.split(":") for test in args.tests]
-    for test in tests:
-        test[0] = os.path.join(build, "tests", "qtest", test[0])
+    tests = [Test(build, text) for text in args.tests]
 
     results = Results()
     try:
         firmware_arguments(qemu)
         base = mkimage.make_image(os.path.join(build, "guest"), say=tap.comment)
-        made = image.make_image(base, os.path.join(build, "nested"), qemu, [test[0] for test in tests])
+        made = image.make_image(base, os.path.join(build, "nested"), qemu,
+                                sorted({test.program for test in tests}))
     except Missing as e:
         tap.skip_all(str(e))
     except (mkimage.ImageError, OSError) as e:
@@ -127,6 +162,8 @@ def main():
             if boot(guest, results):
                 for test in tests:
                     run(guest, results, qemu, test, args.timeout)
+                for page in args.example:
+                    example(guest, results, qemu, page)
                 faults = no_faults(guest)
                 tap.comment("\n".join(faults))
                 results.case(not faults, "the guest's kernel found no fault")

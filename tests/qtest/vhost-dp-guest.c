@@ -96,11 +96,22 @@ static void bus_free(DpGuest *guest)
 }
 
 /* @oob: with out-of-band commands */
+/* See VHOST_DP_QTEST_TAP_DRIVER in the header */
+static char *choose_driver(const char *options)
+{
+    const char *driver = getenv("VHOST_DP_QTEST_TAP_DRIVER") ?: "vhost-dp-tap";
+    g_auto(GStrv) parts = g_strsplit(options, "vhost-dp-tap,", -1);
+    g_autofree char *separator = g_strdup_printf("%s,", driver);
+
+    return g_strjoinv(separator, parts);
+}
+
 static DpGuest *guest_new(const char *var, const char *options,
                           bool split_ram, bool oob)
 {
     QList *capabilities = oob ? qlist_new() : NULL;
     DpGuest *guest = g_new0(DpGuest, 1);
+    g_autofree char *chosen = choose_driver(options);
     g_autofree char *ram = NULL;
     g_autofree char *args = NULL;
 
@@ -116,7 +127,7 @@ static DpGuest *guest_new(const char *var, const char *options,
     guest->packed = dp_test_is_packed();
     args = g_strdup_printf("%s -m 64 -nodefaults "
                            "-global virtio-net-device.packed=%s %s",
-                           ram, guest->packed ? "on" : "off", options);
+                           ram, guest->packed ? "on" : "off", chosen);
     if (oob) {
         qlist_append_str(capabilities, "oob");
     }

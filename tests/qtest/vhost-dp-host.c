@@ -148,26 +148,28 @@ static char *find_skip_reason(char **argv)
 /* Run the command after WRAPPER_OPTION without privileges for networks */
 static int run_unprivileged(char **argv)
 {
-    uint32_t dropped = (1u << CAP_NET_ADMIN) | (1u << CAP_NET_RAW);
+    uint8_t dropped[] = {
+        CAP_NET_ADMIN, CAP_NET_RAW, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH,
+        CAP_IPC_LOCK,
+    };
+    unsigned n = ARRAY_SIZE(dropped);
     struct __user_cap_header_struct hdr = {
         .version = _LINUX_CAPABILITY_VERSION_3,
     };
     struct __user_cap_data_struct data[2];
+    bool ok = syscall(SYS_capget, &hdr, data) == 0;
     struct rlimit memlock;
+    unsigned i;
 
-    /* A test that allows no locked memory means it */
-    if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && !memlock.rlim_cur) {
-        prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK);
-        dropped |= 1u << CAP_IPC_LOCK;
+    /* A test that allows no locked memory means it; others keep the last */
+    if (getrlimit(RLIMIT_MEMLOCK, &memlock) < 0 || memlock.rlim_cur) {
+        n--;
     }
-    if (prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN) < 0 ||
-        prctl(PR_CAPBSET_DROP, CAP_NET_RAW) < 0 ||
-        syscall(SYS_capget, &hdr, data) < 0) {
-        perror("drop CAP_NET_ADMIN");
-        return 1;
+    for (i = 0; ok && i < n; i++) {
+        ok = prctl(PR_CAPBSET_DROP, dropped[i]) == 0;
+        data[0].inheritable &= ~(1u << dropped[i]);
     }
-    data[0].inheritable &= ~dropped;
-    if (syscall(SYS_capset, &hdr, data) < 0) {
+    if (!ok || syscall(SYS_capset, &hdr, data) < 0) {
         perror("drop CAP_NET_ADMIN");
         return 1;
     }

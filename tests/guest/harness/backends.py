@@ -107,6 +107,21 @@ class VhostDpTap:
                 "lost": stats["tx"]["dropped"]}
 
 
+class VhostDpVhostNet(VhostDpTap):
+    """-netdev vhost-dp on vhost-dp-vhost-net: a tap again, with a driver of another type."""
+
+    def missing(self):
+        """Where this is not, the nested suite has the driver."""
+        super().missing()
+        netns.need_vhost_net()
+
+    def nic(self, number=0, **netdev):
+        """A NIC, as on a tap."""
+        nic = super().nic(number, **netdev)
+        nic.objects[0]["qom-type"] = "vhost-dp-vhost-net"
+        return nic
+
+
 class VhostDpAfPacket(VhostDpTap):
     """-netdev vhost-dp on vhost-dp-af-packet: one end of a veth pair; the other one has the host's addresses."""
 
@@ -246,8 +261,8 @@ class StockTap(VhostDpTap):
         return nic
 
 
-BACKENDS = {"tap": VhostDpTap(), "af-packet": VhostDpAfPacket(), "af-xdp": VhostDpAfXdp(),
-            "slirp": VhostDpSlirp(), "stock-tap": StockTap(), "stock-user": StockUser()}
+BACKENDS = {"tap": VhostDpTap(), "vhost-net": VhostDpVhostNet(), "af-packet": VhostDpAfPacket(),
+            "af-xdp": VhostDpAfXdp(), "slirp": VhostDpSlirp(), "stock-tap": StockTap(), "stock-user": StockUser()}
 
 
 def quoted(arguments):

@@ -76,6 +76,15 @@ def need_tun():
                       "which is what udev gives it, or run this as root") from None
 
 
+def need_vhost_net():
+    """Whether there is vhost-net."""
+    try:
+        os.close(os.open("/dev/vhost-net", os.O_RDWR))
+    except OSError as e:
+        raise Missing(f"/dev/vhost-net cannot be opened ({e.strerror}): it needs the kernel module vhost_net, "
+                      "and access for this account") from None
+
+
 def need_bpf():
     """Whether XDP programs can be loaded: as root, and not of a user namespace."""
     everybody = [0, 0, 2**32 - 1]

@@ -1,0 +1,371 @@
+/*
+ * vhost-dp-vhost-net: frames to and from a TAP interface by the kernel's
+ * vhost-net
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: a vhost-dp-tap whose frames are moved by threads of the
+ * kernel, one for each queue pair.  vhost-net is made for the virtqueues of a
+ * guest.  Here it gets virtqueues of ours, in memory of ours (vq.h), of which
+ * QEMU is the driver: the guest's are none of the kernel's business, nor is its
+ * memory.
+ *
+ * The interface, its options and its comings and goings are the parent's
+ * (tap.c, tap-open.c, tap-link.c).  This file is the rest of the object, and
+ * what runs in the IOThreads; vhost-net-kernel.c sets up the kernel's side.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "vhost-net-int.h"
+#include "trace.h"
+
+static VhostDPDriverClass *vnet_parent(void)
+{
+    return VHOST_DP_DRIVER_CLASS(object_class_by_name(TYPE_VHOST_DP_TAP));
+}
+
+static VnetPair *vnet_pair(VhostDPDriver *drv, unsigned pair)
+{
+    return &VHOST_DP_VHOST_NET(drv)->pair[pair];
+}
+
+static VnetPair *vnet_pair_of(TapQueue *q)
+{
+    return vnet_pair(VHOST_DP_DRIVER(q->tap), q - q->tap->queue);
+}
+
+/* ---- In the IOThread ---- */
+
+static void vnet_start_io(TapQueue *q)
+{
+    VnetPair *pair = vnet_pair_of(q);
+    int r = vnet_kernel_set_backend(pair, q->fd);
+
+    if (r < 0 && !q->fault) {
+        q->fault = g_strdup_printf("vhost-net cannot use the interface: %s",
+                                   strerror(-r));
+    }
+}
+
+static void vnet_stop_io(TapQueue *q)
+{
+    vnet_kernel_set_backend(vnet_pair_of(q), -1);
+}
+
+/* The worker found something wrong with the rings, and has stopped */
+static void vnet_error(void *opaque)
+{
+    VnetPair *pair = opaque;
+    TapQueue *q = &pair->vn->parent_obj.queue[pair->index];
+
+    if (!event_notifier_test_and_clear(&pair->error) || q->fault) {
+        return;
+    }
+    q->fault = g_strdup("vhost-net cannot use the virtqueues any more");
+    trace_vhost_dp_vhost_net_fault(pair->vn->parent_obj.who, pair->index,
+                                   q->fault);
+    vnet_stop_io(q);
+    vhost_dp_vqpair_set(pair->vq, NULL, q->fault);
+}
+
+/* The pair has taken its link down; the interface must not bring it up again */
+static void vnet_failed(void *opaque, unsigned index, VhostDPVqSet *set,
+                        VhostDPPeerViolation violation)
+{
+    VnetPair *pair = opaque;
+    TapQueue *q = &pair->vn->parent_obj.queue[index];
+
+    if (!q->fault) {
+        q->fault = g_strdup_printf("vhost-net broke a rule: %s",
+                                   VhostDPPeerViolation_str(violation));
+        trace_vhost_dp_vhost_net_fault(pair->vn->parent_obj.who, index,
+                                       q->fault);
+    }
+}
+
+static bool vnet_attach(VhostDPDriver *drv, unsigned index, VhostDPPort *port,
+                        AioContext *ctx, Error **errp)
+{
+    VnetPair *pair = vnet_pair(drv, index);
+
+    /* In this order: the interface has the last word on the link */
+    vhost_dp_vqpair_attach(pair->vq, port, ctx);
+    aio_set_fd_handler(ctx, event_notifier_get_fd(&pair->error), vnet_error,
+                       NULL, NULL, NULL, pair);
+    vhost_dp_tap_start(&VHOST_DP_TAP(drv)->queue[index], port, ctx);
+    return true;
+}
+
+static void vnet_detach(VhostDPDriver *drv, unsigned index)
+{
+    VnetPair *pair = vnet_pair(drv, index);
+    TapQueue *q = &VHOST_DP_TAP(drv)->queue[index];
+
+    aio_set_fd_handler(q->ctx, event_notifier_get_fd(&pair->error), NULL, NULL,
+                       NULL, NULL, pair);
+    /* The worker stops first, so what is left in the rings was not sent */
+    vhost_dp_tap_stop(q);
+    vhost_dp_vqpair_detach(pair->vq);
+}
+
+static unsigned vnet_tx_burst(VhostDPDriver *drv, unsigned index,
+                              VhostDPFrame *frames, unsigned n)
+{
+    return vhost_dp_vqpair_tx_burst(vnet_pair(drv, index)->vq, frames, n);
+}
+
+static unsigned vnet_rx_burst(VhostDPDriver *drv, unsigned index,
+                              VhostDPFrame *frames, unsigned n)
+{
+    return vhost_dp_vqpair_rx_burst(vnet_pair(drv, index)->vq, frames, n);
+}
+
+static void vnet_rx_release(VhostDPDriver *drv, unsigned index, unsigned n)
+{
+    vhost_dp_vqpair_rx_release(vnet_pair(drv, index)->vq, n);
+}
+
+static void vnet_rx_enable(VhostDPDriver *drv, unsigned index, bool enable)
+{
+    vhost_dp_vqpair_rx_enable(vnet_pair(drv, index)->vq, enable);
+}
+
+/* ---- What the netdev asks ---- */
+
+char *vnet_fds_option(VhostDPVhostNet *vn)
+{
+    return g_strdup_printf("%s: %s=", vn->parent_obj.who,
+                           vn->vhostfd ? "vhostfd" : "vhostfds");
+}
+
+static bool vnet_check_options(VhostDPDriver *drv, Error **errp)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
+    g_autofree char *what = NULL;
+
+    if (!vnet_parent()->check_options(drv, errp)) {
+        return false;
+    }
+    if (vn->vhostfd && vn->vhostfds) {
+        error_setg(errp, "%s: vhostfd=%s and vhostfds=%s exclude each other",
+                   vn->parent_obj.who, vn->vhostfd, vn->vhostfds);
+        return false;
+    }
+    what = vnet_fds_option(vn);
+    return !vn->vhostfds || vhost_dp_fds_count(what, vn->vhostfds, errp);
+}
+
+static void vnet_close(VhostDPDriver *drv)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
+    unsigned i;
+
+    vnet_kernel_close(vn);
+    for (i = 0; i < vn->npairs; i++) {
+        vhost_dp_vqpair_free(vn->pair[i].vq);
+    }
+    g_free(vn->pair);
+    vn->pair = NULL;
+    vn->npairs = 0;
+    vnet_parent()->close(drv);
+}
+
+static bool vnet_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
+    unsigned i;
+
+    if (!vnet_check_options(drv, errp) ||
+        !vnet_parent()->open(drv, queue_pairs, errp)) {
+        return false;
+    }
+    vn->pair = g_new0(VnetPair, queue_pairs);
+    vn->npairs = queue_pairs;
+    for (i = 0; i < queue_pairs; i++) {
+        VnetPair *pair = &vn->pair[i];
+
+        pair->vn = vn;
+        pair->index = i;
+        pair->fd = -1;
+        pair->vq = vhost_dp_vqpair_new(i, vnet_failed, pair);
+    }
+    if (!vnet_kernel_open(vn, errp)) {
+        vnet_close(drv);
+        return false;
+    }
+    return true;
+}
+
+static void vnet_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
+{
+    uint32_t offloads = VHOST_DP_TAP(drv)->offloads;
+
+    vhost_dp_vqpair_get_caps(caps);
+    caps->tx_offloads = offloads;
+    caps->rx_offloads = offloads;
+}
+
+static char *vnet_describe(VhostDPDriver *drv)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
+    g_autofree char *tap = vnet_parent()->describe(drv);
+    GString *text = g_string_new(tap);
+    unsigned i;
+
+    if (vn->passed.n) {
+        g_string_append(text, vn->vhostfds ? ",vhostfds=" : ",vhostfd=");
+        for (i = 0; i < vn->npairs; i++) {
+            g_string_append_printf(text, "%s%d", i ? ":" : "",
+                                   vn->pair[i].fd);
+        }
+    }
+    return g_string_free(text, false);
+}
+
+/* ---- Properties ---- */
+
+static void vnet_set_fds(Object *obj, char **option, const char *name,
+                         const char *value, Error **errp)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
+
+    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), name, errp)) {
+        vhost_dp_fds_close(&vn->passed);
+        g_free(*option);
+        *option = g_strdup(value);
+    }
+}
+
+static char *vnet_get_vhostfd(Object *obj, Error **errp)
+{
+    return g_strdup(VHOST_DP_VHOST_NET(obj)->vhostfd ?: "");
+}
+
+static void vnet_set_vhostfd(Object *obj, const char *value, Error **errp)
+{
+    vnet_set_fds(obj, &VHOST_DP_VHOST_NET(obj)->vhostfd, "vhostfd", value,
+                 errp);
+}
+
+static char *vnet_get_vhostfds(Object *obj, Error **errp)
+{
+    return g_strdup(VHOST_DP_VHOST_NET(obj)->vhostfds ?: "");
+}
+
+static void vnet_set_vhostfds(Object *obj, const char *value, Error **errp)
+{
+    vnet_set_fds(obj, &VHOST_DP_VHOST_NET(obj)->vhostfds, "vhostfds", value,
+                 errp);
+}
+
+static void vnet_get_poll_us(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &VHOST_DP_VHOST_NET(obj)->poll_us, errp);
+}
+
+static void vnet_set_poll_us(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
+    uint32_t value;
+
+    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), "poll-us", errp) &&
+        visit_type_uint32(v, name, &value, errp)) {
+        vn->has_poll_us = true;
+        vn->poll_us = value;
+    }
+}
+
+static bool vnet_get_hugetlb(Object *obj, Error **errp)
+{
+    return VHOST_DP_VHOST_NET(obj)->hugetlb;
+}
+
+static void vnet_set_hugetlb(Object *obj, bool value, Error **errp)
+{
+    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), "hugetlb", errp)) {
+        VHOST_DP_VHOST_NET(obj)->hugetlb = value;
+    }
+}
+
+static void vnet_add_properties(ObjectClass *oc)
+{
+    object_class_property_add_str(oc, "vhostfd", vnet_get_vhostfd,
+                                  vnet_set_vhostfd);
+    object_class_property_set_description(oc, "vhostfd",
+        "open descriptor of /dev/vhost-net, as a number or as the name given "
+        "to getfd");
+    object_class_property_add_str(oc, "vhostfds", vnet_get_vhostfds,
+                                  vnet_set_vhostfds);
+    object_class_property_set_description(oc, "vhostfds",
+        "open descriptors of /dev/vhost-net, one for each queue pair, "
+        "separated by colons");
+    object_class_property_add(oc, "poll-us", "uint32", vnet_get_poll_us,
+                              vnet_set_poll_us, NULL, NULL);
+    object_class_property_set_description(oc, "poll-us",
+        "microseconds that the kernel's thread looks for frames before it "
+        "sleeps (default: 0)");
+    object_class_property_add_bool(oc, "hugetlb", vnet_get_hugetlb,
+                                   vnet_set_hugetlb);
+    object_class_property_set_description(oc, "hugetlb",
+        "virtqueues and buffers in huge pages (default: off)");
+}
+
+/* ---- The object ---- */
+
+static void vnet_instance_finalize(Object *obj)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
+
+    vhost_dp_fds_close(&vn->passed);
+    g_free(vn->vhostfd);
+    g_free(vn->vhostfds);
+}
+
+static void vnet_class_init(ObjectClass *oc, void *data)
+{
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
+    VhostDPTapClass *tc = VHOST_DP_TAP_CLASS(oc);
+
+    /* vhost-net writes how many buffers a frame takes into the header */
+    tc->hdr_len = sizeof(struct virtio_net_hdr_v1);
+    tc->start_io = vnet_start_io;
+    tc->stop_io = vnet_stop_io;
+
+    dc->check_options = vnet_check_options;
+    dc->open = vnet_open;
+    dc->close = vnet_close;
+    dc->get_caps = vnet_get_caps;
+    dc->describe = vnet_describe;
+    dc->get_io = NULL;
+    dc->attach = vnet_attach;
+    dc->detach = vnet_detach;
+    dc->tx_burst = vnet_tx_burst;
+    dc->rx_burst = vnet_rx_burst;
+    dc->rx_into = NULL;
+    dc->rx_release = vnet_rx_release;
+    dc->rx_enable = vnet_rx_enable;
+
+    vnet_add_properties(oc);
+}
+
+static const TypeInfo vnet_info = {
+    .name = TYPE_VHOST_DP_VHOST_NET,
+    .parent = TYPE_VHOST_DP_TAP,
+    .instance_size = sizeof(VhostDPVhostNet),
+    .instance_finalize = vnet_instance_finalize,
+    .class_init = vnet_class_init,
+};
+
+static void vnet_register_types(void)
+{
+    type_register_static(&vnet_info);
+}
+
+type_init(vnet_register_types)
