@@ -162,10 +162,11 @@ static bool fails_on(uint32_t call, int fd, uint64_t arg, const char *what)
 
 /* Calls whose first argument is a descriptor, and that have nothing special */
 #define CALL_ON_FD(type, name, call, params, args) \
+    static const char name_of_##name[] = #name; \
     type shim_##name params AS(#name); \
     type shim_##name params \
     { \
-        if (fails_on(call, fd, 0, #name)) { \
+        if (fails_on(call, fd, 0, name_of_##name)) { \
             return -1; \
         } \
         return NEXT(type params, #name) args; \
