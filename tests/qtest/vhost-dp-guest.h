@@ -128,6 +128,7 @@ struct DpGuest {
  * The machine is a PC, or virt for AArch64; slots from 4 on are free.  In a
  * test of packed virtqueues (dp_add_ring_test()) all virtio-net devices offer
  * them, and dp_nic_start() negotiates them if it does VIRTIO_F_VERSION_1.
+ *
  * The environment variable VHOST_DP_QTEST_TAP_DRIVER names another driver for
  * tap interfaces that is to be used in place of vhost-dp-tap (tests/nested).
  */
