@@ -61,7 +61,7 @@ help:
 	@echo "                     FORMAT=split, packed, vring or offload for one alone"
 	@echo "  bench              build, then measure against peers; QUICK=1 for less"
 	@echo "  demo               build, then boot a guest that uses vhost-dp; DRIVER=tap (default),"
-	@echo "                     vhost-net, af-packet, af-xdp or slirp says how"
+	@echo "                     vhost-net, vhost-user, af-packet, af-xdp or slirp says how"
 	@echo "  clean              remove what was built"
 	@echo "  distclean          remove the build directory with QEMU's source"
 	@echo "  help               this list"

@@ -272,6 +272,14 @@ struct VhostDPDriverClass {
     bool (*get_io)(VhostDPDriver *drv, VhostDPIoMethod *io);
 
     /**
+     * get_peer: the state of the virtio device behind the driver
+     *
+     * Called while open.  Optional: for drivers that have one.  Lock: BQL.
+     * Returns: newly allocated, never NULL.
+     */
+    VhostDPPeerInfo *(*get_peer)(VhostDPDriver *drv);
+
+    /**
      * set_offload: which offload metadata rx_burst may produce from now on
      * @offloads: VHOST_DP_OFFLOAD_*, a subset of rx_offloads
      *

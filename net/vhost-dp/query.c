@@ -48,6 +48,10 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
         VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->describe(netdev->drv);
     info->has_io = VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_io &&
         VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_io(netdev->drv, &info->io);
+    if (VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_peer) {
+        info->peer = VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_peer(
+            netdev->drv);
+    }
     info->max_queue_pairs = netdev->caps.max_queue_pairs;
     info->max_frame = netdev->caps.max_frame;
     info->max_segments = netdev->caps.max_segments;
@@ -168,6 +172,29 @@ static void print_losses(Monitor *mon, const char *name,
     }
 }
 
+static void print_peer(Monitor *mon, const VhostDPPeerInfo *peer)
+{
+    VhostDPPeerViolationInfoList *violation;
+
+    monitor_printf(mon, "  peer: %s, %" PRIu64 " connections",
+                   peer->connected ? "connected" : "not connected",
+                   peer->connects);
+    if (peer->has_features) {
+        monitor_printf(mon, ", features 0x%" PRIx64, peer->features);
+    }
+    if (peer->has_shared_memory) {
+        monitor_printf(mon, ", %" PRIu64 " KiB of memory shared",
+                       peer->shared_memory / KiB);
+    }
+    monitor_printf(mon, "\n");
+    for (violation = peer->violations; violation;
+         violation = violation->next) {
+        monitor_printf(mon, "    peer's violation (%s): %" PRIu64 "\n",
+                       VhostDPPeerViolation_str(violation->value->violation),
+                       violation->value->count);
+    }
+}
+
 static void print_pair(Monitor *mon, const VhostDPQueuePairInfo *pair)
 {
     monitor_printf(mon, "  queue pair %u: iothread %s (thread %" PRId64
@@ -216,6 +243,9 @@ void hmp_info_vhost_dp(Monitor *mon, const QDict *qdict)
         monitor_printf(mon, "  driver's limits: %u queue pairs, frames of %u "
                        "bytes in %u segments\n", info->max_queue_pairs,
                        info->max_frame, info->max_segments);
+        if (info->peer) {
+            print_peer(mon, info->peer);
+        }
         if (info->busy_poll_us) {
             monitor_printf(mon, "  busy polling: %u us, %s\n",
                            info->busy_poll_us, info->rx_poll ?

@@ -23,6 +23,7 @@
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
+#include "qapi/util.h"
 #include "vq-int.h"
 #include "trace.h"
 
@@ -100,10 +101,38 @@ void vhost_dp_vqpair_count_violation(VhostDPVqPair *pair,
                     pair->violations[violation] + 1);
 }
 
-uint64_t vhost_dp_vqpair_violations(const VhostDPVqPair *pair,
-                                    VhostDPPeerViolation violation)
+VhostDPPeerInfo *vhost_dp_vqpair_query(VhostDPVqPair *const *pair, unsigned n,
+                                       const VhostDPVqSet *set,
+                                       uint64_t connects)
 {
-    return qatomic_read_u64(&pair->violations[violation]);
+    VhostDPPeerInfo *info = g_new0(VhostDPPeerInfo, 1);
+    VhostDPPeerViolationInfoList **tail = &info->violations;
+    unsigned v, i;
+
+    info->connected = set != NULL;
+    info->connects = connects;
+    if (set) {
+        info->has_features = true;
+        info->features = set->features;
+        info->has_shared_memory = true;
+        info->shared_memory = set->size;
+    }
+    for (v = 0; v < VHOST_DP_PEER_VIOLATION__MAX; v++) {
+        uint64_t count = 0;
+
+        for (i = 0; i < n; i++) {
+            count += qatomic_read_u64(&pair[i]->violations[v]);
+        }
+        if (count) {
+            VhostDPPeerViolationInfo *each = g_new0(VhostDPPeerViolationInfo,
+                                                    1);
+
+            each->violation = v;
+            each->count = count;
+            QAPI_LIST_APPEND(tail, each);
+        }
+    }
+    return info;
 }
 
 /* ---- Losses, and the end of a set ---- */

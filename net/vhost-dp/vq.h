@@ -342,9 +342,17 @@ void vhost_dp_vqpair_set(VhostDPVqPair *pair, VhostDPVqSet *set,
 void vhost_dp_vqpair_count_violation(VhostDPVqPair *pair,
                                      VhostDPPeerViolation violation);
 
-/* How many of a kind there were.  Thread: any. */
-uint64_t vhost_dp_vqpair_violations(const VhostDPVqPair *pair,
-                                    VhostDPPeerViolation violation);
+/**
+ * vhost_dp_vqpair_query: make the answer of VhostDPDriverClass.get_peer
+ * @pair: all of @n queue pairs, whose violations are added up
+ * @set: what is in use, or NULL: the peer is not connected
+ * @connects: how often it was
+ *
+ * Thread: any; while nobody frees the pairs.
+ */
+VhostDPPeerInfo *vhost_dp_vqpair_query(VhostDPVqPair *const *pair, unsigned n,
+                                       const VhostDPVqSet *set,
+                                       uint64_t connects);
 
 /*
  * The functions of VhostDPDriverClass, with its rules.  Calls and kicks are

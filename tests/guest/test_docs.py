@@ -9,10 +9,12 @@ its monitor. It goes behind what the page says, by a qemu-system-x86_64 of the t
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from harness import docs, netns, program, tap
@@ -37,6 +39,18 @@ def _remove_but(there):
             netns.ip("link", "del", name)
 
 
+def _end_group(group):
+    """End all processes of a group, and wait until they have."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"process group {group} does not end")
+
+
 class Examples(unittest.TestCase):
     setup = None
 
@@ -48,8 +62,7 @@ class Examples(unittest.TestCase):
             disk.truncate(1 << 20)
         environment = dict(os.environ, PATH=f"{directory.name}:{os.environ['PATH']}", USER="root")
         self.addCleanup(_remove_but, _interfaces())
-        subprocess.run(["sh", "-e", "-c", before], check=True, cwd=directory.name, env=environment,
-                       stdout=subprocess.DEVNULL)   # ours is TAP
+        self.run_before(before, directory.name, environment)
 
         guest = Guest(self.setup.qemu, self.setup.image, accel=self.setup.accel)
         self.addCleanup(guest.close)
@@ -67,6 +80,13 @@ class Examples(unittest.TestCase):
             for way in ("rx", "tx"):
                 self.assertGreater(sum(pair[way]["packets"] for pair in info["queues"]), 0, f"{way}: {info}")
         self.assertEqual(guest.quit(), 0)
+
+    def run_before(self, commands, directory, environment):
+        """What comes before QEMU; programs that it leaves in the background end with the test."""
+        with subprocess.Popen(["sh", "-e", "-c", commands], cwd=directory, env=environment, start_new_session=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as shell:   # ours is TAP
+            self.addCleanup(_end_group, shell.pid)
+            self.assertEqual(shell.wait(60), 0, commands)
 
 
 # virsh, for the one command of the page. libvirt keeps one connection to the monitor, to which a descriptor

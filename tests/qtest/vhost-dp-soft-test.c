@@ -655,6 +655,8 @@ static const char *const feature_drivers[] = {
     "-object vhost-dp-tap,id=d0",
     "-object vhost-dp-tap,id=d0,offloads=off",
     "-object x-vhost-dp-example,id=d0,path=/dev/null",
+    /* Nobody connects: what the guest is offered does not wait for that */
+    "-object vhost-dp-vhost-user,id=d0,path=vhost-dp-soft-test.sock,server=on",
 #ifdef CONFIG_SLIRP
     "-object vhost-dp-slirp,id=d0",
 #endif

@@ -7,7 +7,7 @@ vd0, nic0, on the network 192.0.2.0/24 and 2001:db8::/64; 1 is tap1 and so on.
 
 import shlex
 
-from . import netns
+from . import netns, testpmd
 
 _NETS4 = ["192.0.2", "198.51.100", "203.0.113", "198.18.0"]    # meant for documentation, and for tests
 
@@ -193,6 +193,41 @@ class VhostDpAfXdp(VhostDpAfPacket):
         netns.ethtool("-K", peer, "tx", "off")
 
 
+class VhostDpVhostUser(VhostDpTap):
+    """-netdev vhost-dp on vhost-dp-vhost-user: DPDK's testpmd is the switch between it and a tap of the host."""
+
+    max_queues = 1          # the tap of testpmd has one
+    rings = False
+    any_size = False        # buffers of testpmd that come from the tap have 1500 bytes
+
+    def missing(self):
+        """testpmd, and what it makes."""
+        netns.need_tun()
+        testpmd.need()
+
+    def nic(self, number=0, **netdev):
+        """A NIC. testpmd may be started before QEMU, which listens, or after it."""
+        name = f"vu{number}"
+        switch = testpmd.Switch(f"sw{number}")
+        nic = Nic(number, {"type": "vhost-dp", "id": f"vd{number}", "driver": name, **netdev},
+                  [{"qom-type": "vhost-dp-vhost-user", "id": name, "path": switch.socket, "server": True}])
+        nic.interface = switch.interface
+        nic.switch = switch
+        switch.start()
+        return nic
+
+    def before_qemu(self, nic, queues=1):
+        """It has been made."""
+
+    def after_qemu(self, nic):
+        """End testpmd, and its interface with it."""
+        nic.switch.close()
+
+    def host_counts(self, nic):
+        """testpmd in between does not say what it loses."""
+        return {}
+
+
 class VhostDpSlirp:
     """-netdev vhost-dp on vhost-dp-slirp: the guest has a network of its own, behind QEMU."""
 
@@ -261,8 +296,9 @@ class StockTap(VhostDpTap):
         return nic
 
 
-BACKENDS = {"tap": VhostDpTap(), "vhost-net": VhostDpVhostNet(), "af-packet": VhostDpAfPacket(),
-            "af-xdp": VhostDpAfXdp(), "slirp": VhostDpSlirp(), "stock-tap": StockTap(), "stock-user": StockUser()}
+BACKENDS = {"tap": VhostDpTap(), "vhost-net": VhostDpVhostNet(), "vhost-user": VhostDpVhostUser(),
+            "af-packet": VhostDpAfPacket(), "af-xdp": VhostDpAfXdp(), "slirp": VhostDpSlirp(),
+            "stock-tap": StockTap(), "stock-user": StockUser()}
 
 
 def quoted(arguments):

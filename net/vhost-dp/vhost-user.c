@@ -1,0 +1,450 @@
+/*
+ * vhost-dp-vhost-user: frames to and from another process, by vhost-user
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: the object and its options.  vhost-user-conn.c holds the
+ * connection, vhost-user-proto.c speaks the protocol, vq-pair.c moves the
+ * frames.
+ *
+ * The peer is a back end as -netdev vhost-user has it, but it gets virtqueues
+ * and buffers of the driver's own, and never the guest's memory.  Control runs
+ * in the main loop; the IOThreads see no more of it than the set of virtqueues
+ * that a queue pair is to use (see vq.h).
+ */
+
+#include "qemu/osdep.h"
+#include <sys/un.h>
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "qemu/host-utils.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "vhost-user-int.h"
+#include "trace.h"
+
+/* ---- Options ---- */
+
+static bool vu_check_path(VhostDPVhostUser *vu, Error **errp)
+{
+    const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+
+    if (!*vu->path || strlen(vu->path) > most) {
+        error_setg(errp, "vhost-dp-vhost-user '%s': path=%s: the path of a "
+                   "UNIX socket has 1 to %zu bytes", vu_id(vu), vu->path, most);
+        return false;
+    }
+    return true;
+}
+
+static bool vu_check_options(VhostDPDriver *drv, Error **errp)
+{
+    ERRP_GUARD();
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+
+    if (!vu->path == !vu->chardev) {
+        error_setg(errp, "vhost-dp-vhost-user '%s': %s", vu_id(vu), vu->path ?
+                   "path= and chardev= exclude each other" :
+                   "path= or chardev= is needed");
+        error_append_hint(errp, "Give the path of the peer's socket with "
+                          "path=.\n");
+        return false;
+    }
+    if (vu->chardev && vu->server_set) {
+        error_setg(errp, "vhost-dp-vhost-user '%s': server= is an option of "
+                   "the chardev when there is chardev=", vu_id(vu));
+        return false;
+    }
+    if (vu->reconnect_ms > VU_MAX_RECONNECT_MS) {
+        error_setg(errp, "vhost-dp-vhost-user '%s': reconnect-ms=%u: 0 to %u "
+                   "are accepted", vu_id(vu), vu->reconnect_ms,
+                   VU_MAX_RECONNECT_MS);
+        return false;
+    }
+    if (!is_power_of_2(vu->queue_size) ||
+        vu->queue_size < VHOST_DP_VQ_MIN_NUM ||
+        vu->queue_size > VHOST_DP_VQ_MAX_NUM) {
+        error_setg(errp, "vhost-dp-vhost-user '%s': queue-size=%u: powers of 2 "
+                   "from %u to %u are accepted", vu_id(vu), vu->queue_size,
+                   VHOST_DP_VQ_MIN_NUM, VHOST_DP_VQ_MAX_NUM);
+        return false;
+    }
+    if (vu->mtu && (vu->mtu < 68 || vu->mtu > UINT16_MAX)) {
+        error_setg(errp, "vhost-dp-vhost-user '%s': mtu=%u: 68 to %u are "
+                   "accepted, or 0 for none", vu_id(vu), vu->mtu, UINT16_MAX);
+        return false;
+    }
+    return !vu->path || vu_check_path(vu, errp);
+}
+
+static bool vu_may_change(VhostDPVhostUser *vu, const char *option,
+                          Error **errp)
+{
+    if (vu->parent_obj.claimed_by) {
+        error_setg(errp, "vhost-dp-vhost-user '%s': %s= cannot be changed "
+                   "while netdev '%s' uses the driver", vu_id(vu), option,
+                   vu->parent_obj.claimed_by);
+        return false;
+    }
+    return true;
+}
+
+static char *vu_get_path(Object *obj, Error **errp)
+{
+    return g_strdup(VHOST_DP_VHOST_USER(obj)->path ?: "");
+}
+
+static void vu_set_path(Object *obj, const char *value, Error **errp)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
+
+    if (vu_may_change(vu, "path", errp)) {
+        g_free(vu->path);
+        vu->path = g_strdup(value);
+    }
+}
+
+static char *vu_get_chardev(Object *obj, Error **errp)
+{
+    return g_strdup(VHOST_DP_VHOST_USER(obj)->chardev ?: "");
+}
+
+static void vu_set_chardev(Object *obj, const char *value, Error **errp)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
+
+    if (vu_may_change(vu, "chardev", errp)) {
+        g_free(vu->chardev);
+        vu->chardev = g_strdup(value);
+    }
+}
+
+static bool vu_get_server(Object *obj, Error **errp)
+{
+    return VHOST_DP_VHOST_USER(obj)->server;
+}
+
+static void vu_set_server(Object *obj, bool value, Error **errp)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
+
+    if (vu_may_change(vu, "server", errp)) {
+        vu->server = value;
+        vu->server_set = true;
+    }
+}
+
+static bool vu_get_hugetlb(Object *obj, Error **errp)
+{
+    return VHOST_DP_VHOST_USER(obj)->hugetlb;
+}
+
+static void vu_set_hugetlb(Object *obj, bool value, Error **errp)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
+
+    if (vu_may_change(vu, "hugetlb", errp)) {
+        vu->hugetlb = value;
+    }
+}
+
+static bool vu_get_packed(Object *obj, Error **errp)
+{
+    return VHOST_DP_VHOST_USER(obj)->packed;
+}
+
+static void vu_set_packed(Object *obj, bool value, Error **errp)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
+
+    if (vu_may_change(vu, "packed", errp)) {
+        vu->packed = value;
+    }
+}
+
+static uint32_t *vu_number(VhostDPVhostUser *vu, const char *name)
+{
+    return !strcmp(name, "reconnect-ms") ? &vu->reconnect_ms :
+           !strcmp(name, "queue-size") ? &vu->queue_size : &vu->mtu;
+}
+
+static void vu_get_number(Object *obj, Visitor *v, const char *name,
+                          void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, vu_number(VHOST_DP_VHOST_USER(obj), name),
+                      errp);
+}
+
+static void vu_set_number(Object *obj, Visitor *v, const char *name,
+                          void *opaque, Error **errp)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
+    uint32_t value;
+
+    if (visit_type_uint32(v, name, &value, errp) &&
+        vu_may_change(vu, name, errp)) {
+        *vu_number(vu, name) = value;
+    }
+}
+
+/* ---- Control side ---- */
+
+/* In a queue pair's IOThread; the BH in vhost-user-conn.c goes on from here */
+static void vu_pair_failed(void *opaque, unsigned index, VhostDPVqSet *set,
+                           VhostDPPeerViolation violation)
+{
+    VhostDPVhostUser *vu = opaque;
+
+    WITH_QEMU_LOCK_GUARD(&vu->lock) {
+        if (vu->broken_set) {
+            vhost_dp_vqset_unref(vu->broken_set);
+        }
+        vu->broken_set = vhost_dp_vqset_ref(set);
+        vu->broken_why = violation;
+    }
+    qemu_bh_schedule(vu->bh);
+}
+
+static void vu_free_pairs(VhostDPVhostUser *vu)
+{
+    unsigned i;
+
+    for (i = 0; i < vu->npairs; i++) {
+        vhost_dp_vqpair_free(vu->pair[i]);
+    }
+    g_free(vu->pair);
+    vu->pair = NULL;
+    vu->npairs = 0;
+}
+
+/* That there are huge pages is better known now than when a peer comes */
+static bool vu_check_hugetlb(VhostDPVhostUser *vu, unsigned queue_pairs,
+                             Error **errp)
+{
+    ERRP_GUARD();
+    VhostDPVqSet *set;
+
+    if (!vu->hugetlb) {
+        return true;
+    }
+    set = vhost_dp_vqset_new(queue_pairs, vu->queue_size, true, errp);
+    if (!set) {
+        error_prepend(errp, "vhost-dp-vhost-user '%s': hugetlb=on: ",
+                      vu_id(vu));
+        return false;
+    }
+    vhost_dp_vqset_unref(set);
+    return true;
+}
+
+static bool vu_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+    unsigned i;
+
+    /* The options may have been changed since the object was made */
+    if (!vu_check_options(drv, errp) ||
+        !vu_check_hugetlb(vu, queue_pairs, errp)) {
+        return false;
+    }
+    vu->npairs = queue_pairs;
+    vu->pair = g_new0(VhostDPVqPair *, queue_pairs);
+    vu->active = MAKE_64BIT_MASK(0, queue_pairs);
+    for (i = 0; i < queue_pairs; i++) {
+        vu->pair[i] = vhost_dp_vqpair_new(i, vu_pair_failed, vu);
+    }
+    if (!vhost_dp_vu_conn_open(vu, errp)) {
+        vu_free_pairs(vu);
+        return false;
+    }
+    trace_vhost_dp_vu_open(vu_id(vu), queue_pairs);
+    return true;
+}
+
+static void vu_close(VhostDPDriver *drv)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+
+    vhost_dp_vu_conn_close(vu);
+    vu_free_pairs(vu);
+    trace_vhost_dp_vu_close(vu_id(vu));
+}
+
+static void vu_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
+{
+    vhost_dp_vqpair_get_caps(caps);
+}
+
+static char *vu_describe(VhostDPDriver *drv)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+
+    return vu->chardev ? g_strdup_printf("chardev=%s", vu->chardev) :
+                         g_strdup_printf("path=%s%s", vu->path,
+                                         vu->server ? ",server=on" : "");
+}
+
+static VhostDPPeerInfo *vu_get_peer(VhostDPDriver *drv)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+
+    return vhost_dp_vqpair_query(vu->pair, vu->npairs,
+                                 vu->state == VU_RUNNING ? vu->set : NULL,
+                                 vu->connects);
+}
+
+static void vu_set_offload(VhostDPDriver *drv, uint32_t offloads)
+{
+    /*
+     * All that the peer can hand over was agreed on with it, and cannot be
+     * changed while it runs.  The engine does what the guest does not take.
+     */
+}
+
+/* ---- Data side ---- */
+
+static VhostDPVqPair *vu_pair(VhostDPDriver *drv, unsigned pair)
+{
+    return VHOST_DP_VHOST_USER(drv)->pair[pair];
+}
+
+static bool vu_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
+                      AioContext *ctx, Error **errp)
+{
+    vhost_dp_vqpair_attach(vu_pair(drv, pair), port, ctx);
+    return true;
+}
+
+static void vu_detach(VhostDPDriver *drv, unsigned pair)
+{
+    vhost_dp_vqpair_detach(vu_pair(drv, pair));
+}
+
+static bool vu_set_active(VhostDPDriver *drv, unsigned pair, bool active)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+
+    WITH_QEMU_LOCK_GUARD(&vu->lock) {
+        uint64_t bit = 1ULL << pair;
+
+        qatomic_set_u64(&vu->active, active ? vu->active | bit :
+                                              vu->active & ~bit);
+    }
+    qemu_bh_schedule(vu->bh);
+    /* What is under way comes here still: the engine counts it */
+    return false;
+}
+
+static unsigned vu_tx_burst(VhostDPDriver *drv, unsigned pair,
+                            VhostDPFrame *frames, unsigned n)
+{
+    return vhost_dp_vqpair_tx_burst(vu_pair(drv, pair), frames, n);
+}
+
+static unsigned vu_rx_burst(VhostDPDriver *drv, unsigned pair,
+                            VhostDPFrame *frames, unsigned n)
+{
+    return vhost_dp_vqpair_rx_burst(vu_pair(drv, pair), frames, n);
+}
+
+static void vu_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
+{
+    vhost_dp_vqpair_rx_release(vu_pair(drv, pair), n);
+}
+
+static void vu_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
+{
+    vhost_dp_vqpair_rx_enable(vu_pair(drv, pair), enable);
+}
+
+/* ---- The object ---- */
+
+static void vu_instance_init(Object *obj)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
+
+    qemu_mutex_init(&vu->lock);
+    vu->reconnect_ms = VU_DEFAULT_RECONNECT_MS;
+    vu->queue_size = VU_DEFAULT_QUEUE_SIZE;
+    vu->packed = true;
+}
+
+static void vu_instance_finalize(Object *obj)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
+
+    qemu_mutex_destroy(&vu->lock);
+    g_free(vu->path);
+    g_free(vu->chardev);
+}
+
+static void vu_class_init(ObjectClass *oc, void *data)
+{
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
+
+    dc->check_options = vu_check_options;
+    dc->open = vu_open;
+    dc->close = vu_close;
+    dc->get_caps = vu_get_caps;
+    dc->describe = vu_describe;
+    dc->get_peer = vu_get_peer;
+    dc->set_offload = vu_set_offload;
+    dc->attach = vu_attach;
+    dc->detach = vu_detach;
+    dc->set_active = vu_set_active;
+    dc->tx_burst = vu_tx_burst;
+    dc->rx_burst = vu_rx_burst;
+    dc->rx_release = vu_rx_release;
+    dc->rx_enable = vu_rx_enable;
+
+    object_class_property_add_str(oc, "path", vu_get_path, vu_set_path);
+    object_class_property_set_description(oc, "path",
+        "UNIX socket of the peer");
+    object_class_property_add_str(oc, "chardev", vu_get_chardev,
+                                  vu_set_chardev);
+    object_class_property_set_description(oc, "chardev",
+        "socket chardev that is connected to the peer, instead of path");
+    object_class_property_add_bool(oc, "server", vu_get_server,
+                                   vu_set_server);
+    object_class_property_set_description(oc, "server",
+        "listen at path, and let the peer connect (default: off)");
+    object_class_property_add(oc, "reconnect-ms", "uint32", vu_get_number,
+                              vu_set_number, NULL, NULL);
+    object_class_property_set_description(oc, "reconnect-ms",
+        "delay before the first attempt to connect again, in ms; later ones "
+        "double it, up to 5 s; 0: do not (default: 100)");
+    object_class_property_add(oc, "queue-size", "uint32", vu_get_number,
+                              vu_set_number, NULL, NULL);
+    object_class_property_set_description(oc, "queue-size",
+        "entries of each virtqueue shared with the peer (default: 1024)");
+    object_class_property_add_bool(oc, "packed", vu_get_packed,
+                                   vu_set_packed);
+    object_class_property_set_description(oc, "packed",
+        "use packed virtqueues if the peer has them (default: on)");
+    object_class_property_add(oc, "mtu", "uint32", vu_get_number,
+                              vu_set_number, NULL, NULL);
+    object_class_property_set_description(oc, "mtu",
+        "MTU to tell the peer; 0: none (default)");
+    object_class_property_add_bool(oc, "hugetlb", vu_get_hugetlb,
+                                   vu_set_hugetlb);
+    object_class_property_set_description(oc, "hugetlb",
+        "take the memory shared with the peer from huge pages (default: off)");
+}
+
+static const TypeInfo vu_info = {
+    .name = TYPE_VHOST_DP_VHOST_USER,
+    .parent = TYPE_VHOST_DP_DRIVER,
+    .instance_size = sizeof(VhostDPVhostUser),
+    .instance_init = vu_instance_init,
+    .instance_finalize = vu_instance_finalize,
+    .class_init = vu_class_init,
+};
+
+static void vu_register_types(void)
+{
+    type_register_static(&vu_info);
+}
+
+type_init(vu_register_types)

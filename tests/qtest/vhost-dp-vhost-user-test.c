@@ -1,0 +1,781 @@
+/*
+ * vhost-dp: qtests of vhost-dp-vhost-user
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The test is guest and peer: see vhost-dp-peer.h.  A peer that breaks rules is
+ * in vhost-dp-hostile-peer-test.c.
+ */
+
+#include "qemu/osdep.h"
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "qobject/qdict.h"
+#include "vhost-dp-guest.h"
+#include "vhost-dp-peer.h"
+
+/* The format of the rings that are shared with the peer: not the guest's */
+typedef struct Rings {
+    const char *name;
+    uint64_t without;           /* features that the peer does not offer */
+} Rings;
+
+static const Rings rings[] = {
+    { "peer-split", DP_FEATURE(VIRTIO_F_RING_PACKED) |
+                    DP_FEATURE(VIRTIO_RING_F_EVENT_IDX) },
+    { "peer-split-event-idx", DP_FEATURE(VIRTIO_F_RING_PACKED) },
+    { "peer-packed", DP_FEATURE(VIRTIO_RING_F_EVENT_IDX) },
+    { "peer-packed-event-idx", 0 },
+};
+
+typedef struct VuRig {
+    DpRig *r;
+    DpPeer *peer;
+    char *dir, *path;
+} VuRig;
+
+static VuRig *rig_prepare(bool peer_listens)
+{
+    VuRig *v = g_new0(VuRig, 1);
+
+    v->dir = g_dir_make_tmp("vhost-dp-XXXXXX", NULL);
+    g_assert_nonnull(v->dir);
+    v->path = g_strdup_printf("%s/peer", v->dir);
+    v->peer = dp_peer_new(v->path, peer_listens);
+    return v;
+}
+
+/* @options of the driver object; @before: more that comes before it */
+static void rig_start(VuRig *v, const char *before, const char *options,
+                      unsigned pairs, uint64_t features)
+{
+    g_autofree char *mq = g_strdup_printf("mq=on,vectors=%u,", 2 * pairs + 2);
+
+    v->r = g_new0(DpRig, 1);
+    v->r->pairs = pairs;
+    v->r->guest = dp_guest_new(
+        "%s -object vhost-dp-vhost-user,id=vu0,%s "
+        "-netdev vhost-dp,id=vd0,driver=vu0,queues=%u "
+        DP_DEVICE "disable-legacy=on,%s", before, options, pairs,
+        pairs > 1 ? mq : "");
+    v->r->qts = v->r->guest->qts;
+    v->r->sock = -1;
+    v->r->features = DP_FEATURES_DEFAULT | features;
+    v->r->frame = g_malloc(DP_MAX_FRAME);
+    v->r->got = g_malloc(DP_MAX_FRAME);
+}
+
+static void rig_start_nic(VuRig *v)
+{
+    DpRig *r = v->r;
+
+    r->nic = dp_nic_new(r->guest, DP_SLOT, r->features);
+    r->rx = &r->nic->queue[DP_RX];
+    r->tx = &r->nic->queue[DP_TX];
+}
+
+static bool link_is(VuRig *v, bool up, const char *reason)
+{
+    QDict *info = dp_query(v->r->qts, "vd0");
+    const char *why = qdict_get_try_str(info, "link-reason");
+    bool is = qdict_get_bool(info, "link-up") == up &&
+              (!reason || (why && strstr(why, reason)));
+
+    qobject_unref(info);
+    return is && (!v->r->nic || dp_nic_link(v->r->nic) == up);
+}
+
+/* One queue pair, connected and running */
+static VuRig *rig_new(uint64_t without, uint64_t features)
+{
+    VuRig *v = rig_prepare(true);
+    g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=10",
+                                               v->path);
+
+    v->peer->features = ~without;
+    rig_start(v, "", options, 1, features);
+    dp_peer_run(v->peer, 1);
+    rig_start_nic(v);
+    dp_wait_until(link_is(v, true, NULL));
+    return v;
+}
+
+/* Without QEMU */
+static void rig_discard(VuRig *v)
+{
+    dp_peer_free(v->peer);
+    unlink(v->path);
+    rmdir(v->dir);
+    g_free(v->path);
+    g_free(v->dir);
+    g_free(v);
+}
+
+static void rig_free(VuRig *v)
+{
+    if (v->r->nic) {
+        dp_nic_free(v->r->nic);
+    }
+    dp_guest_free(v->r->guest);
+    g_free(v->r->frame);
+    g_free(v->r->got);
+    g_free(v->r);
+    rig_discard(v);
+}
+
+static void check_to_peer(VuRig *v, unsigned pair, size_t len, unsigned seed)
+{
+    struct virtio_net_hdr_v1 hdr;
+    size_t got;
+
+    dp_make_frame(v->r->frame, len, seed);
+    dp_transmit_on(v->r->nic, pair, NULL, v->r->frame, len);
+    got = dp_peer_recv(v->peer, pair, &hdr, v->r->got, DP_MAX_FRAME,
+                       DP_TIMEOUT_US);
+    dp_assert_frame(v->r->got, got, v->r->frame, len);
+    g_assert_cmphex(hdr.flags, ==, 0);
+    g_assert_cmphex(hdr.gso_type, ==, 0);
+}
+
+static void check_to_guest(VuRig *v, unsigned pair, size_t len, unsigned seed)
+{
+    size_t got;
+
+    dp_post_on(v->r->nic, pair, 1, v->r->nic->hdr_len + len);
+    dp_make_frame(v->r->frame, len, seed);
+    dp_peer_send(v->peer, pair, NULL, v->r->frame, len);
+    got = dp_receive_on(v->r->nic, pair, NULL, v->r->got, DP_MAX_FRAME);
+    dp_assert_frame(v->r->got, got, v->r->frame, len);
+}
+
+static void check_traffic(VuRig *v)
+{
+    check_to_peer(v, 0, 100, 1);
+    check_to_guest(v, 0, 200, 2);
+}
+
+/* Frames of all sizes, and so many that all rings wrap */
+static void test_frames(const void *opaque)
+{
+    static const size_t sizes[] = { 14, 60, 1514, 2100, 2101, 9000, 65550 };
+    const Rings *format = opaque;
+    VuRig *v = rig_new(format->without, 0);
+    unsigned round, i;
+
+    for (round = 0; round < 25; round++) {
+        for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+            check_to_peer(v, 0, sizes[i], round + i);
+            check_to_guest(v, 0, sizes[i], round + i + 100);
+        }
+    }
+    rig_free(v);
+}
+
+/* A burst that waits for a peer that does not look, and then for the guest */
+static void test_bursts(const void *opaque)
+{
+    const Rings *format = opaque;
+    VuRig *v = rig_new(format->without, 0);
+    DpRig *r = v->r;
+    unsigned i;
+
+    for (i = 0; i < DP_RING_SIZE; i++) {
+        uint64_t addr = dp_alloc(r->guest, r->nic->hdr_len + 60000);
+
+        memset(dp_host(r->guest, addr), 0, r->nic->hdr_len);
+        dp_make_frame(dp_host(r->guest, addr + r->nic->hdr_len), 60000, i);
+        dp_add(r->tx, &(DpBuf) { .addr = addr,
+                                 .len = r->nic->hdr_len + 60000 }, 1);
+    }
+    dp_publish(r->tx);
+    dp_wait_used(r->tx, NULL);
+    g_usleep(DP_QUIET_US);
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_TX, "packets"), <,
+                     DP_RING_SIZE);
+    for (i = 0; i < DP_RING_SIZE; i++) {
+        size_t got = dp_peer_recv(v->peer, 0, NULL, r->got, DP_MAX_FRAME,
+                                  DP_TIMEOUT_US);
+
+        dp_make_frame(r->frame, 60000, i);
+        dp_assert_frame(r->got, got, r->frame, 60000);
+    }
+    dp_wait_counter(r->qts, "vd0", DP_TX, "packets", DP_RING_SIZE);
+
+    for (i = 0; i < 100; i++) {
+        dp_make_frame(r->frame, 100 + i, i);
+        dp_peer_send(v->peer, 0, NULL, r->frame, 100 + i);
+    }
+    for (i = 0; i < 100; i++) {
+        size_t got;
+
+        dp_post(r->nic, 1, r->nic->hdr_len + 300);
+        got = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+        dp_make_frame(r->frame, 100 + i, i);
+        dp_assert_frame(r->got, got, r->frame, 100 + i);
+    }
+    rig_free(v);
+}
+
+/* ---- Offloads ---- */
+
+#define TSO_LEN (DP_IP_HEADERS(IPPROTO_TCP) + 20000)
+#define TSO_FEATURES \
+    (DP_FEATURE(VIRTIO_NET_F_CSUM) | DP_FEATURE(VIRTIO_NET_F_HOST_TSO4))
+
+/* What the peer takes is left to it */
+static void test_offloads(const void *opaque)
+{
+    VuRig *v = rig_new(0, TSO_FEATURES);
+    DpRig *r = v->r;
+    struct virtio_net_hdr want = dp_make_hdr(IPPROTO_TCP,
+                                             VIRTIO_NET_HDR_GSO_TCPV4, 1448);
+    struct virtio_net_hdr_v1 hdr;
+    size_t got;
+
+    dp_make_ip_frame(r->frame, TSO_LEN, IPPROTO_TCP, 1);
+    dp_transmit(r->nic, &want, r->frame, TSO_LEN);
+    got = dp_peer_recv(v->peer, 0, &hdr, r->got, DP_MAX_FRAME, DP_TIMEOUT_US);
+    dp_assert_frame(r->got, got, r->frame, TSO_LEN);
+    g_assert_cmphex(hdr.flags, ==, want.flags);
+    g_assert_cmphex(hdr.gso_type, ==, VIRTIO_NET_HDR_GSO_TCPV4);
+    g_assert_cmpuint(le16_to_cpu(hdr.gso_size), ==, 1448);
+    g_assert_cmpuint(le16_to_cpu(hdr.hdr_len), ==, DP_IP_HEADERS(IPPROTO_TCP));
+    g_assert_cmpuint(le16_to_cpu(hdr.csum_start), ==, 34);
+    g_assert_cmpuint(le16_to_cpu(hdr.csum_offset), ==, 16);
+    rig_free(v);
+}
+
+static void check_segments(VuRig *v)
+{
+    DpRig *r = v->r;
+    struct virtio_net_hdr hdr = dp_make_hdr(IPPROTO_TCP,
+                                            VIRTIO_NET_HDR_GSO_TCPV4, 1448);
+    size_t payload = 0;
+
+    dp_make_ip_frame(r->frame, TSO_LEN, IPPROTO_TCP, 1);
+    dp_transmit(r->nic, &hdr, r->frame, TSO_LEN);
+    while (payload < 20000) {
+        size_t got = dp_peer_recv(v->peer, 0, NULL, r->got, DP_MAX_FRAME,
+                                  DP_TIMEOUT_US);
+
+        g_assert_cmpuint(got, >, DP_IP_HEADERS(IPPROTO_TCP));
+        g_assert_cmpuint(got, <=, DP_IP_HEADERS(IPPROTO_TCP) + 1448);
+        g_assert_true(dp_checksum_ok(r->got, got));
+        payload += got - DP_IP_HEADERS(IPPROTO_TCP);
+    }
+    g_assert_cmpuint(payload, ==, 20000);
+}
+
+/* What it does not is done in software; a peer that comes later is another */
+static void test_offloads_change(const void *opaque)
+{
+    VuRig *v = rig_new(0, TSO_FEATURES);
+    DpRig *r = v->r;
+    struct virtio_net_hdr hdr = dp_make_hdr(IPPROTO_TCP,
+                                            VIRTIO_NET_HDR_GSO_TCPV4, 1448);
+    size_t got;
+
+    dp_peer_disconnect(v->peer);
+    dp_wait_until(link_is(v, false, "has gone"));
+    v->peer->features = ~(DP_FEATURE(VIRTIO_NET_F_CSUM) |
+                          DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF));
+    dp_peer_run(v->peer, 1);
+    dp_wait_until(link_is(v, true, NULL));
+    g_assert_cmphex(v->peer->got_features &
+                    (DP_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
+                     DP_FEATURE(VIRTIO_NET_F_GUEST_TSO4)), ==, 0);
+    check_segments(v);
+
+    dp_peer_disconnect(v->peer);
+    v->peer->features = -1;
+    dp_peer_run(v->peer, 1);
+    dp_wait_until(link_is(v, true, NULL));
+    dp_transmit(r->nic, &hdr, r->frame, TSO_LEN);
+    got = dp_peer_recv(v->peer, 0, NULL, r->got, DP_MAX_FRAME, DP_TIMEOUT_US);
+    dp_assert_frame(r->got, got, r->frame, TSO_LEN);
+    rig_free(v);
+}
+
+/* The peer's metadata, for a guest that takes it and one that does not */
+static void test_rx_offloads(const void *opaque)
+{
+    struct virtio_net_hdr meta = dp_make_hdr(IPPROTO_TCP,
+                                             VIRTIO_NET_HDR_GSO_NONE, 0);
+    struct virtio_net_hdr_v1 hdr = {
+        .flags = meta.flags, .csum_start = meta.csum_start,
+        .csum_offset = meta.csum_offset,
+    };
+    unsigned takes;
+
+    for (takes = 0; takes < 2; takes++) {
+        VuRig *v = rig_new(0, takes ? DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) : 0);
+        DpRig *r = v->r;
+        struct virtio_net_hdr_v1 got_hdr;
+        size_t got;
+
+        dp_make_ip_frame(r->frame, 1000, IPPROTO_TCP, 1);
+        dp_post(r->nic, 1, 2000);
+        dp_peer_send(v->peer, 0, &hdr, r->frame, 1000);
+        got = dp_receive(r->nic, &got_hdr, r->got, DP_MAX_FRAME);
+        if (takes) {
+            g_assert_cmphex(got_hdr.flags, ==, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+            dp_assert_frame(r->got, got, r->frame, 1000);
+        } else {
+            g_assert_cmphex(got_hdr.flags, ==, 0);
+            g_assert_true(dp_checksum_ok(r->got, got));
+        }
+        rig_free(v);
+    }
+}
+
+/* ---- The connection ---- */
+
+/* QEMU listens; the peer may come before and after the guest */
+static void test_server(const void *opaque)
+{
+    VuRig *v = rig_prepare(false);
+    g_autofree char *options = g_strdup_printf("path=%s,server=on,"
+                                               "reconnect-ms=10", v->path);
+    unsigned i;
+
+    rig_start(v, "", options, 1, 0);
+    rig_start_nic(v);
+    dp_wait_until(link_is(v, false, "there is no peer yet"));
+    for (i = 0; i < 3; i++) {
+        dp_peer_run(v->peer, 1);
+        dp_wait_until(link_is(v, true, NULL));
+        check_traffic(v);
+        dp_peer_disconnect(v->peer);
+        dp_wait_until(link_is(v, false, "the peer has gone"));
+    }
+    rig_free(v);
+}
+
+/* A chardev, which is there later than the object */
+static void test_chardev(const void *opaque)
+{
+    const bool server = opaque != NULL;
+    VuRig *v = rig_prepare(!server);
+    g_autofree char *before = NULL;
+    unsigned i;
+
+    before = g_strdup_printf("-chardev socket,id=chr0,path=%s,%s", v->path,
+                             server ? "server=on,wait=off" :
+                                      "reconnect-ms=20");
+    rig_start(v, before, "chardev=chr0", 1, 0);
+    rig_start_nic(v);
+    for (i = 0; i < 3; i++) {
+        dp_peer_run(v->peer, 1);
+        dp_wait_until(link_is(v, true, NULL));
+        check_traffic(v);
+        dp_peer_disconnect(v->peer);
+        dp_wait_until(link_is(v, false, "the peer has gone"));
+    }
+    rig_free(v);
+}
+
+/* Under traffic; what is lost is counted, and the guest never waits */
+static void test_reconnect(const void *opaque)
+{
+    const Rings *format = opaque;
+    VuRig *v = rig_new(format->without, 0);
+    DpRig *r = v->r;
+    unsigned i, k;
+
+    for (i = 0; i < 10; i++) {
+        check_traffic(v);
+        /* In the rings when the peer dies */
+        for (k = 0; k < 5; k++) {
+            dp_transmit(r->nic, NULL, r->frame, 1000);
+            dp_peer_send(v->peer, 0, NULL, r->frame, 500);
+        }
+        dp_peer_disconnect(v->peer);
+        dp_wait_until(link_is(v, false, NULL));
+        /* A link that is down takes and drops */
+        dp_transmit(r->nic, NULL, r->frame, 60);
+        dp_peer_run(v->peer, 1);
+        dp_wait_until(link_is(v, true, NULL));
+    }
+    /* None of the old frames comes later */
+    check_traffic(v);
+    rig_free(v);
+}
+
+/*
+ * Frames that the guest has no buffers for when the connection ends: their
+ * memory stays until they are dropped, as all are when the link goes down
+ */
+static void test_lent(const void *opaque)
+{
+    VuRig *v = rig_new(0, 0);
+    DpRig *r = v->r;
+
+    dp_make_frame(r->frame, 700, 7);
+    dp_peer_send(v->peer, 0, NULL, r->frame, 700);
+    /* What sends and what receives is one thread: it has seen the frame */
+    check_to_peer(v, 0, 60, 1);
+    dp_peer_disconnect(v->peer);
+    dp_wait_until(link_is(v, false, "has gone"));
+    dp_wait_counter(r->qts, "vd0", DP_RX, "drop:stopped", 1);
+    dp_peer_run(v->peer, 1);
+    dp_wait_until(link_is(v, true, NULL));
+    check_traffic(v);
+    rig_free(v);
+}
+
+static void test_no_reconnect(const void *opaque)
+{
+    VuRig *v = rig_prepare(true);
+    g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=0",
+                                               v->path);
+
+    rig_start(v, "", options, 1, 0);
+    dp_peer_run(v->peer, 1);
+    rig_start_nic(v);
+    dp_wait_until(link_is(v, true, NULL));
+    dp_peer_disconnect(v->peer);
+    dp_wait_until(link_is(v, false, "has gone"));
+    g_usleep(10 * DP_QUIET_US);
+    g_assert_true(link_is(v, false, "has gone"));
+    rig_free(v);
+}
+
+/* ---- What is shared ---- */
+
+static char *fd_target(pid_t pid, int fd)
+{
+    g_autofree char *link = g_strdup_printf("/proc/%d/fd/%d", (int)pid, fd);
+
+    return g_file_read_link(link, NULL);
+}
+
+/*
+ * Descriptors and memory table have the driver's own memory alone: no page of
+ * the guest's, which is in another file
+ */
+static void test_isolation(const void *opaque)
+{
+    VuRig *v = rig_new(0, 0);
+    DpPeer *peer = v->peer;
+    g_autofree char *memfd = fd_target(getpid(), peer->mem_fd);
+    struct stat pool, ram;
+    unsigned i;
+
+    g_assert_nonnull(strstr(memfd, "memfd:vhost-dp-rings"));
+    g_assert_cmpint(fstat(peer->mem_fd, &pool), ==, 0);
+    g_assert_cmpint(fstat(v->r->guest->ram_fd, &ram), ==, 0);
+    g_assert_true(pool.st_ino != ram.st_ino);
+    g_assert_cmpuint(peer->mem.nregions, ==, 1);
+    g_assert_cmpuint(peer->mem.regions[0].mmap_offset, ==, 0);
+    g_assert_cmpuint(peer->mem.regions[0].memory_size, ==, pool.st_size);
+    g_assert_cmpuint(pool.st_size, <, 5 * MiB);
+    /* No address of QEMU's is told: it would help to attack it */
+    g_assert_cmphex(peer->mem.regions[0].userspace_addr, ==,
+                    peer->mem.regions[0].guest_phys_addr);
+    /* The memory, and kick and call of both rings: nothing else came */
+    g_assert_cmpuint(peer->nfds, ==, 5);
+    for (i = 0; i < 2; i++) {
+        g_autofree char *kick = fd_target(getpid(), peer->ring[i].kick);
+        g_autofree char *call = fd_target(getpid(), peer->ring[i].call);
+
+        g_assert_true(g_str_has_prefix(kick, "socket:"));
+        g_assert_cmpstr(call, ==, "anon_inode:[eventfd]");
+    }
+    /* It cannot be taken away under QEMU's feet */
+    g_assert_cmpint(ftruncate(peer->mem_fd, 0), ==, -1);
+    rig_free(v);
+}
+
+/* ---- Queue pairs ---- */
+
+static void test_multiqueue(const void *opaque)
+{
+    VuRig *v = rig_prepare(true);
+    g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=10",
+                                               v->path);
+    unsigned i;
+
+    rig_start(v, "", options, 3, DP_FEATURE(VIRTIO_NET_F_MQ) |
+                                 DP_FEATURE(VIRTIO_NET_F_CTRL_VQ));
+    dp_peer_run(v->peer, 3);
+    rig_start_nic(v);
+    /* The guest begins with one pair, and the peer is told */
+    dp_wait_until(dp_peer_serve(v->peer, 1000) && !v->peer->ring[5].enabled);
+    for (i = 2; i < 6; i++) {
+        g_assert_false(v->peer->ring[i].enabled);
+    }
+    g_assert_true(v->peer->ring[0].enabled);
+    g_assert_true(v->peer->ring[1].enabled);
+
+    dp_nic_set_pairs(v->r->nic, 3);
+    dp_wait_until(dp_peer_serve(v->peer, 1000) && v->peer->ring[5].enabled);
+    for (i = 0; i < 3; i++) {
+        check_to_peer(v, i, 100, i);
+        check_to_guest(v, i, 100, i);
+    }
+    rig_free(v);
+}
+
+/* What the peer has to have */
+static void test_needs(const void *opaque)
+{
+    VuRig *v = rig_prepare(true);
+    g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=10",
+                                               v->path);
+
+    v->peer->features &= ~DP_FEATURE(VIRTIO_F_VERSION_1);
+    rig_start(v, "", options, 2, 0);
+    dp_peer_connect(v->peer);
+    while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
+        ;
+    }
+    dp_wait_until(link_is(v, false, "VIRTIO_F_VERSION_1") ||
+                  link_is(v, false, "not answered"));
+    dp_peer_disconnect(v->peer);
+
+    v->peer->features = -1;
+    v->peer->max_pairs = 1;
+    dp_peer_connect(v->peer);
+    while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
+        ;
+    }
+    dp_wait_until(link_is(v, false, "has 1 queue pairs, and queues=2"));
+    dp_peer_disconnect(v->peer);
+
+    v->peer->protocol_features = 0;
+    dp_peer_connect(v->peer);
+    while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
+        ;
+    }
+    dp_wait_until(link_is(v, false, "VHOST_USER_PROTOCOL_F_MQ"));
+    rig_free(v);
+}
+
+/* An old back end: no protocol features, so no acknowledgements */
+static void test_plain_protocol(const void *opaque)
+{
+    VuRig *v = rig_prepare(true);
+    g_autofree char *options = g_strdup_printf("path=%s", v->path);
+
+    v->peer->features = ~DP_FEATURE(VHOST_USER_F_PROTOCOL_FEATURES);
+    rig_start(v, "", options, 1, 0);
+    dp_peer_run(v->peer, 1);
+    /* Rings are enabled from the start then */
+    g_assert_false(v->peer->ring[0].enabled);
+    rig_start_nic(v);
+    dp_wait_until(link_is(v, true, NULL));
+    check_traffic(v);
+    rig_free(v);
+}
+
+static void test_options(const void *opaque)
+{
+    VuRig *v = rig_prepare(true);
+    g_autofree char *options = g_strdup_printf(
+        "path=%s,mtu=9000,queue-size=64,packed=off", v->path);
+
+    v->peer->features = -1;
+    rig_start(v, "", options, 1, 0);
+    dp_peer_run(v->peer, 1);
+    g_assert_cmphex(v->peer->got_features &
+                    DP_FEATURE(VIRTIO_F_RING_PACKED), ==, 0);
+    g_assert_cmpuint(v->peer->got_mtu, ==, 9000);
+    g_assert_cmpuint(v->peer->ring[0].num, ==, 64);
+    rig_start_nic(v);
+    dp_wait_until(link_is(v, true, NULL));
+    check_traffic(v);
+    rig_free(v);
+}
+
+/* ---- Options and life ---- */
+
+static void check_netdev_error(QTestState *qts, const char *options,
+                               const char *want, const char *more)
+{
+    g_autofree char *object = NULL;
+
+    object = g_strdup_printf("{ 'execute': 'object-add', 'arguments': {"
+                             " 'qom-type': 'vhost-dp-vhost-user',"
+                             " 'id': 'vu0', %s } }", options);
+    qtest_qmp_assert_success(qts, object, NULL);
+    dp_check_error(qtest_qmp(qts, "{ 'execute': 'netdev_add', 'arguments': {"
+                             " 'type': 'vhost-dp', 'id': 'vd0',"
+                             " 'driver': 'vu0' } }"), "vu0", want, more, NULL);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'object-del',"
+                             " 'arguments': { 'id': 'vu0' } }");
+}
+
+static bool has_huge_pages(void)
+{
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents("/proc/sys/vm/nr_hugepages", &text, NULL,
+                               NULL) && atoi(text) > 0;
+}
+
+static void test_no_peer(const void *opaque)
+{
+    g_autofree char *dir = g_dir_make_tmp("vhost-dp-XXXXXX", NULL);
+    g_autofree char *dead = g_strdup_printf("%s/dead", dir);
+    g_autofree char *options = g_strdup_printf("'path': '%s'", dead);
+    g_autofree char *server = g_strdup_printf(
+        "'path': '%s/no/where', 'server': true", dir);
+    QTestState *qts = qtest_init("-M none -nodefaults "
+                                 "-chardev null,id=null0 "
+                                 "-chardev socket,id=tcp0,host=127.0.0.1,"
+                                 "port=0,server=on,wait=off");
+
+    check_netdev_error(qts, options, dead, "No such file");
+    dp_peer_free(dp_peer_new(dead, true));
+    /* A socket that nobody listens at any more */
+    {
+        DpPeer *peer = dp_peer_new(dead, true);
+
+        close(peer->listen);
+        peer->listen = -1;
+        check_netdev_error(qts, options, dead, "Connection refused");
+        dp_peer_free(peer);
+    }
+    unlink(dead);
+    if (!has_huge_pages()) {
+        check_netdev_error(qts, "'path': 'x', 'hugetlb': true", "hugetlb=on",
+                           "memfd");
+    }
+    check_netdev_error(qts, server, "no/where", NULL);
+    check_netdev_error(qts, "'chardev': 'nobody'", "chardev=nobody",
+                       "no such chardev");
+    check_netdev_error(qts, "'chardev': 'null0'", "chardev=null0",
+                       "not a UNIX socket");
+    check_netdev_error(qts, "'chardev': 'tcp0'", "chardev=tcp0",
+                       "not a UNIX socket");
+    qtest_quit(qts);
+    rmdir(dir);
+}
+
+/*
+ * Whatever this account may do otherwise, no QEMU that is started from now on
+ * may use a file that its mode forbids
+ */
+static void test_no_permission(const void *opaque)
+{
+    VuRig *v = rig_prepare(true);
+    g_autofree char *options = g_strdup_printf("'path': '%s'", v->path);
+    QTestState *qts;
+
+    g_assert_cmpint(chmod(v->path, 0), ==, 0);
+    /* Fails where there is no such capability in the first place */
+    prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
+    qts = qtest_init("-M none -nodefaults");
+    check_netdev_error(qts, options, v->path, "Permission denied");
+    qtest_quit(qts);
+    rig_discard(v);
+}
+
+static const struct {
+    const char *options;
+    const char *want;
+} bad_options[] = {
+    { "'reconnect-ms': 1", "path= or chardev= is needed" },
+    { "'path': 'x', 'chardev': 'y'", "exclude each other" },
+    { "'chardev': 'y', 'server': true", "option of the chardev" },
+    { "'path': 'x', 'queue-size': 100", "queue-size=100: powers of 2" },
+    { "'path': 'x', 'queue-size': 2048", "queue-size=2048: powers of 2" },
+    { "'path': 'x', 'reconnect-ms': 60001", "0 to 60000" },
+    { "'path': 'x', 'mtu': 67", "mtu=67: 68 to 65535" },
+    { "'path': ''", "1 to 107 bytes" },
+    { "'path': '1234567890123456789012345678901234567890123456789012345678"
+      "90123456789012345678901234567890123456789012345678'", "107 bytes" },
+};
+
+static void test_bad_options(const void *opaque)
+{
+    QTestState *qts = qtest_init("-M none -nodefaults");
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(bad_options); i++) {
+        g_autofree char *object = g_strdup_printf(
+            "{ 'execute': 'object-add', 'arguments': { 'id': 'vu0',"
+            " 'qom-type': 'vhost-dp-vhost-user', %s } }",
+            bad_options[i].options);
+
+        dp_check_error(qtest_qmp(qts, object, NULL),
+                       "vhost-dp-vhost-user 'vu0'", bad_options[i].want, NULL);
+    }
+    qtest_quit(qts);
+}
+
+/* Given back and claimed again, nothing is left over */
+static void test_again(const void *opaque)
+{
+    VuRig *v = rig_prepare(true);
+    DpUsage before = {};
+    QTestState *qts;
+    unsigned i;
+
+    qts = qtest_initf("-M none -nodefaults "
+                      "-object vhost-dp-vhost-user,id=vu0,path=%s", v->path);
+    for (i = 0; i < 4; i++) {
+        qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_add',"
+            " 'arguments': { 'type': 'vhost-dp', 'id': 'vd0',"
+            " 'driver': 'vu0', 'queues': 2 } }");
+        dp_check_error(qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': {"
+                                 " 'path': '/objects/vu0', 'property': 'path',"
+                                 " 'value': 'elsewhere' } }"),
+                       "cannot be changed", "vd0", NULL);
+        dp_peer_connect(v->peer);
+        if (i % 2) {
+            dp_peer_start(v->peer, 2);
+        }
+        qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_del',"
+            " 'arguments': { 'id': 'vd0' } }");
+        dp_peer_disconnect(v->peer);
+        if (i == 0) {
+            before = dp_usage(qts);
+        }
+    }
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+    rig_discard(v);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned i;
+
+    dp_test_init(&argc, &argv);
+    for (i = 0; i < ARRAY_SIZE(rings); i++) {
+        g_autofree char *frames = g_strdup_printf("vhost-user/%s/frames",
+                                                  rings[i].name);
+        g_autofree char *bursts = g_strdup_printf("vhost-user/%s/bursts",
+                                                  rings[i].name);
+        g_autofree char *again = g_strdup_printf("vhost-user/%s/reconnect",
+                                                 rings[i].name);
+
+        dp_add_test(frames, &rings[i], test_frames);
+        dp_add_test(bursts, &rings[i], test_bursts);
+        dp_add_test(again, &rings[i], test_reconnect);
+    }
+    dp_add_ring_test("vhost-user/offloads", NULL, test_offloads);
+    dp_add_test("vhost-user/offloads-change", NULL, test_offloads_change);
+    dp_add_ring_test("vhost-user/rx-offloads", NULL, test_rx_offloads);
+    dp_add_test("vhost-user/server", NULL, test_server);
+    dp_add_test("vhost-user/chardev", NULL, test_chardev);
+    dp_add_test("vhost-user/chardev-server", "server", test_chardev);
+    dp_add_test("vhost-user/lent", NULL, test_lent);
+    dp_add_test("vhost-user/no-reconnect", NULL, test_no_reconnect);
+    dp_add_test("vhost-user/isolation", NULL, test_isolation);
+    dp_add_test("vhost-user/multiqueue", NULL, test_multiqueue);
+    dp_add_test("vhost-user/needs", NULL, test_needs);
+    dp_add_test("vhost-user/plain-protocol", NULL, test_plain_protocol);
+    dp_add_test("vhost-user/options", NULL, test_options);
+    dp_add_test("vhost-user/no-peer", NULL, test_no_peer);
+    dp_add_test("vhost-user/bad-options", NULL, test_bad_options);
+    dp_add_test("vhost-user/again", NULL, test_again);
+    dp_add_test("vhost-user/no-permission", NULL, test_no_permission);
+    return g_test_run();
+}
