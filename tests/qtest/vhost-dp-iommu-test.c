@@ -485,6 +485,63 @@ static void test_bypass(const void *opaque)
     env_free(e);
 }
 
+/* ---- An IOMMU that does not tell what it unmaps ---- */
+
+static void check_transmit_from(Env *e, const Watched *w, unsigned i,
+                                unsigned generation)
+{
+    DpRig *r = e->rig;
+    DpBuf buf = { w->iova[i], WATCHED_BUFFER, false };
+    size_t len;
+
+    make_watched_frame(watched_host(e, w, i, true), generation);
+    dp_add(r->tx, &buf, 1);
+    dp_publish(r->tx);
+    dp_wait_used(r->tx, NULL);
+    len = dp_sock_recv(r->sock, DP_ETHERTYPE, NULL, r->got, DP_MAX_FRAME,
+                       DP_TIMEOUT_US);
+    dp_assert_frame(r->got, len, watched_host(e, w, i, true) +
+                                 sizeof(struct virtio_net_hdr_v1),
+                    WATCHED_FRAME);
+}
+
+static void check_receive_to(Env *e, const Watched *w, unsigned i,
+                             unsigned generation)
+{
+    DpRig *r = e->rig;
+    DpBuf buf = { w->iova[i], WATCHED_BUFFER, true };
+
+    dp_add(r->rx, &buf, 1);
+    dp_publish(r->rx);
+    dp_make_frame(r->frame, WATCHED_FRAME, generation);
+    dp_sock_send(r->sock, NULL, r->frame, WATCHED_FRAME);
+    dp_wait_used(r->rx, NULL);
+    dp_assert_frame(watched_host(e, w, i, true) +
+                    sizeof(struct virtio_net_hdr_v1), WATCHED_FRAME,
+                    r->frame, WATCHED_FRAME);
+    check_poison(watched_host(e, w, i, false));
+}
+
+/* A buffer's address leads somewhere else each time that the driver uses it */
+static void test_amd_iommu(const void *opaque)
+{
+    Env *e = env_start(DP_AMD_IOMMU, (DpSetup) {}, false);
+    Watched w;
+    unsigned i;
+
+    watched_init(e, &w);
+    for (i = 0; i < 200; i++) {
+        check_transmit_from(e, &w, i % WATCHED, i);
+        watched_swap(e, &w, i % WATCHED, DP_MAP_BOTH);
+    }
+    for (i = 0; i < 200; i++) {
+        check_receive_to(e, &w, i % WATCHED, i);
+        watched_swap(e, &w, i % WATCHED, DP_MAP_BOTH);
+    }
+    env_check_no_violation(e);
+    env_free(e);
+}
+
 static void add(const char *name, void (*fn)(const void *))
 {
     static const char *const kind[DP_IOMMU_KINDS] = {
@@ -509,5 +566,6 @@ int main(int argc, char **argv)
     add("unmap/rings", test_unmap_ring);
     add("faults", test_faults);
     add("bypass", test_bypass);
+    dp_add_ring_test("amd-iommu/remap", NULL, test_amd_iommu);
     return g_test_run();
 }

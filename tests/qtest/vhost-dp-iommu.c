@@ -7,7 +7,8 @@
  *
  * intel-iommu: "Intel Virtualization Technology for Directed I/O", legacy mode
  * with three levels of tables and queued invalidation.  virtio-iommu: virtio
- * 1.3, section 5.13.
+ * 1.3, section 5.13.  amd-iommu: "AMD I/O Virtualization Technology (IOMMU)
+ * Specification", with three levels of tables.
  */
 
 #include "qemu/osdep.h"
@@ -257,6 +258,111 @@ const DpIommuOps dp_vtd_ops = {
     .get_fault = vtd_get_fault,
 };
 
+/* ---- amd-iommu ---- */
+
+#define AMD_BASE            0xfed80000ull
+#define AMD_DEVICE_TABLE    0x00
+#define AMD_COMMAND_BASE    0x08
+#define AMD_CONTROL         0x18
+#define AMD_COMMAND_HEAD    0x2000
+#define AMD_COMMAND_TAIL    0x2008
+
+#define AMD_ENABLE          (1ull << 0)     /* in CONTROL */
+#define AMD_COMMANDS        (1ull << 12)
+#define AMD_256_ENTRIES     (8ull << 56)    /* in COMMAND_BASE */
+
+#define AMD_VALID           (1ull << 0)     /* of devices, entries */
+#define AMD_TABLES          (1ull << 1)     /* of devices */
+#define AMD_LEVEL(n)        ((uint64_t)(n) << 9)
+#define AMD_ACCESS(access)  ((uint64_t)(access) << 61)
+#define AMD_ADDRESS         0x000ffffffffff000ull
+
+#define AMD_INVALIDATE_PAGES    (3ull << 60)
+
+static void amd_add(DpIommu *m, uint16_t bdf)
+{
+    /* Of 32 bytes; the table has one page */
+    uint64_t *e = entry(m, m->root, 4 * bdf);
+
+    g_assert_cmpuint(bdf, <, DP_PAGE_SIZE / 32);
+    set_entry(e + 1, DOMAIN);
+    set_entry(e, m->directory | AMD_VALID | AMD_TABLES | AMD_LEVEL(3) |
+                 AMD_ACCESS(DP_MAP_BOTH));
+}
+
+static uint64_t amd_descend(DpIommu *m, uint64_t table, unsigned index,
+                            unsigned level)
+{
+    uint64_t *e = entry(m, table, index);
+
+    if (!*e) {
+        set_entry(e, vtd_page(m) | AMD_VALID | AMD_LEVEL(level) |
+                     AMD_ACCESS(DP_MAP_BOTH));
+    }
+    return le64_to_cpu(*e) & AMD_ADDRESS;
+}
+
+static void amd_set(DpIommu *m, uint64_t iova, uint64_t gpa, unsigned access)
+{
+    uint64_t table = m->directory;
+
+    table = amd_descend(m, table, iova >> 30 & 511, 2);
+    table = amd_descend(m, table, iova >> 21 & 511, 1);
+    set_entry(entry(m, table, iova >> 12 & 511),
+              access ? gpa | AMD_VALID | AMD_ACCESS(access) : 0);
+}
+
+static void amd_map(DpIommu *m, uint64_t iova, uint64_t gpa, size_t size,
+                    unsigned access)
+{
+    size_t i;
+
+    for (i = 0; i < size; i += DP_PAGE_SIZE) {
+        amd_set(m, iova + i, gpa + i, access);
+    }
+}
+
+/* It is done when the write returns */
+static void amd_invalidate(DpIommu *m, uint64_t iova)
+{
+    uint64_t *e = entry(m, m->queue, 2 * m->tail);
+
+    e[0] = cpu_to_le64(AMD_INVALIDATE_PAGES | (uint64_t)DOMAIN << 32);
+    e[1] = cpu_to_le64(iova);
+    m->tail = (m->tail + 1) % VTD_QUEUE;
+    qtest_writeq(m->guest->qts, AMD_BASE + AMD_COMMAND_TAIL, m->tail << 4);
+    g_assert_cmphex(qtest_readq(m->guest->qts, AMD_BASE + AMD_COMMAND_HEAD),
+                    ==, m->tail << 4);
+}
+
+static void amd_init(DpIommu *m)
+{
+    QTestState *qts = m->guest->qts;
+
+    m->pool = dp_alloc(m->guest, VTD_POOL * DP_PAGE_SIZE);
+    m->pool_end = m->pool + VTD_POOL * DP_PAGE_SIZE;
+    memset(dp_host(m->guest, m->pool), 0, m->pool_end - m->pool);
+    m->root = vtd_page(m);
+    m->directory = vtd_page(m);
+    m->queue = vtd_page(m);
+    qtest_writeq(qts, AMD_BASE + AMD_DEVICE_TABLE, m->root);
+    qtest_writeq(qts, AMD_BASE + AMD_COMMAND_BASE, m->queue | AMD_256_ENTRIES);
+    qtest_writeq(qts, AMD_BASE + AMD_CONTROL, AMD_ENABLE | AMD_COMMANDS);
+}
+
+static void amd_fini(DpIommu *m)
+{
+}
+
+const DpIommuOps dp_amd_iommu_ops = {
+    .init = amd_init,
+    .fini = amd_fini,
+    .add = amd_add,
+    .map = amd_map,
+    .set = amd_set,
+    .invalidate = amd_invalidate,
+};
+
 /* ---- virtio-iommu ---- */
 
 #define VIOMMU_SLOT     3
@@ -483,14 +589,16 @@ const DpIommuOps dp_virtio_iommu_ops = {
 const char *dp_iommu_options(DpIommuKind kind)
 {
     return kind == DP_VTD ? "-M q35 -device intel-iommu" :
-                            "-device virtio-iommu-pci,addr=03.0";
+           kind == DP_AMD_IOMMU ? "-M q35 -device amd-iommu" :
+                                  "-device virtio-iommu-pci,addr=03.0";
 }
 
 DpIommu *dp_iommu_new(DpGuest *guest, DpIommuKind kind, uint16_t bdf)
 {
     DpIommu *m = g_new0(DpIommu, 1);
 
-    m->ops = kind == DP_VTD ? &dp_vtd_ops : &dp_virtio_iommu_ops;
+    m->ops = kind == DP_VTD ? &dp_vtd_ops :
+             kind == DP_AMD_IOMMU ? &dp_amd_iommu_ops : &dp_virtio_iommu_ops;
     m->guest = guest;
     m->bdf = g_array_new(false, false, sizeof(uint16_t));
     m->ops->init(m);

@@ -5,7 +5,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * One interface to intel-iommu and virtio-iommu, for one device behind either.
+ * One interface to intel-iommu and virtio-iommu, for one device behind either,
+ * and to amd-iommu as far as mapping and unmapping goes.
  * The test is the guest: it writes the tables, and tells the IOMMU, as the
  * guest's kernel would.  All functions return when the IOMMU is done, so what
  * an unmap forbade the device must not do any more.
@@ -22,6 +23,8 @@ typedef enum DpIommuKind {
     DP_VTD,
     DP_VIRTIO_IOMMU,
     DP_IOMMU_KINDS,
+    /* Tells nobody what is unmapped: not for tests that rely on that */
+    DP_AMD_IOMMU = DP_IOMMU_KINDS,
 } DpIommuKind;
 
 /* What the device may do; both may be set */
@@ -111,7 +114,7 @@ struct DpIommu {
     DpGuest *guest;
     GArray *bdf;                /* uint16_t */
 
-    /* intel-iommu */
+    /* intel-iommu; amd-iommu, but for @status, @serial and @which */
     uint64_t root, directory, queue, status;
     unsigned tail;
     uint32_t serial;
@@ -125,5 +128,6 @@ struct DpIommu {
 
 extern const DpIommuOps dp_vtd_ops;
 extern const DpIommuOps dp_virtio_iommu_ops;
+extern const DpIommuOps dp_amd_iommu_ops;
 
 #endif

@@ -91,7 +91,7 @@ static int ram_fd;
 static uint8_t *graves[MAX_GRAVES];
 static unsigned next_grave;
 static uint8_t dirty[EMULATOR_RAM_TWICE / PAGE_SIZE];
-static MemoryRegion ram_region, iommu_region = { .is_iommu = true };
+static MemoryRegion ram_region, iommu_region;
 static bool second[EMULATOR_RAM_SIZE / PAGE_SIZE];  /* that is in use */
 static MemoryListener *listeners[MAX_LISTENERS];
 
@@ -269,8 +269,21 @@ MemoryRegion *flatview_translate(FlatView *fv, hwaddr addr, hwaddr *xlat,
     return &ram_region;
 }
 
+/* Known to tell what it unmaps */
+static const TypeInfo iommu_region_info = {
+    .name = "virtio-iommu-memory-region",
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(MemoryRegion),
+};
+
 void emulator_iommu_init(EmulatorIommu *iommu, uint64_t start, uint64_t size)
 {
+    if (!iommu_region.is_iommu) {
+        type_register_static(&iommu_region_info);
+        object_initialize(&iommu_region, sizeof(iommu_region),
+                          iommu_region_info.name);
+        iommu_region.is_iommu = true;
+    }
     iommu->start = start;
     iommu->size = size;
     iommu->as.current_map = (FlatView *)iommu;

@@ -265,6 +265,53 @@ static void test_identity(const void *packed)
     rig_free(r);
 }
 
+/*
+ * An IOMMU that does not tell what it unmaps: what was known of buffers is not
+ * used for others.  What is not used yet stays known, as does what the other
+ * queue knows, or each of the two could keep the other from getting on.
+ */
+static void test_silent_iommu(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, false, 0));
+    const uint64_t gpa = DATA_GPA + 3 * PAGE, other = DATA_GPA + 5 * PAGE;
+    VhostDPRegion *region = &r->mem->regions[20];
+    unsigned i;
+
+    r->iotlb->transient = true;
+    rig_turn(r, 1);
+    vhost_dp_iotlb_insert(r->iotlb, gpa,
+                          vhost_dp_iotlb_kind(r->iotlb, 0,
+                                              VHOST_DP_IOTLB_WRITE),
+                          region->host, region);
+    for (i = 0; i < 3; i++) {
+        rig_add(r, gpa, 8);
+        rig_add(r, other, 8);
+        rig_publish(r);
+        g_assert_cmpuint(pop_once(r), ==, 0);
+        g_assert_true(r->vq.missed);
+        g_assert_cmpuint(rig_resolve(r), ==, 2);
+        g_assert_cmpuint(pop_once(r), ==, 2);
+        vhost_dp_vring_rewind(&r->vq, &r->burst, 2);
+        g_assert_cmpuint(pop_once(r), ==, 2);
+        check_chain(r, 0, r->burst.chain[0].id, &(MockRange) { gpa, 8 }, 1);
+        rig_push(r);
+        vhost_dp_vring_flush(&r->vq);
+        check_used(r, r->burst.chain[0].id, 100);
+        check_used(r, r->burst.chain[1].id, 101);
+    }
+    vhost_dp_iotlb_insert(r->iotlb, other,
+                          vhost_dp_iotlb_kind(r->iotlb, 0,
+                                              VHOST_DP_IOTLB_READ),
+                          region->host, region);
+    vhost_dp_iotlb_forget(r->iotlb, 1);
+    g_assert_nonnull(vhost_dp_iotlb_find(r->iotlb, other,
+                                         VHOST_DP_IOTLB_READ));
+    vhost_dp_iotlb_forget(r->iotlb, 0);
+    g_assert_null(vhost_dp_iotlb_find(r->iotlb, other, VHOST_DP_IOTLB_READ));
+    check_healthy(r);
+    rig_free(r);
+}
+
 /* A table of the other direction's descriptors, but for the last one */
 static void write_huge_table(Rig *r, uint64_t table, uint64_t last)
 {
@@ -377,5 +424,6 @@ int main(int argc, char **argv)
     add("neighbours-are-joined", test_neighbours_are_joined);
     add("identity", test_identity);
     add("descriptors-are-limited", test_descriptors_are_limited);
+    add("silent-iommu", test_silent_iommu);
     return g_test_run();
 }

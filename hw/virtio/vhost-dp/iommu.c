@@ -25,7 +25,8 @@
  * reach no notifier, but change the device's address space: a listener sees
  * that.  And a new memory table replaces what entries point into.  Each takes
  * the queue pair's lock, so that when it returns, to the guest for example, no
- * burst uses an old translation any more.
+ * burst uses an old translation any more.  Behind an IOMMU that calls no
+ * notifiers the cache is transient: see vhost-dp-iotlb.h.
  */
 
 #include "qemu/osdep.h"
@@ -80,7 +81,7 @@ static void iommu_ask(VhostDPBackend *be, VhostDPMissWork *work)
             mr = address_space_translate(be->dma_as,
                                          tag & ~VHOST_DP_IOTLB_OFFSET_MASK,
                                          &offset, &len,
-                                         tag & VHOST_DP_IOTLB_WRITE,
+                                         tag & VHOST_DP_IOTLB_ANY_WRITE,
                                          MEMTXATTRS_UNSPECIFIED);
             if (len < VHOST_DP_IOTLB_PAGE_SIZE) {
                 mr = NULL;
@@ -115,7 +116,7 @@ static void iommu_fault(VhostDPBackend *be, unsigned q, uint64_t tag)
 
     trace_vhost_dp_iommu_fault(be->name, q == VHOST_DP_RX ? "receive" :
                                "transmit", tag & ~VHOST_DP_IOTLB_OFFSET_MASK,
-                               tag & VHOST_DP_IOTLB_WRITE);
+                               tag & VHOST_DP_IOTLB_ANY_WRITE);
     if (vq->running && !vq->broken) {
         vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_IOMMU_FAULT);
         vhost_dp_backend_report(be);
@@ -229,7 +230,31 @@ void vhost_dp_iommu_stop_queue(VhostDPBackend *be, unsigned queue)
     if (be->iotlb) {
         be->iotlb_generation++;
         be->iotlb->misses[queue].n = 0;
+        vhost_dp_iotlb_forget(be->iotlb, queue);
     }
+}
+
+/*
+ * Does an IOMMU call notifiers for what the guest unmaps?  There is no way to
+ * ask: amd-iommu takes them and says nothing, others have no such code.
+ */
+static bool iommu_notifies(MemoryRegion *mr)
+{
+    static const char *const types[] = {
+        "intel-iommu-iommu-memory-region",
+        "virtio-iommu-memory-region",
+        "smmuv3-iommu-memory-region",
+        "spapr-iommu-memory-region",
+        "s390-iommu-memory-region",
+    };
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(types); i++) {
+        if (object_dynamic_cast(OBJECT(mr), types[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- Pass-through ---- */
@@ -287,6 +312,7 @@ static void iommu_begin(MemoryListener *listener)
     VhostDPBackend *be = container_of(listener, VhostDPBackend, dma_listener);
 
     be->dma_iommus = 0;
+    be->dma_silent = false;
 }
 
 /* Called for each section that there is now, new or not */
@@ -297,6 +323,7 @@ static void iommu_section(MemoryListener *listener,
 
     if (memory_region_is_iommu(section->mr)) {
         be->dma_iommus++;
+        be->dma_silent |= !iommu_notifies(section->mr);
     }
 }
 
@@ -306,6 +333,9 @@ static void iommu_commit(MemoryListener *listener)
 
     vhost_dp_backend_lock(be);
     vhost_dp_iommu_flush(be);
+    if (be->iotlb) {
+        be->iotlb->transient = be->dma_silent;
+    }
     vhost_dp_iommu_update(be);
     vhost_dp_backend_unlock(be);
     trace_vhost_dp_iommu_change(be->name, be->dev->vq_index,

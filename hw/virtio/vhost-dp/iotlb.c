@@ -16,6 +16,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bitops.h"
 #include "hw/virtio/vhost-dp-iotlb.h"
 
 /* Larger ranges are searched for by looking at all entries */
@@ -124,6 +125,29 @@ void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova, uint64_t size)
         uint64_t tag = tlb->entry[i].tag;
 
         if (tag && page_of(tag) >= page && page_of(tag) <= last) {
+            iotlb_remove(tlb, i);
+        }
+    }
+}
+
+void vhost_dp_iotlb_forget(VhostDPIotlb *tlb, unsigned user)
+{
+    uint64_t kinds = MAKE_64BIT_MASK(user * VHOST_DP_IOTLB_KIND_BITS,
+                                     VHOST_DP_IOTLB_KIND_BITS);
+    unsigned i;
+
+    if (!tlb->transient) {
+        return;
+    }
+    for (i = 0; i < VHOST_DP_IOTLB_ENTRIES; i++) {
+        uint64_t tag = tlb->entry[i].tag & ~kinds;
+
+        if (tag == tlb->entry[i].tag) {
+            continue;
+        }
+        if (tag & VHOST_DP_IOTLB_OFFSET_MASK) {
+            tlb->entry[i].tag = tag;
+        } else {
             iotlb_remove(tlb, i);
         }
     }

@@ -57,12 +57,13 @@ static inline void *vring_translate(VhostDPVring *vq, uint64_t iova,
                                     VhostDPRegion **region)
 {
     uint64_t offset = iova & VHOST_DP_IOTLB_OFFSET_MASK;
+    unsigned kind = vhost_dp_iotlb_kind(vq->iotlb, vq->iotlb_user, access);
     const VhostDPIotlbEntry *entry = vhost_dp_iotlb_find(vq->iotlb, iova,
-                                                         access);
+                                                         kind);
 
     *len = MIN(*len, VHOST_DP_IOTLB_PAGE_SIZE - offset);
     if (unlikely(!entry)) {
-        vhost_dp_iotlb_miss(vq->iotlb, vq->iotlb_user, iova, access);
+        vhost_dp_iotlb_miss(vq->iotlb, vq->iotlb_user, iova, kind);
         vhost_dp_count(&vq->iotlb_misses, 1);
         vq->missed = true;
         return NULL;
@@ -410,6 +411,14 @@ static inline VringResult vring_end_chain(VhostDPVring *vq,
         return vring_bad(vq, VHOST_DP_VIOLATION_NO_BUFFER);
     }
     return VRING_OK;
+}
+
+/* Buffers were given back: the driver may unmap them */
+static inline void vring_end_use(VhostDPVring *vq)
+{
+    if (VRING_IOMMU) {
+        vhost_dp_iotlb_forget(vq->iotlb, vq->iotlb_user);
+    }
 }
 
 /* Was looking at descriptors enough work for one burst? */

@@ -95,6 +95,7 @@ typedef struct VhostDPBackend {
     AddressSpace *dma_as;       /* while started behind a vIOMMU, or NULL */
     MemoryListener dma_listener;    /* the same */
     unsigned dma_iommus;        /* IOMMUs in dma_as */
+    bool dma_silent;            /* one of them does not tell what it unmaps */
     QEMUBH *miss_bh;            /* main loop */
 
     /* Scratch space of who resolves misses: the engine, the main loop */

@@ -17,6 +17,10 @@
  *
  * Entries hold pointers into one VhostDPMemory: the cache has to be flushed
  * before that table goes.  All functions need the queue pair's lock.
+ *
+ * Some IOMMUs do not tell what they unmap.  The driver may unmap a buffer when
+ * it is used, and not before, so behind such an IOMMU an entry is good for a
+ * user's buffers until the user gives some back: see @transient.
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_IOTLB_H
@@ -39,10 +43,16 @@
 /* Users have misses of their own, so that none of them can crowd others out */
 #define VHOST_DP_IOTLB_USERS        2
 
-/* Kinds of access; they fit in the offset bits of an address */
+/*
+ * Kinds of access; they fit in the offset bits of an address.  In a transient
+ * cache each user has its own: see vhost_dp_iotlb_kind().
+ */
 enum {
     VHOST_DP_IOTLB_READ = 1,    /* by the device */
     VHOST_DP_IOTLB_WRITE = 2,
+    VHOST_DP_IOTLB_KIND_BITS = 2,
+    VHOST_DP_IOTLB_ANY_WRITE = VHOST_DP_IOTLB_WRITE |
+        VHOST_DP_IOTLB_WRITE << VHOST_DP_IOTLB_KIND_BITS,
 };
 
 typedef struct VhostDPIotlbEntry {
@@ -63,6 +73,7 @@ typedef struct VhostDPIotlb {
      * cache is not used, and nothing misses.
      */
     bool identity;
+    bool transient;             /* see above; changes while it is empty */
     VhostDPIotlbMisses misses[VHOST_DP_IOTLB_USERS];
     uint64_t multiplier;        /* of the hash, unknown to the guest */
     unsigned oldest;            /* entry to be used next */
@@ -82,6 +93,14 @@ static inline unsigned vhost_dp_iotlb_hash(const VhostDPIotlb *tlb,
 {
     return ((iova >> VHOST_DP_IOTLB_PAGE_BITS) * tlb->multiplier) >>
            (64 - VHOST_DP_IOTLB_BITS);
+}
+
+/* What stands for @access, READ or WRITE, by @user */
+static inline unsigned vhost_dp_iotlb_kind(const VhostDPIotlb *tlb,
+                                           unsigned user, unsigned access)
+{
+    return unlikely(tlb->transient) ?
+           access << (user * VHOST_DP_IOTLB_KIND_BITS) : access;
 }
 
 /**
@@ -123,6 +142,13 @@ void vhost_dp_iotlb_insert(VhostDPIotlb *tlb, uint64_t iova, unsigned access,
  */
 void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova,
                                uint64_t size);
+
+/**
+ * vhost_dp_iotlb_forget: forget what a transient cache knows for @user
+ *
+ * To be called when the driver gets buffers back.  Does nothing to others.
+ */
+void vhost_dp_iotlb_forget(VhostDPIotlb *tlb, unsigned user);
 
 /**
  * vhost_dp_iotlb_flush: forget everything, misses included
