@@ -31,6 +31,7 @@ OPTIONS = [
     '--enable-linux-io-uring',
     '--enable-bpf',
     '--enable-fdt=system',
+    '--enable-seccomp',
     '--enable-tools',
     # A machine that happens to have sphinx would need a minute longer
     '--disable-docs',
