@@ -21,6 +21,7 @@ import stress
 from harness import netns
 from harness.backends import BACKENDS
 from harness.case import no_faults, threads
+from harness.guest import GuestError
 from harness.httpd import MB
 from harness.watch import Watcher, heap, switches
 
@@ -185,13 +186,17 @@ class Soak(stress.Stress):
 
     def state(self):
         """For whoever looks into a failure."""
-        return (netns.ip("-s", "link", "show") + self.qmp.hmp("info vhost-dp")
-                + self.guest.sh("ifconfig -a; cat /proc/interrupts | grep virtio; true", timeout=10))
+        parts = [netns.ip("-s", "link", "show"), self.qmp.hmp("info vhost-dp"), self.guest.said()]
+        try:
+            parts.append(self.guest.sh("ifconfig -a; grep virtio /proc/interrupts; dmesg | tail -n 20", timeout=10))
+        except GuestError as e:
+            parts.append(str(e))
+        return "\n".join(parts)
 
     def one(self, kind, nic):
         try:
             super().one(kind, nic)
-        except AssertionError as e:
+        except (AssertionError, GuestError) as e:
             raise AssertionError(f"{e}\n{self.state()}") from e
         if self.random.randrange(_LOOK_EVERY) == 0:
             self.look()

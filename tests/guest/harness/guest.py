@@ -99,7 +99,7 @@ class Guest:
                 self.process.wait(10)
             self._still_runs()
             if time.monotonic() > deadline:
-                raise GuestError(f"QEMU answered no monitor within {timeout} s{self._said()}")
+                raise GuestError(f"QEMU answered no monitor within {timeout} s{self.said()}")
         self._shell = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._shell.connect(self.path("shell"))
 
@@ -107,7 +107,7 @@ class Guest:
         """Wait until the guest has booted and its shell answers."""
         line = self._line(time.monotonic() + timeout, "boot")
         if line != "READY":
-            raise GuestError(f"the guest's agent began with {line!r}{self._said()}")
+            raise GuestError(f"the guest's agent began with {line!r}{self.said()}")
 
     def take_shell(self, source):
         """The guest has come here from `source`, and so its shell goes on here."""
@@ -145,7 +145,7 @@ class Guest:
         deadline = time.monotonic() + timeout
         while (info := self.qmp.command("query-migrate")).get("status") != "completed":
             if info.get("status") == "failed" or time.monotonic() > deadline:
-                raise GuestError(f"migration: {info}{self._said()}")
+                raise GuestError(f"migration: {info}{self.said()}")
             time.sleep(0.02)
 
     def quit(self, timeout=20):
@@ -157,13 +157,13 @@ class Guest:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise GuestError(f"QEMU did not end within {timeout} s after 'quit'{self._said()}") from None
+            raise GuestError(f"QEMU did not end within {timeout} s after 'quit'{self.said()}") from None
 
     @property
     def pid(self):
         return self.process.pid
 
-    def _said(self):
+    def said(self):
         """What QEMU and the guest said last, to be put behind an error."""
         text = ""
         for what, name in (("QEMU said", "stderr"), ("the guest's console ends with", "console")):
@@ -176,7 +176,7 @@ class Guest:
         status = self.process.poll()
         if status is not None:
             how = f"by signal {-status}" if status < 0 else f"with status {status}"
-            raise GuestError(f"QEMU ended {how}{self._said()}")
+            raise GuestError(f"QEMU ended {how}{self.said()}")
 
     # --- the shell ---
 
@@ -184,7 +184,7 @@ class Guest:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([self._shell], [], [], left)[0]:
             self._still_runs()
-            raise GuestError(f"the guest did not {what} in time{self._said()}")
+            raise GuestError(f"the guest did not {what} in time{self.said()}")
         try:
             data = self._shell.recv(1 << 16)
         except ConnectionError:
@@ -195,7 +195,7 @@ class Guest:
             except subprocess.TimeoutExpired:
                 pass
             self._still_runs()
-            raise GuestError(f"QEMU closed the guest's shell{self._said()}")
+            raise GuestError(f"QEMU closed the guest's shell{self.said()}")
         self._pending += data
 
     def _line(self, deadline, what):
@@ -216,7 +216,7 @@ class Guest:
         self._shell.sendall(f"RUN {self._number} {encoded}\n".encode())
         line = self._line(deadline, what)
         if line == "READY":
-            raise GuestError(f"the guest rebooted while it ran '{command}'{self._said()}")
+            raise GuestError(f"the guest rebooted while it ran '{command}'{self.said()}")
         verb, number, status, size = line.split()
         if verb != "DONE" or int(number) != self._number:
             raise GuestError(f"the guest's agent answered {line!r} to command {self._number}")
