@@ -95,7 +95,6 @@ static void bus_free(DpGuest *guest)
     }
 }
 
-/* @oob: with out-of-band commands */
 /* See VHOST_DP_QTEST_TAP_DRIVER in the header */
 static char *choose_driver(const char *options)
 {
@@ -106,6 +105,7 @@ static char *choose_driver(const char *options)
     return g_strjoinv(separator, parts);
 }
 
+/* @oob: with out-of-band commands */
 static DpGuest *guest_new(const char *var, const char *options,
                           bool split_ram, bool oob)
 {
@@ -133,6 +133,7 @@ static DpGuest *guest_new(const char *var, const char *options,
     }
     guest->qts = qtest_init_with_env_and_capabilities(var, args, capabilities,
                                                       true);
+    qobject_unref(capabilities);
     alloc_new(guest);
     bus_new(guest);
     return guest;
