@@ -113,7 +113,7 @@ def missing_functions(model, source):
                      for place in SOURCES
                      for path in sorted((source / place).glob('*vhost-dp*')
                                         if place.startswith('include')
-                                        else (source / place).glob('*.[ch]')))
+                                        else (source / place).glob('*.[ch]*')))
     names = set(re.findall(r'\b([a-z]\w*_\w+)\(\)', comment))
     return sorted(name for name in names
                   if not re.search(rf'\b{name}\(', code))
