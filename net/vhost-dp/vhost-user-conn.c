@@ -291,7 +291,14 @@ static void vu_acceptable(void *opaque)
     VhostDPVhostUser *vu = opaque;
     int fd = qemu_accept(vu->listen_fd, NULL, NULL);
 
+    if (fd < 0 && errno == EAGAIN) {
+        return;
+    }
     if (fd < 0) {
+        /* No descriptors are left, or no memory: it would be called at once */
+        trace_vhost_dp_vu_accept_failed(vu_id(vu), errno);
+        vu_listen(vu, false);
+        vu_retry_later(vu);
         return;
     }
     /* One at a time; others wait in the backlog */
@@ -365,6 +372,10 @@ static void vu_chr_event(void *opaque, QEMUChrEvent event)
     VhostDPVhostUser *vu = opaque;
 
     if (event == CHR_EVENT_OPENED && !vu->chr_open) {
+        if (vu->state == VU_FAILED) {
+            /* Somebody was waiting, and comes before the BH does */
+            vu_end_connection(vu);
+        }
         vu->chr_open = true;
         vu_connected(vu);
     } else if (event == CHR_EVENT_CLOSED && vu->chr_open) {

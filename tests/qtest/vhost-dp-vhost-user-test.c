@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include "qemu/bswap.h"
 #include "qemu/units.h"
@@ -376,6 +377,102 @@ static void test_chardev(const void *opaque)
         dp_peer_disconnect(v->peer);
         dp_wait_until(link_is(v, false, "the peer has gone"));
     }
+    rig_free(v);
+}
+
+/* Another peer waits already when one goes: each is served, with its own set */
+static void test_next_peer(const void *opaque)
+{
+    const bool chardev = opaque != NULL;
+    VuRig *v = rig_prepare(false);
+    DpPeer *other = dp_peer_new(v->path, false);
+    g_autofree char *before = NULL;
+    g_autofree char *options = NULL;
+    DpUsage usage = {};
+    unsigned i;
+
+    before = chardev ? g_strdup_printf("-chardev socket,id=chr0,path=%s,"
+                                       "server=on,wait=off", v->path) :
+                       g_strdup("");
+    options = chardev ? g_strdup("chardev=chr0,reconnect-ms=1") :
+              g_strdup_printf("path=%s,server=on,reconnect-ms=1", v->path);
+    rig_start(v, before, options, 1, 0);
+    rig_start_nic(v);
+    dp_peer_connect(v->peer);
+    for (i = 0; i < 12; i++) {
+        DpPeer *gone = v->peer;
+
+        dp_peer_start(v->peer, 1);
+        dp_wait_until(link_is(v, true, NULL));
+        check_traffic(v);
+        if (i == 1) {
+            usage = dp_usage(v->r->qts);
+        }
+        dp_peer_connect(other);
+        dp_peer_disconnect(gone);
+        v->peer = other;
+        other = gone;
+    }
+    dp_peer_start(v->peer, 1);
+    dp_wait_until(link_is(v, true, NULL));
+    check_traffic(v);
+    dp_check_usage(v->r->qts, usage);
+    dp_peer_free(other);
+    rig_free(v);
+}
+
+/* Of the main thread, in ns */
+static uint64_t cpu_time(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/schedstat",
+                                            (int)pid, (int)pid);
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
+/* The next descriptor that it would get */
+static unsigned lowest_free_fd(pid_t pid)
+{
+    unsigned fd = 0;
+
+    for (;;) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/fd/%u", (int)pid,
+                                                fd);
+        struct stat st;
+
+        if (lstat(path, &st) < 0) {
+            return fd;
+        }
+        fd++;
+    }
+}
+
+/* A peer that cannot be accepted at present does not keep QEMU busy */
+static void test_accept_fails(const void *opaque)
+{
+    VuRig *v = rig_prepare(false);
+    g_autofree char *options = g_strdup_printf("path=%s,server=on", v->path);
+    struct rlimit old, none;
+    uint64_t before;
+    pid_t pid;
+
+    rig_start(v, "", options, 1, 0);
+    rig_start_nic(v);
+    pid = qtest_pid(v->r->qts);
+    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, NULL, &old), ==, 0);
+    none = old;
+    none.rlim_cur = lowest_free_fd(pid);
+    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &none, NULL), ==, 0);
+    dp_peer_connect(v->peer);
+    before = cpu_time(pid);
+    g_usleep(G_USEC_PER_SEC);
+    g_assert_cmpuint(cpu_time(pid) - before, <, 200 * 1000 * 1000);
+    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &old, NULL), ==, 0);
+    dp_peer_start(v->peer, 1);
+    dp_wait_until(link_is(v, true, NULL));
+    check_traffic(v);
     rig_free(v);
 }
 
@@ -766,6 +863,9 @@ int main(int argc, char **argv)
     dp_add_test("vhost-user/server", NULL, test_server);
     dp_add_test("vhost-user/chardev", NULL, test_chardev);
     dp_add_test("vhost-user/chardev-server", "server", test_chardev);
+    dp_add_test("vhost-user/next-peer", NULL, test_next_peer);
+    dp_add_test("vhost-user/chardev-next-peer", "chardev", test_next_peer);
+    dp_add_test("vhost-user/accept-fails", NULL, test_accept_fails);
     dp_add_test("vhost-user/lent", NULL, test_lent);
     dp_add_test("vhost-user/no-reconnect", NULL, test_no_reconnect);
     dp_add_test("vhost-user/isolation", NULL, test_isolation);
