@@ -22,15 +22,26 @@ OBJECT_DECLARE_SIMPLE_TYPE(VhostDPVhostNet, VHOST_DP_VHOST_NET)
  */
 #define VNET_RING_ENTRIES 512
 
+typedef struct VnetPair VnetPair;
+
+/* What the kernel says of one virtqueue */
+typedef struct VnetRing {
+    VnetPair *pair;
+    EventNotifier error;
+    /* The IOThread's own: the last error that was not the interface's */
+    bool had_error;
+    unsigned error_at;          /* entry of the available ring */
+} VnetRing;
+
 /* One queue pair: a device of the kernel's with a worker thread of its own */
-typedef struct VnetPair {
+struct VnetPair {
     VhostDPVhostNet *vn;
     unsigned index;             /* also of VhostDPTap.queue */
     int fd;                     /* of /dev/vhost-net, while open */
     bool owner;                 /* it works for us */
-    EventNotifier error;        /* the worker cannot go on */
+    VnetRing ring[2];           /* in the order of VhostDPVqSet.vq */
     VhostDPVqPair *vq;
-} VnetPair;
+};
 
 struct VhostDPVhostNet {
     VhostDPTap parent_obj;
@@ -77,5 +88,11 @@ void vnet_kernel_close(VhostDPVhostNet *vn);
  * Thread: any; one at a time for a pair.  Returns 0 or a negative errno.
  */
 int vnet_kernel_set_backend(VnetPair *pair, int tap_fd);
+
+/*
+ * The entry of the available ring that the worker, which was stopped, takes
+ * next.  @i: 0 receives, 1 transmits.  Thread: any.
+ */
+unsigned vnet_kernel_get_base(VnetPair *pair, unsigned i);
 
 #endif /* NET_VHOST_DP_VHOST_NET_INT_H */

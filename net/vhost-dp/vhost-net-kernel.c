@@ -257,7 +257,9 @@ static bool vnet_set_vring(VnetPair *pair, unsigned i, Error **errp)
     };
     struct vhost_vring_file kick = { i, event_notifier_get_fd(&vq->kick) };
     struct vhost_vring_file call = { i, event_notifier_get_fd(&vq->call) };
-    struct vhost_vring_file err = { i, event_notifier_get_fd(&pair->error) };
+    struct vhost_vring_file err = {
+        i, event_notifier_get_fd(&pair->ring[i].error)
+    };
 
     return VNET_IOCTL(pair, VHOST_SET_VRING_NUM, &num, errp) &&
            VNET_IOCTL(pair, VHOST_SET_VRING_BASE, &base, errp) &&
@@ -284,13 +286,25 @@ int vnet_kernel_set_backend(VnetPair *pair, int tap_fd)
     return 0;
 }
 
+unsigned vnet_kernel_get_base(VnetPair *pair, unsigned i)
+{
+    struct vhost_vring_state base = { .index = i };
+
+    return ioctl(pair->fd, VHOST_GET_VRING_BASE, &base) == 0 ? base.num : 0;
+}
+
 /* ---- All together ---- */
 
 static bool vnet_start_pair(VnetPair *pair, Error **errp)
 {
     uint64_t features = pair->vn->set->features & VNET_KERNEL_FEATURES;
-    int r = event_notifier_init(&pair->error, 0);
+    int r = 0;
+    unsigned i;
 
+    for (i = 0; i < 2 && r == 0; i++) {
+        pair->ring[i].pair = pair;
+        r = event_notifier_init(&pair->ring[i].error, 0);
+    }
     if (r < 0) {
         error_setg_errno(errp, -r, "%s: cannot make an eventfd",
                          pair->vn->parent_obj.who);
@@ -352,6 +366,8 @@ bool vnet_kernel_open(VhostDPVhostNet *vn, Error **errp)
 
 static void vnet_close_pair(VnetPair *pair)
 {
+    unsigned i;
+
     if (pair->owner) {
         /* A passed one can be used again, and forgets QEMU's memory now */
         vnet_kernel_set_backend(pair, -1);
@@ -360,8 +376,10 @@ static void vnet_close_pair(VnetPair *pair)
     if (pair->fd >= 0 && !pair->vn->passed.n) {
         close(pair->fd);
     }
-    if (pair->error.initialized) {
-        event_notifier_cleanup(&pair->error);
+    for (i = 0; i < 2; i++) {
+        if (pair->ring[i].error.initialized) {
+            event_notifier_cleanup(&pair->ring[i].error);
+        }
     }
 }
 

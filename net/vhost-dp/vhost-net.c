@@ -18,8 +18,10 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/ioctl.h>
 #include "qapi/error.h"
 #include "qapi/visitor.h"
+#include "net/tap-linux.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "vhost-net-int.h"
 #include "trace.h"
@@ -57,19 +59,56 @@ static void vnet_stop_io(TapQueue *q)
     vnet_kernel_set_backend(vnet_pair_of(q), -1);
 }
 
-/* The worker found something wrong with the rings, and has stopped */
+/*
+ * Let the worker begin anew where it was.  Returns false if it was there
+ * before, with an error: so it is the ring.
+ */
+static bool vnet_try_again(VnetRing *ring, TapQueue *q)
+{
+    VnetPair *pair = ring->pair;
+    VhostDPVq *tx = &pair->vn->set->vq[2 * pair->index + 1];
+    unsigned at;
+
+    vnet_stop_io(q);
+    at = vnet_kernel_get_base(pair, ring - pair->ring);
+    if (ring->had_error && ring->error_at == at) {
+        return false;
+    }
+    ring->had_error = true;
+    ring->error_at = at;
+    event_notifier_test_and_clear(&ring->error);
+    vnet_start_io(q);
+    /* It looks at received frames by itself */
+    event_notifier_set(&tx->kick);
+    vhost_dp_tap_link_check(q);
+    return true;
+}
+
+/*
+ * The worker found something wrong: with a ring, or when it sent.  The latter
+ * happens while the interface is being deleted, or the queue detached from it,
+ * and it goes on.
+ */
 static void vnet_error(void *opaque)
 {
-    VnetPair *pair = opaque;
+    VnetRing *ring = opaque;
+    VnetPair *pair = ring->pair;
     TapQueue *q = &pair->vn->parent_obj.queue[pair->index];
+    struct ifreq ifr = {};
 
-    if (!event_notifier_test_and_clear(&pair->error) || q->fault) {
+    if (!event_notifier_test_and_clear(&ring->error) || q->fault) {
+        return;
+    }
+    if (q->inactive || ioctl(q->fd, TUNGETIFF, &ifr) < 0) {
+        vhost_dp_tap_link_check(q);
+        return;
+    }
+    if (vnet_try_again(ring, q)) {
         return;
     }
     q->fault = g_strdup("vhost-net cannot use the virtqueues any more");
     trace_vhost_dp_vhost_net_fault(pair->vn->parent_obj.who, pair->index,
                                    q->fault);
-    vnet_stop_io(q);
     vhost_dp_vqpair_set(pair->vq, NULL, q->fault);
 }
 
@@ -88,6 +127,17 @@ static void vnet_failed(void *opaque, unsigned index, VhostDPVqSet *set,
     }
 }
 
+static void vnet_listen(VnetPair *pair, AioContext *ctx, bool listen)
+{
+    unsigned i;
+
+    for (i = 0; i < 2; i++) {
+        aio_set_fd_handler(ctx, event_notifier_get_fd(&pair->ring[i].error),
+                           listen ? vnet_error : NULL, NULL, NULL, NULL,
+                           &pair->ring[i]);
+    }
+}
+
 static bool vnet_attach(VhostDPDriver *drv, unsigned index, VhostDPPort *port,
                         AioContext *ctx, Error **errp)
 {
@@ -95,8 +145,7 @@ static bool vnet_attach(VhostDPDriver *drv, unsigned index, VhostDPPort *port,
 
     /* In this order: the interface has the last word on the link */
     vhost_dp_vqpair_attach(pair->vq, port, ctx);
-    aio_set_fd_handler(ctx, event_notifier_get_fd(&pair->error), vnet_error,
-                       NULL, NULL, NULL, pair);
+    vnet_listen(pair, ctx, true);
     vhost_dp_tap_start(&VHOST_DP_TAP(drv)->queue[index], port, ctx);
     return true;
 }
@@ -106,8 +155,7 @@ static void vnet_detach(VhostDPDriver *drv, unsigned index)
     VnetPair *pair = vnet_pair(drv, index);
     TapQueue *q = &VHOST_DP_TAP(drv)->queue[index];
 
-    aio_set_fd_handler(q->ctx, event_notifier_get_fd(&pair->error), NULL, NULL,
-                       NULL, NULL, pair);
+    vnet_listen(pair, q->ctx, false);
     /* The worker stops first, so what is left in the rings was not sent */
     vhost_dp_tap_stop(q);
     vhost_dp_vqpair_detach(pair->vq);

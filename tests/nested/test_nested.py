@@ -89,8 +89,10 @@ def run(guest, results, qemu, test, timeout):
     if test.driver:
         environment += f" VHOST_DP_QTEST_TAP_DRIVER={test.driver}"
     began = time.monotonic()
-    status, output = guest.sh(f"cd /tmp && {environment} {test.program} --tap {' '.join(test.arguments)}",
-                              timeout=timeout, check=False)
+    # What a test that hangs has printed is wanted, too
+    status, output = guest.sh(f"cd /tmp && {environment} timeout -s ABRT {timeout} "
+                              f"{test.program} --tap {' '.join(test.arguments)}",
+                              timeout=timeout + 60, check=False)
     results.program(test.name, status, output)
     tap.comment(f"{test.name}: {time.monotonic() - began:.0f} s")
 

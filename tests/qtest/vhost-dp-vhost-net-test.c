@@ -254,6 +254,62 @@ static void test_stop_and_reset(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- The interface goes ---- */
+
+static gpointer delete_soon(gpointer opaque)
+{
+    g_usleep(5 * 1000);
+    dp_if_delete("tap0");
+    return NULL;
+}
+
+static void send_some(DpRig *r, const DpBuf *buf)
+{
+    unsigned i;
+
+    for (i = 0; i < 48; i++) {
+        dp_add(r->tx, buf, 1);
+    }
+    dp_publish(r->tx);
+    for (i = 0; i < 48; i++) {
+        dp_wait_used(r->tx, NULL);
+    }
+}
+
+/*
+ * vhost-net reports frames that it cannot send as it does errors in a ring.
+ * When the interface is there again, all is well, and so on.
+ */
+static void test_deleted_under_traffic(const void *opaque)
+{
+    DpRig *r = dp_rig_new(0);
+    DpBuf buf = { .addr = dp_alloc(r->guest, 128),
+                  .len = r->nic->hdr_len + 100 };
+    unsigned i;
+
+    memset(dp_host(r->guest, buf.addr), 0, buf.len);
+    for (i = 0; i < 40; i++) {
+        GThread *thread = g_thread_new("delete", delete_soon, NULL);
+        int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
+        int fd;
+
+        do {
+            send_some(r, &buf);
+            g_assert_cmpint(g_get_monotonic_time(), <, end);
+        } while (!link_is(r, false, "'tap0' was deleted"));
+        g_thread_join(thread);
+        close(r->sock);
+        fd = dp_tap_open("tap0", IFF_VNET_HDR);
+        dp_tap_set_persistent(fd, true);
+        close(fd);
+        r->sock = dp_sock_open("tap0", false);
+        dp_wait_until(link_is(r, true, NULL));
+        dp_check_transmit(r->nic, r->sock, 100, i);
+        dp_check_receive(r->nic, r->sock, 100, i);
+    }
+    dp_rig_free(r);
+}
+
 /* ---- Two queue pairs ---- */
 
 #define FLOWS 32
@@ -643,6 +699,8 @@ int main(int argc, char **argv)
         dp_add_test("vhost-net/used-index", NULL, test_used_index);
         dp_add_test("vhost-net/wrap", &one, test_wrap);
         dp_add_test("vhost-net/stop-and-reset", NULL, test_stop_and_reset);
+        dp_add_test("vhost-net/deleted-under-traffic", NULL,
+                    test_deleted_under_traffic);
         dp_add_test("vhost-net/queues", NULL, test_queues);
         dp_add_test("vhost-net/poll-us", "poll-us=50", test_option);
         dp_add_test("vhost-net/sndbuf", "sndbuf=64k", test_option);
