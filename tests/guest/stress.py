@@ -56,6 +56,7 @@ class Stress:
         self.pingers = [Pinger(nic.guest4) for nic in self.nics]
         self.slowest = {}    # kind of loop: seconds
         self.worst_ping = 0.0
+        self.before = None   # resources() in the beginning
 
     def make_nic(self, number, setup):
         """A NIC, with the back end that it is on as `backend`."""
@@ -219,6 +220,7 @@ class Stress:
 
     def run(self):
         """All loops; returns how many of each kind were done."""
+        self.before = self.resources()
         done = dict.fromkeys(self.options.kinds, 0)
         end = time.monotonic() + self.options.seconds if self.options.seconds else None
         kinds = list(self.options.kinds)
@@ -277,7 +279,6 @@ class StressTest(GuestCase):
         """in random order"""
         if self.broken:
             self.skipTest("one by one they failed already")
-        before = self.stress.resources()
         start = time.monotonic()
         done = self.stress.run()
         tap.comment(f"{sum(done.values())} loops in {time.monotonic() - start:.0f} s "
@@ -286,8 +287,10 @@ class StressTest(GuestCase):
         tap.comment("the slowest of each kind, in ms: "
                     + ", ".join(f"{kind} {took * 1000:.0f}" for kind, took in self.stress.slowest.items())
                     + f"; the slowest ping {self.stress.worst_ping * 1000:.0f}")
-        self.wait_until(lambda: self.stress.resources() == before,
-                        f"the beginning's threads and descriptors, {before}", timeout=5)
+        deadline = time.monotonic() + 5
+        while (now := self.stress.resources()) != self.stress.before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual(now, self.stress.before, "threads and descriptors, and what they were in the beginning")
 
 
 def parser(description, weights):
