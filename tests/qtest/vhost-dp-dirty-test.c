@@ -24,7 +24,7 @@
                   DP_FEATURE(VIRTIO_RING_F_EVENT_IDX))
 
 /* Bytes per second */
-#define SLOW (2 * MiB)
+#define SLOW (256 * KiB)         /* 4 s for what fill_ram() makes */
 #define FAST (4096 * MiB)
 
 static uint64_t fill_ram(DpGuest *guest, size_t size)
