@@ -297,12 +297,14 @@ static void change_under_traffic(DpRig *r, void (*fn)(const char *name),
                   .len = r->nic->hdr_len + 100 };
     Change change = { fn, name };
     GThread *thread = g_thread_new("change", change_soon, &change);
+    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
     unsigned i, k;
 
     memset(dp_host(r->guest, buf.addr), 0, r->nic->hdr_len);
     dp_make_frame((uint8_t *)dp_host(r->guest, buf.addr) + r->nic->hdr_len,
                   100, 1);
     do {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
         for (k = 0; k < r->pairs; k++) {
             DpQueue *tx = &r->nic->queue[2 * k + DP_TX];
 
