@@ -31,6 +31,7 @@
 #include "qapi/error.h"
 #include "net/eth.h"
 #include "af-packet-int.h"
+#include "vnet-hdr.h"
 #include "trace.h"
 
 static AfpQueue *afp_queue(VhostDPDriver *drv, unsigned pair)
@@ -230,21 +231,6 @@ static bool afp_set_active(VhostDPDriver *drv, unsigned pair, bool active)
 
 /* ---- Transmission ---- */
 
-/* Packet sockets take the header in the host's byte order */
-static void afp_put_hdr(const VhostDPFrame *frame, struct virtio_net_hdr *hdr)
-{
-    memset(hdr, 0, sizeof(*hdr));
-    if (likely(!frame->flags && !frame->gso_type)) {
-        return;
-    }
-    hdr->flags = frame->flags;
-    hdr->gso_type = frame->gso_type;
-    hdr->hdr_len = frame->hdr_len;
-    hdr->gso_size = frame->gso_size;
-    hdr->csum_start = frame->csum_start;
-    hdr->csum_offset = frame->csum_offset;
-}
-
 /* Make messages of frames.  Returns how many: less than @n, if vectors end. */
 static unsigned afp_make_messages(AfpQueue *q, const VhostDPFrame *frames,
                                   unsigned n)
@@ -259,7 +245,8 @@ static unsigned afp_make_messages(AfpQueue *q, const VhostDPFrame *frames,
         if (unlikely(niov + 1 + frames[i].iovcnt > AFP_TX_IOV)) {
             break;
         }
-        afp_put_hdr(&frames[i], &q->tx_hdr[i]);
+        /* Packet sockets have it in the host's byte order */
+        vhost_dp_vnet_hdr_put(&q->tx_hdr[i], &frames[i], false);
         iov[0].iov_base = &q->tx_hdr[i];
         iov[0].iov_len = sizeof(q->tx_hdr[i]);
         if (likely(frames[i].iovcnt == 1)) {
@@ -350,26 +337,6 @@ static unsigned afp_tx_burst(VhostDPDriver *drv, unsigned pair,
 
 /* ---- Reception ---- */
 
-static bool afp_get_hdr(const struct virtio_net_hdr *hdr, VhostDPFrame *frame)
-{
-    frame->flags = hdr->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
-                                 VIRTIO_NET_HDR_F_DATA_VALID);
-    frame->gso_type = hdr->gso_type;
-    if (likely(!frame->flags && !frame->gso_type)) {
-        return true;
-    }
-    frame->csum_start = hdr->csum_start;
-    frame->csum_offset = hdr->csum_offset;
-    frame->gso_size = hdr->gso_size;
-    frame->hdr_len = hdr->hdr_len;
-    if (frame->gso_type && !frame->gso_size) {
-        return false;
-    }
-    return !(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
-           (uint32_t)frame->csum_start + frame->csum_offset +
-           sizeof(uint16_t) <= frame->len;
-}
-
 /*
  * Put the VLAN tag back that the kernel took out.  The header in front of
  * @data, which it overwrites, was read.  Returns the new start of the frame.
@@ -418,7 +385,7 @@ static bool afp_take(AfpQueue *q, struct tpacket2_hdr *slot, uint32_t status,
         memcpy(&hdr, data - sizeof(hdr), sizeof(hdr));
         frame->len = len;
         reason = VHOST_DP_DROP_REASON_BAD_HEADER;
-        if (likely(afp_get_hdr(&hdr, frame))) {
+        if (likely(vhost_dp_vnet_hdr_get(&hdr, frame, false))) {
             if (unlikely(status & TP_STATUS_VLAN_VALID)) {
                 data = afp_put_vlan(slot, status, data, frame);
             }

@@ -33,13 +33,13 @@
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
 #include "qapi/error.h"
-#include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/memalign.h"
 #include "net/eth.h"
 #include "net/tap-linux.h"
 #include "tap-int.h"
+#include "vnet-hdr.h"
 #include "trace.h"
 
 /* Fewer operations than that are cheaper as system calls (measured) */
@@ -244,20 +244,6 @@ static void tap_gone(TapQueue *q)
 
 /* ---- From the guest ---- */
 
-static void tap_put_hdr(const VhostDPFrame *frame, struct virtio_net_hdr *hdr)
-{
-    memset(hdr, 0, sizeof(*hdr));
-    if (likely(!frame->flags && !frame->gso_type)) {
-        return;
-    }
-    hdr->flags = frame->flags;
-    hdr->csum_start = cpu_to_le16(frame->csum_start);
-    hdr->csum_offset = cpu_to_le16(frame->csum_offset);
-    hdr->gso_type = frame->gso_type;
-    hdr->gso_size = cpu_to_le16(frame->gso_size);
-    hdr->hdr_len = cpu_to_le16(frame->hdr_len);
-}
-
 /* A frame could not be written: @err says why.  Returns true to drop it. */
 static bool tap_write_failed(TapQueue *q, int err)
 {
@@ -297,7 +283,7 @@ static void tap_put_copy(const VhostDPFrame *frame, uint8_t *buf)
 {
     unsigned i;
 
-    tap_put_hdr(frame, (struct virtio_net_hdr *)buf);
+    vhost_dp_vnet_hdr_put((struct virtio_net_hdr *)buf, frame, true);
     buf += sizeof(struct virtio_net_hdr);
     for (i = 0; i < frame->iovcnt; i++) {
         memcpy(buf, frame->iov[i].iov_base, frame->iov[i].iov_len);
@@ -332,7 +318,7 @@ static unsigned tap_prepare_writes(TapQueue *q, const VhostDPFrame *frames,
             if (frame->iovcnt + 1 > TAP_TX_IOVS - niov) {
                 break;
             }
-            tap_put_hdr(frame, &q->tx_hdr[i]);
+            vhost_dp_vnet_hdr_put(&q->tx_hdr[i], frame, true);
             iov[0].iov_base = &q->tx_hdr[i];
             iov[0].iov_len = sizeof(q->tx_hdr[i]);
             memcpy(&iov[1], frame->iov, frame->iovcnt * sizeof(iov[0]));
@@ -401,23 +387,6 @@ static void tap_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
     q->rx_enabled = enable;
     q->rx_drained = false;
     vhost_dp_tap_update_handlers(q);
-}
-
-static bool tap_get_hdr(const struct virtio_net_hdr *hdr, VhostDPFrame *frame)
-{
-    frame->flags = hdr->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
-                                 VIRTIO_NET_HDR_F_DATA_VALID);
-    frame->gso_type = hdr->gso_type;
-    if (likely(!frame->flags && !frame->gso_type)) {
-        return true;
-    }
-    frame->csum_start = le16_to_cpu(hdr->csum_start);
-    frame->csum_offset = le16_to_cpu(hdr->csum_offset);
-    frame->gso_size = le16_to_cpu(hdr->gso_size);
-    frame->hdr_len = le16_to_cpu(hdr->hdr_len);
-    return !(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
-           (uint32_t)frame->csum_start + frame->csum_offset +
-           sizeof(uint16_t) <= frame->len;
 }
 
 static uint8_t *tap_slot(TapQueue *q, unsigned slot)
@@ -507,7 +476,7 @@ static bool tap_make_frame(TapQueue *q, unsigned slot, ssize_t len,
     frame->iov = frame->inl;
     frame->iovcnt = 1;
     *reason = VHOST_DP_DROP_REASON_BAD_HEADER;
-    return tap_get_hdr(hdr, frame);
+    return vhost_dp_vnet_hdr_get(hdr, frame, true);
 }
 
 static unsigned tap_rx_burst(VhostDPDriver *drv, unsigned pair,
@@ -586,7 +555,7 @@ static int tap_rx_into(VhostDPDriver *drv, unsigned pair, VhostDPFrame *frame,
         return -1;
     }
     frame->len = len - sizeof(q->rx_hdr);
-    if (unlikely(!tap_get_hdr(&q->rx_hdr, frame))) {
+    if (unlikely(!vhost_dp_vnet_hdr_get(&q->rx_hdr, frame, true))) {
         vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_BAD_HEADER, 1);
         return -1;
     }

@@ -22,6 +22,7 @@
 #include <sys/uio.h>
 #include "net/eth.h"
 #include "vq-int.h"
+#include "vnet-hdr.h"
 
 static void vq_drop(VhostDPVq *vq, VhostDPDropReason reason)
 {
@@ -120,24 +121,6 @@ bool vhost_dp_vq_tx_reap(VhostDPVq *vq)
     return vq->broken || vq->nfree >= vq_bufs_for(VHOST_DP_MAX_FRAME);
 }
 
-static inline void vq_put_hdr(uint8_t *buf, const VhostDPFrame *frame)
-{
-    struct virtio_net_hdr_v1 *hdr = (void *)buf;
-
-    memset(hdr, 0, sizeof(*hdr));
-    if (likely(!frame->flags && !frame->gso_type)) {
-        return;
-    }
-    hdr->flags = frame->flags;
-    hdr->gso_type = frame->gso_type;
-    hdr->csum_start = cpu_to_le16(frame->csum_start);
-    hdr->csum_offset = cpu_to_le16(frame->csum_offset);
-    if (frame->gso_type) {
-        hdr->gso_size = cpu_to_le16(frame->gso_size);
-        hdr->hdr_len = cpu_to_le16(frame->hdr_len);
-    }
-}
-
 /* Copy a frame into @nbufs buffers that are linked from @head on */
 static void vq_put_frame(VhostDPVq *vq, const VhostDPFrame *frame,
                          uint16_t head)
@@ -147,7 +130,9 @@ static void vq_put_frame(VhostDPVq *vq, const VhostDPFrame *frame,
     uint32_t used = VQ_HDR_BYTES;
     unsigned i;
 
-    vq_put_hdr(buf, frame);
+    /* num_buffers is the peer's, and 0 here (virtio 1.3, 5.1.6.2) */
+    memset(buf, 0, VQ_HDR_BYTES);
+    vhost_dp_vnet_hdr_put((struct virtio_net_hdr *)buf, frame, true);
     for (i = 0; i < frame->iovcnt; i++) {
         const uint8_t *from = frame->iov[i].iov_base;
         size_t left = frame->iov[i].iov_len;
@@ -220,28 +205,6 @@ void vhost_dp_vq_post_all(VhostDPVq *vq)
     vq->nfree = 0;
 }
 
-/* Metadata, from a private copy of the header.  Returns false if it is bad. */
-static bool vq_get_hdr(const struct virtio_net_hdr_v1 *hdr,
-                       VhostDPFrame *frame)
-{
-    frame->flags = hdr->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
-                                 VIRTIO_NET_HDR_F_DATA_VALID);
-    frame->gso_type = hdr->gso_type;
-    if (likely(!frame->flags && !frame->gso_type)) {
-        return true;
-    }
-    frame->csum_start = le16_to_cpu(hdr->csum_start);
-    frame->csum_offset = le16_to_cpu(hdr->csum_offset);
-    frame->gso_size = le16_to_cpu(hdr->gso_size);
-    frame->hdr_len = le16_to_cpu(hdr->hdr_len);
-    if (frame->gso_type && !frame->gso_size) {
-        return false;
-    }
-    return !(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
-           (uint32_t)frame->csum_start + frame->csum_offset +
-           sizeof(uint16_t) <= frame->len;
-}
-
 /*
  * Collect the buffers of the next frame behind those that are lent.  Returns
  * how many they are, or 0 if there is no frame, or the queue is broken.
@@ -300,7 +263,7 @@ static VhostDPDropReason vq_check_frame(const struct virtio_net_hdr_v1 *hdr,
     if (unlikely(frame->len > VHOST_DP_MAX_FRAME)) {
         return VHOST_DP_DROP_REASON_TOO_LARGE;
     }
-    if (unlikely(!vq_get_hdr(hdr, frame))) {
+    if (unlikely(!vhost_dp_vnet_hdr_get((const void *)hdr, frame, true))) {
         return VHOST_DP_DROP_REASON_BAD_HEADER;
     }
     return VHOST_DP_DROP_REASON__MAX;
