@@ -69,29 +69,30 @@ class GuestCase(unittest.TestCase):
         if f"{count} packets received" not in out:
             self.fail(f"pings to {address} of {size} bytes were lost:\n{out}{self.state()}")
 
-    def guest_reaches(self, address):
+    def guest_reaches(self, address, size=56):
         """One of several pings from the guest is answered. For a busy guest: its ping has a small
         buffer, which the answers to other pings fill as well."""
-        out = self.guest.sh(f"ping -c 10 -i 0.1 -w 2 {address}", check=False)[1]
+        out = self.guest.sh(f"ping -c 10 -i 0.1 -w 2 -s {size} {address}", check=False)[1]
         if " 0 packets received" in out:
             self.fail(f"no ping to {address} was answered:\n{out}{self.state()}")
 
     def host_pings(self, address=None, timeout=2.0, size=56):
-        """A ping from the host is answered."""
+        """A ping from the host is answered; where the host cannot ping, one of several from the guest."""
         address = address or self.nic.guest4
         if self.setup.backend.host_is_peer:
             if Pinger(address).ping(timeout, size) is None:
                 self.fail(f"the guest at {address} answered no ping of {size} bytes in {timeout} s\n"
                           f"{self.state()}")
         else:
-            self.guest_pings(self.nic.host4, count=1)
+            self.guest_reaches(self.nic.host4, size)
 
     def state(self):
         """What host, QEMU and guest know about the network, for whoever looks into a failure."""
         parts = {"host": netns.ip("-s", "link", "show") + netns.ip("neigh", "show")}
         if self.setup.backend.counters:
             parts["QEMU"] = self.guest.qmp.hmp("info vhost-dp")
-        parts["guest"] = self.guest.sh("ifconfig -a; ip neigh; grep virtio /proc/interrupts; true", timeout=10)
+        parts["guest"] = self.guest.sh("ifconfig -a; ip neigh; grep virtio /proc/interrupts; "
+                                       "grep Icmp: /proc/net/snmp; true", timeout=10)
         return "".join(f"--- {what} ---\n{text}" for what, text in parts.items())
 
     def transfer(self, megabytes, host=None):
