@@ -17,6 +17,7 @@ The logs are DIR/meson-logs/vhost-dp-SUITE.txt and .json.
 
 import argparse
 import fnmatch
+import itertools
 import json
 import os
 import re
@@ -98,6 +99,15 @@ class Count:
         self.skipped += other.skipped
 
 
+def tap_reason(lines):
+    """Why a case failed: @lines are what follows its line."""
+    said = [line[1:].strip() for line in
+            itertools.takewhile(lambda line: line.startswith('#'), lines)]
+    errors = [text for text in said
+              if re.match(r'[\w.]*(Error|Exception|Failure)\b', text)]
+    return (errors + said + [''])[0]
+
+
 def parse_tap(test, text):
     """Count the cases in the TAP output @text; return (count, skip reason).
 
@@ -105,7 +115,8 @@ def parse_tap(test, text):
     """
     count = Count()
     whole = None
-    for line in text.splitlines():
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
         plan = re.match(r'1\.\.0\s*(?:#\s*(?:SKIP\S*)?\s*(.*))?$', line,
                         re.IGNORECASE)
         if plan:
@@ -122,7 +133,7 @@ def parse_tap(test, text):
             # expected to fail: neither good nor bad news
             count.skipped.append((test, case, f'to do: {match["why"]}'))
         elif match['bad']:
-            count.failed.append((test, case, ''))
+            count.failed.append((test, case, tap_reason(lines[number:])))
         else:
             count.passed += 1
     return count, whole
@@ -248,11 +259,16 @@ class Runner:
 
     @staticmethod
     def _show(record):
-        """The end of what a failed test wrote."""
+        """What a failed test wrote of its failures, and the end of it."""
         for stream in ('stdout', 'stderr'):
-            lines = (record.get(stream) or '').splitlines()[-30:]
+            lines = (record.get(stream) or '').splitlines()
+            bad = [n for n, line in enumerate(lines)
+                   if line.startswith('not ok')]
+            lines = [line for n, line in enumerate(lines)
+                     if n >= len(lines) - 30
+                     or any(start <= n < start + 60 for start in bad)]
             if lines:
-                print(f'    ---- {record["name"]}, end of {stream}')
+                print(f'    ---- {record["name"]}, of its {stream}')
                 for line in lines:
                     print(f'    {line}')
         print('    ----', flush=True)

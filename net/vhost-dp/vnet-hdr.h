@@ -5,9 +5,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * For drivers whose other side speaks in virtio-net headers: TAP (TUNSETVNETLE),
- * PACKET_VNET_HDR, and virtqueues.  The first ten bytes are the same in all
- * kinds of them (virtio 1.3, 5.1.6).
+ * For drivers whose other side speaks in virtio-net headers: TAP
+ * (TUNSETVNETLE), PACKET_VNET_HDR, and virtqueues.  The first ten bytes are the
+ * same in all kinds of them (virtio 1.3, 5.1.6).
  *
  * Thread: any.  Lock: none.
  */
@@ -19,7 +19,7 @@
 #include "net/vhost-dp.h"
 #include "standard-headers/linux/virtio_net.h"
 
-/* @le, here and below: little-endian.  Otherwise it is the host's byte order. */
+/* @le, here and below: little-endian; otherwise the host's byte order */
 static inline uint16_t vhost_dp_vnet_hdr_swap(uint16_t value, bool le)
 {
     return le ? cpu_to_le16(value) : value;

@@ -197,6 +197,14 @@ class Counting(unittest.TestCase):
         self.assertEqual(count.failed, [('t', '/d', '')])
         self.assertIn(('t', 'c', 'no kvm'), count.skipped)
 
+    def test_reason(self):
+        count = self.count('not ok 1 a\n# Traceback:\n#   f()\n'
+                           '# AssertionError: no answer\n# more\nok 2 b\n'
+                           'not ok 3 c\n# line too long\nnot ok 4 d\n'
+                           'ok 5 e\n# Error: of e\n', 'FAIL')
+        self.assertEqual([reason for _, _, reason in count.failed],
+                         ['AssertionError: no answer', 'line too long', ''])
+
     def test_all_skipped(self):
         count = self.count('1..0 # SKIP nothing here\n', 'SKIP')
         self.assertEqual(count.skipped, [('t', '', 'nothing here')])
