@@ -90,8 +90,7 @@ class Repository:
         self.git('add', '-A', '.')
 
     def commit(self, message, *options):
-        self.git('commit', '-q', '--no-verify', '--allow-empty', '-m', message,
-                 *options)
+        self.git('commit', '-q', '--no-verify', '-m', message, *options)
 
     def files(self):
         names = self.git('ls-files', '-z').split('\0')
@@ -127,14 +126,14 @@ class Maker:
         """Write the patches; return their paths."""
         with tempfile.TemporaryDirectory(prefix='vhost-dp-') as scratch:
             repository = self.base(scratch)
-            for patch in self.series.used():
+            for patch in self.series.patches:
                 repository.put(self.series.tree(patch.index), self.mode_of)
                 repository.commit(f'{patch.subject}\n\n{patch.message}', '-s')
             self._forget()
             repository.git('format-patch', '-q', '--cover-letter',
                            '--no-signature', '--no-base', '--stat=72',
                            '-o', str(self.place), '--root', 'series~'
-                           + str(len(self.series.used())) + '..series')
+                           + str(len(self.series.patches)) + '..series')
         found = sorted(self.place.glob('*.patch'))
         self._write_cover(found[0])
         return found
@@ -248,9 +247,6 @@ def command_check(arguments):
         maker = Maker(arguments.build_dir)
         found = maker.make()
         tap.case('each file and each edit belongs to one patch')
-        for patch in maker.series.patches:
-            if patch not in maker.series.used():
-                print(f'# {patch.name} is empty, and left out')
         with tempfile.TemporaryDirectory(prefix='vhost-dp-') as scratch:
             got = maker.apply(found[1:], scratch)
         tap.case('git am makes the tree that is built',
@@ -266,7 +262,7 @@ def command_check(arguments):
 
 def command_build(arguments):
     maker = Maker(arguments.build_dir)
-    names = [patch.name for patch in maker.series.used()]
+    names = [patch.name for patch in maker.series.patches]
     for name in (arguments.first, arguments.last):
         if name is not None and name not in names:
             raise PrepareError(f'there is no patch {name}; there are '
@@ -274,7 +270,7 @@ def command_build(arguments):
     first = names.index(arguments.first) if arguments.first else 0
     last = names.index(arguments.last) if arguments.last else len(names) - 1
     steps = Steps(maker)
-    for number, patch in list(enumerate(maker.series.used(), 1))[first:last + 1]:
+    for number, patch in list(enumerate(maker.series.patches, 1))[first:last + 1]:
         say(f'{number}/{len(names)} {patch.subject}')
         steps.build(patch)
     say(f'Every step from {names[first]} to {names[last]} builds')

@@ -148,6 +148,7 @@ class Series:
             if hold['path'] not in self.ours:
                 raise PrepareError(f'{TABLE}: holds a part of {hold["path"]}, '
                                    'which is no file of ours')
+        self._refuse_empty()
 
     def _read_table(self):
         try:
@@ -206,6 +207,18 @@ class Series:
             by_path.setdefault(edit.path, []).append((edit, patch))
         return by_path
 
+    def _refuse_empty(self):
+        """git format-patch would leave such a patch out without a word."""
+        before = {}
+        for patch in self.patches:
+            after = {path: data for path, data in self.tree(patch.index).items()
+                     if path in self.ours or data != self.original(path)}
+            if after == before:
+                raise PrepareError(
+                    f'{TABLE}: patch {patch.name} is empty: no file, edit or '
+                    'hold that changes anything belongs to it')
+            before = after
+
     def original(self, path):
         """QEMU's file @path as it ships it, as bytes."""
         return self.where(path).read_bytes()
@@ -218,14 +231,6 @@ class Series:
         return kept if kept.exists() else self.source / path
 
     # ------------------------------------------------------------- steps
-
-    def used(self):
-        """The patches that have something in them."""
-        names = {patch.name for patch in self.ours.values()}
-        names |= {patch.name for its in self.edits.values()
-                  for _, patch in its}
-        names |= {hold['patch'] for hold in self.holds}
-        return [patch for patch in self.patches if patch.name in names]
 
     def paths(self):
         return sorted(set(self.ours) | set(self.edits))

@@ -199,6 +199,34 @@ line = "two"''')
         said = self.series('make', good=False)
         self.assertIn("'ten' is in 0 paragraphs of net/other.c", said)
 
+    def test_empty_patch(self):
+        self.configure()
+        self.table('third', 'files = ["net/none*"]')
+        for command in ('make', 'check', 'build'):
+            with self.subTest(command):
+                self.assertIn('patch third is empty',
+                              self.series(command, good=False))
+
+    def test_patch_without_effect(self):
+        """All of its edit waits for a file that comes with a later one."""
+        self.write('repository/integration/build.toml', '''
+[[edit]]
+patch = "first"
+path = "net/theirs.c"
+anchor = "theirs"
+after = "first"
+[[edit]]
+patch = "early"
+path = "meson.build"
+anchor = "tests"
+after = "x = ['late.c']"
+''')
+        self.write('repository/net/late.c', '')
+        self.table('early', '')
+        self.table('late', 'files = ["net/late.c"]')
+        self.configure()
+        self.assertIn('patch early is empty', self.series('make', good=False))
+
     def test_other_tree(self):
         """The check notices what is in the tree and not in the series."""
         self.configure()
