@@ -11,6 +11,7 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 #include "system/cpus.h"
+#include "system/xen.h"
 #include "qemu/memfd.h"
 #include "qemu/rcu.h"
 #include "qemu/units.h"
@@ -182,6 +183,13 @@ void address_space_cache_destroy(MemoryRegionCache *cache)
     g_assert_true(bql_is_mine);
     ((View *)cache->fv)->refs--;
     cache->ptr = NULL;
+}
+
+bool xen_allowed;
+
+uint8_t memory_region_get_dirty_log_mask(MemoryRegion *mr)
+{
+    return 1 << DIRTY_MEMORY_MIGRATION;
 }
 
 void address_space_cache_invalidate(MemoryRegionCache *cache, hwaddr addr,

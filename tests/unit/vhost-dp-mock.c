@@ -16,6 +16,7 @@
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/memalign.h"
+#include "system/xen.h"
 #include "vhost-dp-mock.h"
 
 #define MOCK_ALIGN          64
@@ -74,6 +75,15 @@ int64_t address_space_cache_init(MemoryRegionCache *cache, AddressSpace *as,
     mm->refs++;
     mm->inits++;
     return len;
+}
+
+/* This is not Xen */
+bool xen_allowed;
+
+/* As while a migration runs: all writes are of interest */
+uint8_t memory_region_get_dirty_log_mask(MemoryRegion *mr)
+{
+    return 1 << DIRTY_MEMORY_MIGRATION;
 }
 
 void address_space_cache_invalidate(MemoryRegionCache *cache, hwaddr addr,

@@ -16,6 +16,7 @@
 #define HW_VIRTIO_VHOST_DP_MEMORY_H
 
 #include "exec/memory.h"
+#include "system/xen.h"
 
 typedef struct VhostDPRegion {
     uint64_t gpa;               /* first guest-physical address */
@@ -126,8 +127,13 @@ static inline void *vhost_dp_memory_map(VhostDPMemory *mem, unsigned *hit,
 static inline void vhost_dp_memory_dirty(VhostDPRegion *region,
                                          const void *host, uint64_t len)
 {
-    address_space_cache_invalidate(&region->cache,
-                                   (const uint8_t *)host - region->host, len);
+    /* It looks at the same mask, but four calls further down */
+    if (memory_region_get_dirty_log_mask(region->cache.mrs.mr) ||
+        xen_enabled()) {
+        address_space_cache_invalidate(&region->cache,
+                                       (const uint8_t *)host - region->host,
+                                       len);
+    }
 }
 
 #endif /* HW_VIRTIO_VHOST_DP_MEMORY_H */
