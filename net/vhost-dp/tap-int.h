@@ -41,7 +41,7 @@ OBJECT_DECLARE_TYPE(VhostDPTap, VhostDPTapClass, VHOST_DP_TAP)
  * cache lines long, so that the first bytes of all slots do not compete for
  * the same places in the cache.
  */
-#define TAP_RX_SLOTS 32
+#define TAP_RX_SLOTS 64
 #define TAP_RX_SLOT \
     (ROUND_UP(VHOST_DP_MAX_FRAME + 16, 128) + 64)
 
