@@ -56,7 +56,8 @@ help:
 	@echo "  series             write the patch series for QEMU to $(BUILD_DIR)/series"
 	@echo "  series-check       build QEMU after each of its patches; FROM=NAME, TO=NAME"
 	@echo "  check-qemu         QEMU's own unit, device and schema tests: nothing fails that"
-	@echo "                     does not fail without vhost-dp (scripts/qemu-known.list)"
+	@echo "                     does not fail without vhost-dp (scripts/qemu-known.list);"
+	@echo "                     ONLY='qtest-x86_64/pxe*' takes some of them"
 	@echo "  fuzz               build, then fuzz; TIME=60 (seconds for each target),"
 	@echo "                     FORMAT=split, packed, vring or offload for one alone"
 	@echo "  bench              build, then measure against peers; QUICK=1 for less"
@@ -170,7 +171,8 @@ fuzz: need-run build
 	    --time "$(TIME)" $(if $(FORMAT),--format "$(FORMAT)")
 
 check-qemu: need-run build
-	@scripts/python.sh scripts/check_qemu.py --build-dir="$(BUILD_DIR)"
+	@scripts/python.sh scripts/check_qemu.py --build-dir="$(BUILD_DIR)" \
+	    $(if $(ONLY),--only "$(ONLY)")
 
 PACKAGE := @scripts/python.sh scripts/package.py
 
