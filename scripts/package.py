@@ -46,7 +46,7 @@ Depends: {depends}, seabios, qemu-system-data, ipxe-qemu
 Description: QEMU for x86, with the virtio-net data path vhost-dp
  QEMU {qemu} with -netdev vhost-dp, which moves the packets of virtio-net
  devices in IOThreads and hands them to pluggable drivers: TAP, AF_PACKET,
- AF_XDP, slirp.
+ AF_XDP, slirp, vhost-user, vhost-net.
  .
  It is installed beside the distribution's QEMU. The program is
  qemu-system-x86_64-vhost-dp.
@@ -141,7 +141,7 @@ class Build:
 
     def _documents(self, stage, version):
         place = stage / 'usr/share/doc' / PACKAGE
-        shutil.copytree(ROOT / 'docs' / 'system' / 'devices', place)
+        shutil.copytree(ROOT / 'docs', place / 'docs')  # README has links
         shutil.copy(ROOT / 'README.md', place)
         shutil.copy(self.build / 'src' / 'LICENSE', place)
         (place / 'copyright').write_text(

@@ -329,6 +329,7 @@ class Steps:
                           [*self.config['options'], '--disable-tools'])
         if not build.is_current():
             build.configure()
+        build.ninja(['build.ninja'])    # knows the tests of this patch
         build.ninja(['qemu-system-x86_64', *self._tests(patch)])
 
     def _tests(self, patch):
