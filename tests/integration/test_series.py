@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The patch series: what belongs to which patch, what a patch leaves out."""
 
+import re
 import unittest
 
 import fake
@@ -49,6 +50,26 @@ tests = {
   'own': [own_files,
           'own.c'],
 }
+'''
+
+# Like meson for series-check: ninja has it look anew when a meson.build changed.
+GENERATE = '''\
+#!/bin/sh
+mkdir -p meson-info
+{
+    printf 'rule generate\\n  command = sh %s %s\\n  generator = 1\\n' "$0" "$1"
+    echo "build build.ninja: generate $1/net/meson.build"
+    printf 'rule copy\\n  command = cp $in $out\\n'
+    echo "build qemu-system-x86_64: copy $1/VERSION"
+    for test in "$1"/tests/unit/*.c; do
+        echo "build tests/unit/$(basename "$test" .c): copy $test"
+    done
+} > new.ninja
+for test in "$1"/tests/unit/*.c; do
+    printf '{"name": "%s", "defined_in": "/tests/unit/meson.build"}\\n' \\
+        "$(basename "$test" .c)"
+done | paste -sd, | sed 's/.*/[&]/' > meson-info/intro-targets.json
+mv new.ninja build.ninja
 '''
 
 
@@ -226,6 +247,27 @@ after = "x = ['late.c']"
         self.table('late', 'files = ["net/late.c"]')
         self.configure()
         self.assertIn('patch early is empty', self.series('make', good=False))
+
+    def test_build(self):
+        """Each step builds the tests that it brings, not the next one."""
+        self.configure()
+        self.write('qemu/generate', GENERATE)
+        self.write('qemu/tests/unit/test-theirs.c', '')
+        self.write('qemu/configure', '#!/bin/sh\nmkdir -p pyvenv/bin\n'
+                   'touch pyvenv/bin/meson\n'
+                   'sh "$(dirname "$0")/generate" "$(dirname "$0")"\n')
+        self.write('repository/tests/unit/test-early.c', '')
+        self.write('repository/tests/unit/test-late.c', '')
+        path = self.root / 'integration/series/patches.toml'
+        path.write_text(path.read_text().replace(
+            'files = ["net/own.c"', 'files = ["tests/unit/test-e*", "net/own.c"'
+        ).replace('"net/deep/*"', '"net/deep/*", "tests/unit/*"'))
+        self.run_script('distclean', f'--build-dir={self.build}')
+        self.configure()
+        steps = re.findall(r'Building qemu-system-x86_64(.*)',
+                           self.series('build'))
+        self.assertEqual(steps, [' tests/unit/test-early'] + [
+            ' tests/unit/test-early tests/unit/test-late'] * 2)
 
     def test_other_tree(self):
         """The check notices what is in the tree and not in the series."""
