@@ -69,7 +69,7 @@ SUITES = {
         'qtest-x86_64/test-filter-redirector',
         'qtest-x86_64/virtio-net-failover',
     ], processes=2),
-    'guest': Suite('guest', ['*'], processes=1),
+    'guest': Suite('guest', ['*'], processes=2),
     'nested': Suite('nested', ['*'], processes=1),
     'integration': Suite('integration', ['*']),
 }

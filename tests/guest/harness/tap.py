@@ -2,6 +2,7 @@
 """unittest with its results as TAP, so that meson counts every test."""
 
 import sys
+import time
 import traceback
 import unittest
 
@@ -15,6 +16,16 @@ class _Result(unittest.TestResult):
     def __init__(self):
         super().__init__()
         self.count = 0
+        self._program = self._test = time.monotonic()
+
+    def startTest(self, test):
+        super().startTest(test)
+        self._test = time.monotonic()
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        now = time.monotonic()
+        comment(f"{now - self._test:.1f} s, up to {now - self._program:.1f} s")
 
     def _line(self, ok, test, note=""):
         self.count += 1
