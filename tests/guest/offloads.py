@@ -48,11 +48,10 @@ class OffloadTests:
 
     def test_offload_changes(self):
         """offloads change under traffic; then 8 MB both ways"""
-        self.start_traffic()
-        for combination in _COMBINATIONS + _COMBINATIONS[::-1]:
-            self._set_offloads(*combination)
-            self.host_pings()
-        self.guest_reaches(self.nic.host4)
-        self.stop_traffic()
+        with self.traffic():
+            for combination in _COMBINATIONS + _COMBINATIONS[::-1]:
+                self._set_offloads(*combination)
+                self.host_pings()
+            self.guest_reaches(self.nic.host4)
         self._set_offloads(True, True, True)
         self.transfer(8)

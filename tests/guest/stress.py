@@ -97,7 +97,7 @@ class Stress:
                                   f"while :; do ping -q -i 0.002 -w 3 -s 500 {nic.host4} || sleep 0.1; done")
 
     def net_up(self, nic):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             status, output = self.guest.sh(nic.net_up, check=False)
             if status == 0:
@@ -192,7 +192,7 @@ class Stress:
 
     def _unplug(self, nic):
         self.qmp.command("device_del", id=nic.id)
-        self.qmp.wait_event("DEVICE_DELETED", timeout=20, device=nic.id)
+        self.qmp.wait_event("DEVICE_DELETED", timeout=60, device=nic.id)
 
     def _plug(self, nic):
         self.qmp.command("device_add", **nic.device_arguments())
@@ -220,7 +220,7 @@ class Stress:
 
     def run(self):
         """All loops; returns how many of each kind were done."""
-        self.before = self.resources()
+        self.before = self.least()
         done = dict.fromkeys(self.options.kinds, 0)
         end = time.monotonic() + self.options.seconds if self.options.seconds else None
         kinds = list(self.options.kinds)
@@ -238,11 +238,20 @@ class Stress:
             done[kind] += 1
         return done
 
+    def least(self):
+        """resources() of a moment when nothing that was released is still there."""
+        seen = []
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            seen.append(self.resources())
+            time.sleep(0.05)
+        return min(seen, key=lambda each: (sum(each[0].values()), each[1]))
+
     def resources(self):
         """Threads by name, and the number of descriptors."""
         names = {}
         for name in threads(self.guest.pid).values():
-            if name != "worker":    # QEMU's thread pool comes and goes
+            if name != "worker" and not name.startswith("iou-"):    # thread pools, QEMU's and the kernel's
                 names[name] = names.get(name, 0) + 1
         return names, open_files(self.guest.pid)
 
@@ -287,7 +296,7 @@ class StressTest(GuestCase):
         tap.comment("the slowest of each kind, in ms: "
                     + ", ".join(f"{kind} {took * 1000:.0f}" for kind, took in self.stress.slowest.items())
                     + f"; the slowest ping {self.stress.worst_ping * 1000:.0f}")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while (now := self.stress.resources()) != self.stress.before and time.monotonic() < deadline:
             time.sleep(0.05)
         self.assertEqual(now, self.stress.before, "threads and descriptors, and what they were in the beginning")
@@ -312,7 +321,7 @@ def parser(description, weights):
     options.add_argument("--shared-iothread", action="store_true",
                          help="run both NICs on one IOThread that is given, instead of one each of their own")
     options.add_argument("--packed", action="store_true", help="offer packed virtqueues to the guest")
-    options.add_argument("--patience", type=float, default=2.0, metavar="S",
+    options.add_argument("--patience", type=float, default=10.0, metavar="S",
                          help="how long an answer may take (default: %(default)s)")
     return options
 

@@ -7,6 +7,7 @@ What is added to QEMU's command line is what the test has in place of a disk: a 
 its monitor. It goes behind what the page says, by a qemu-system-x86_64 of the test's in PATH.
 """
 
+import json
 import os
 import shlex
 import signal
@@ -24,7 +25,7 @@ from harness.netns import Missing
 from mkimage import ImageError
 
 
-# Pages whose example tests/nested runs as well, where this machine may lack what it needs
+# Pages whose example tests/nested runs, too: this machine may lack what it needs
 NESTED = {"vhost-net": "/dev/vhost-net"}
 
 
@@ -39,16 +40,17 @@ def _remove_but(there):
             netns.ip("link", "del", name)
 
 
-def _end_group(group):
-    """End all processes of a group, and wait until they have."""
+def _end_group(leader):
+    """End all processes of a group whose leader we have started, and wait until they have."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
+        leader.poll()    # it is in the group until it has been waited for
         try:
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(leader.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
         time.sleep(0.02)
-    raise RuntimeError(f"process group {group} does not end")
+    raise RuntimeError(f"process group {leader.pid} does not end")
 
 
 class Examples(unittest.TestCase):
@@ -83,10 +85,10 @@ class Examples(unittest.TestCase):
 
     def run_before(self, commands, directory, environment):
         """What comes before QEMU; programs that it leaves in the background end with the test."""
-        with subprocess.Popen(["sh", "-e", "-c", commands], cwd=directory, env=environment, start_new_session=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as shell:   # ours is TAP
-            self.addCleanup(_end_group, shell.pid)
-            self.assertEqual(shell.wait(60), 0, commands)
+        shell = subprocess.Popen(["sh", "-e", "-c", commands], cwd=directory, env=environment, start_new_session=True,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)   # ours is TAP
+        self.addCleanup(_end_group, shell)
+        self.assertEqual(shell.wait(60), 0, commands)
 
 
 # virsh, for the one command of the page. libvirt keeps one connection to the monitor, to which a descriptor
@@ -157,9 +159,10 @@ class Libvirt(unittest.TestCase):
             mount -t sysfs none /sys    # the namespace's
             virsh() {{ {shlex.quote(sys.executable)} {guest.dir}/virsh.py {guest.dir}/virsh "$@"; }}
             {docs.virsh_commands()}"""
-        done = subprocess.run(["unshare", "--mount", "sh", "-e", "-c", commands], capture_output=True, text=True)
+        done = subprocess.run(["unshare", "--mount", "sh", "-e", "-c", commands], capture_output=True, text=True,
+                              timeout=60)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        guest.sh("i=0; until test -e /sys/class/net/eth0 || test $i = 50; do i=$((i + 1)); sleep 0.1; done")
+        guest.sh("i=0; until test -e /sys/class/net/eth0 || test $i = 300; do i=$((i + 1)); sleep 0.1; done")
         self.ping(guest)
 
 
@@ -194,6 +197,15 @@ def _test(page):
     return test
 
 
+def _nested_test(page, build):
+    def test(self):
+        with open(os.path.join(build, "meson-info", "intro-tests.json")) as f:
+            commands = [each["cmd"] for each in json.load(f) if each["name"] == "nested"]
+        self.assertTrue(any(f"--example {page}" in " ".join(command) for command in commands), commands)
+    test.__doc__ = f"{NESTED[page]} is missing here: the nested suite runs the example of {page}.rst"
+    return test
+
+
 def main():
     args = program.parser("Test the examples of the documentation. Prints TAP.").parse_args()
     try:
@@ -204,9 +216,10 @@ def main():
         tap.bail_out(str(e))
     for page in [*docs.pages(), docs.HOSTING]:
         if page in NESTED and not os.path.exists(NESTED[page]):
-            tap.comment(f"{page}.rst: {NESTED[page]} is missing: its example is run by the nested suite")
-            continue
-        setattr(Examples, f"test_{os.path.basename(page)}", _test(page))
+            test = _nested_test(page, args.build_dir)
+        else:
+            test = _test(page)
+        setattr(Examples, f"test_{os.path.basename(page)}", test)
     tap.run([Completeness, Examples, Libvirt])
 
 

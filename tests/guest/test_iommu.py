@@ -70,8 +70,7 @@ class Iommu(GuestCase):
 
     def test_b_life_cycle(self):
         """under traffic: stop, cont, link down and up, the driver lets go and comes back"""
-        self.start_traffic()
-        try:
+        with self.traffic():
             for _ in range(5):
                 self.guest.qmp.command("stop")
                 self.guest.qmp.command("cont")
@@ -84,8 +83,6 @@ class Iommu(GuestCase):
                 self.guest.sh("cd /sys/bus/virtio/drivers/virtio_net && dev=$(basename virtio*) && "
                               "echo $dev > unbind && echo $dev > bind && " + self.nic.net_up)
                 self._works()
-        finally:
-            self.stop_traffic()
         self.transfer(8)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The base of the guest tests: a class of tests shares one guest, booted before the first of them."""
 
+import contextlib
 import os
 import time
 import unittest
@@ -64,19 +65,20 @@ class GuestCase(unittest.TestCase):
     # --- what tests ask for ---
 
     def guest_pings(self, address, count=3, size=56):
-        """All of `count` pings from the guest are answered."""
-        out = self.guest.sh(f"ping -c {count} -i 0.1 -W 2 -s {size} {address}", check=False)[1]
+        """All of `count` pings from the guest, which is at rest, are answered."""
+        out = self.guest.sh(f"ping -c {count} -i 0.1 -W 10 -s {size} {address}", check=False)[1]
         if f"{count} packets received" not in out:
             self.fail(f"pings to {address} of {size} bytes were lost:\n{out}{self.state()}")
 
     def guest_reaches(self, address, size=56):
         """One of several pings from the guest is answered. For a busy guest: its ping has a small
         buffer, which the answers to other pings fill as well."""
-        out = self.guest.sh(f"ping -c 10 -i 0.1 -w 2 -s {size} {address}", check=False)[1]
-        if " 0 packets received" in out:
+        status, out = self.guest.sh(f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 -s {size} {address} && "
+                                    "exit; done; exit 1", check=False)
+        if status:
             self.fail(f"no ping to {address} was answered:\n{out}{self.state()}")
 
-    def host_pings(self, address=None, timeout=2.0, size=56):
+    def host_pings(self, address=None, timeout=10.0, size=56):
         """A ping from the host is answered; where the host cannot ping, one of several from the guest."""
         address = address or self.nic.guest4
         if self.setup.backend.host_is_peer:
@@ -120,12 +122,23 @@ class GuestCase(unittest.TestCase):
         self.guest.stop("get")
         self.guest.stop("ping")
 
+    @contextlib.contextmanager
+    def traffic(self):
+        """There is traffic both ways in here."""
+        self.start_traffic()
+        try:
+            yield
+        finally:
+            self.stop_traffic()
+
     def thread_seconds(self, thread):
         """CPU time that a thread of QEMU has used."""
         with open(f"/proc/{self.guest.pid}/task/{thread}/schedstat") as f:
             return int(f.read().split()[0]) / 1e9
 
-    def wait_until(self, condition, what, timeout=5.0, every=0.05):
+    # The time is what a machine with much else to do may need, here as in all that waits
+
+    def wait_until(self, condition, what, timeout=20.0, every=0.05):
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:

@@ -148,7 +148,7 @@ class Guest:
                 raise GuestError(f"migration: {info}{self.said()}")
             time.sleep(0.02)
 
-    def quit(self, timeout=20):
+    def quit(self, timeout=60):
         """Let QEMU end by itself, which must work, and return its exit status."""
         try:
             self.qmp.command("quit")
@@ -235,4 +235,5 @@ class Guest:
         self.sh(f"setsid sh -c '{command}' </dev/null >/tmp/{name}.log 2>&1 & echo $! >/tmp/{name}.pid")
 
     def stop(self, name):
-        self.sh(f"kill -- -$(cat /tmp/{name}.pid)", check=False)
+        # A process that has just been started may not lead its group yet
+        self.sh(f"pid=$(cat /tmp/{name}.pid); kill -- -$pid || kill $pid", check=False)

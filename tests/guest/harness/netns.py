@@ -6,8 +6,10 @@ the caller is not root. Whatever it makes there (taps, addresses, servers) is go
 nothing outside is touched.
 """
 
+import ctypes
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -91,6 +93,22 @@ def need_bpf():
     effective = next(line for line in _read("/proc/self/status").splitlines() if line.startswith("CapEff:"))
     if list(map(int, _read("/proc/self/uid_map").split())) != everybody or not int(effective.split()[1], 16) >> 39 & 1:
         raise Missing("XDP programs cannot be loaded by this account (no CAP_BPF): run this as root")
+
+
+def need_userfaultfd():
+    """Whether page faults of a process can be handled by itself, which postcopy migration needs."""
+    try:
+        os.close(os.open("/dev/userfaultfd", os.O_RDWR))
+        return
+    except OSError:
+        pass    # an older kernel, or only for root: there is a system call as well
+    number = {"x86_64": 323, "aarch64": 282}[platform.machine()]    # asm/unistd.h
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(number, os.O_CLOEXEC | os.O_NONBLOCK)
+    if fd < 0:
+        raise Missing(f"no userfaultfd for this account ({os.strerror(ctypes.get_errno())}), and so no postcopy: "
+                      "run this as root, or set vm.unprivileged_userfaultfd=1")
+    os.close(fd)
 
 
 def _run(*command):

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 
-from .qmp import Qmp, QmpClosed, QmpTimeout
+from .qmp import Qmp
 
 
 class Watcher:
@@ -16,7 +16,7 @@ class Watcher:
         self.path = path
         self.answers = 0
         self.slowest = 0.0
-        self.problem = None
+        self.problem = None     # the exception that ended it
         self._pause = pause
         self._timeout = timeout
         self._lock = threading.Lock()    # held while it asks
@@ -39,7 +39,7 @@ class Watcher:
     def check(self):
         """Raise what went wrong."""
         if self.problem:
-            raise AssertionError(f"the second monitor: {self.problem}")
+            raise AssertionError(f"the second monitor: {self.problem!r}") from self.problem
 
     @contextlib.contextmanager
     def paused(self):
@@ -54,8 +54,8 @@ class Watcher:
             with self._lock:
                 try:
                     self._ask()
-                except (QmpClosed, QmpTimeout, AssertionError) as e:
-                    self.problem = str(e)
+                except Exception as e:    # check() raises it, whatever it is
+                    self.problem = e
                     return
 
     def _ask(self):
