@@ -176,6 +176,8 @@ class Series:
         """Each file of ours in QEMU's directories, and its patch."""
         ours = {}
         homeless = []
+        unused = {(patch.name, pattern) for patch in self.patches
+                  for pattern in patch.files}
         for path in sorted(collect_files(self.root, SAME_PATH)):
             found = {}
             for patch in self.patches:
@@ -183,6 +185,7 @@ class Series:
                     if matches(path, pattern):
                         weight = (len(pattern.partition('*')[0]), len(pattern))
                         found.setdefault(weight, set()).add(patch.name)
+                        unused.discard((patch.name, pattern))
             if not found:
                 homeless.append(path)
                 continue
@@ -195,6 +198,9 @@ class Series:
             raise PrepareError(
                 f'file {", ".join(homeless)} belongs to no patch of {TABLE}: '
                 'add it, or a pattern, to the files of one')
+        for name, pattern in sorted(unused):
+            raise PrepareError(f'{TABLE}: patch {name} has files {pattern}, '
+                               'and there are none')
         return ours
 
     def _assign_edits(self):

@@ -222,11 +222,18 @@ line = "two"''')
 
     def test_empty_patch(self):
         self.configure()
-        self.table('third', 'files = ["net/none*"]')
+        self.table('third', 'files = ["net/other*"]')
+        self.table('fourth', 'files = ["net/other.c"]')
         for command in ('make', 'check', 'build'):
             with self.subTest(command):
                 self.assertIn('patch third is empty',
                               self.series(command, good=False))
+
+    def test_pattern_of_no_file(self):
+        self.configure()
+        self.table('third', 'files = ["net/none*"]')
+        self.assertIn('patch third has files net/none*, and there are none',
+                      self.series('make', good=False))
 
     def test_patch_without_effect(self):
         """All of its edit waits for a file that comes with a later one."""
