@@ -129,10 +129,10 @@ RINGS = {
     "host_mtu=9000, q35": {"device": {"host_mtu": 9000}, "machine": "q35", "mtu": 9000},
 }
 
-# For drivers that cannot have Multiqueue's four
-TWO_PAIRS = {
-    "two queue pairs": {
-        "device": {"mq": True, "vectors": 6}, "netdev": {"queues": 2}, "queues": 2, "cpus": 2},
+# For drivers of which the guest has to use all queue pairs, so that Multiqueue is not for them
+ALL_PAIRS = {
+    "four queue pairs in use": {
+        "device": {"mq": True, "vectors": 10}, "netdev": {"queues": 4}, "queues": 4, "cpus": 4},
 }
 
 
@@ -482,11 +482,11 @@ def traffic(backend):
 def classes(backend):
     yield traffic(backend)
     variants = {**OFFERS, **(RINGS if backend.rings else {})}
-    if backend.max_queues == 2:
-        variants |= TWO_PAIRS
+    if backend.max_queues > 1 and not backend.fewer_queues:
+        variants |= ALL_PAIRS
     for title, what in variants.items():
         yield type(Variant)(f"Variant {title}", (Variant,), {"title": title, **what})
-    if backend.counters and backend.max_queues >= Multiqueue.PAIRS:
+    if backend.counters and backend.fewer_queues and backend.max_queues >= Multiqueue.PAIRS:
         yield from (Multiqueue, MultiqueuePacked, Software)
     yield LifeCycle
     if backend.returns:

@@ -67,6 +67,7 @@ class VhostDpTap:
 
     counters = True         # query-vhost-dp knows it
     max_queues = 8          # queue pairs that the driver supports
+    fewer_queues = True     # the guest may use fewer of them than there are
     host_is_peer = True     # what the guest reaches is the namespace's own network stack
     any_size = True         # any MTU, and datagrams in many fragments
     is_told = True          # the host's side makes no frames that the guest does not take
@@ -171,7 +172,8 @@ class VhostDpAfPacket(VhostDpTap):
 class VhostDpAfXdp(VhostDpAfPacket):
     """-netdev vhost-dp on vhost-dp-af-xdp: as many queues of a veth interface as there are queue pairs."""
 
-    max_queues = 2          # the guests of the tests use all of them: veth sends to each
+    max_queues = 4
+    fewer_queues = False    # veth goes on sending to each
     is_told = True          # veth makes none with checksum offload switched off
 
     def missing(self):
