@@ -24,7 +24,7 @@ from harness.backends import BACKENDS
 from harness.case import no_faults, threads
 from harness.guest import GuestError
 from harness.httpd import MB
-from harness.watch import Watcher, heap, switches
+from harness.watch import Watcher, activity, heap
 
 # Those whose interface on the host can go away and come back
 _DRIVERS = ("tap", "af-packet", "af-xdp")
@@ -256,19 +256,21 @@ class SoakTest(stress.StressTest):
         pid = self.stress.guest.pid
         ours = {pair["thread-id"] for info in self.stress.qmp.command("query-vhost-dp")
                 for pair in info["queues"]}
-        woken = {}
+        did = {}
 
         def asleep():
             """In some seconds, that is: connections that were cut off have to come to their ends first."""
-            before = {thread: switches(pid, thread) for thread in ours}
+            before = {thread: activity(pid, thread) for thread in ours}
             time.sleep(3)
-            woken.update({threads(pid)[thread]: switches(pid, thread) - before[thread] for thread in ours})
-            return max(woken.values()) < 15
+            for thread in ours:
+                did[thread] = [now - then for now, then in zip(activity(pid, thread), before[thread])]
+            return all(switches < 15 and ran < 100 for switches, ran in did.values())
 
         try:
             self.wait_until(asleep, "sleep", 60)
         except self.failureException:
-            self.fail(f"threads woke up so often in 3 s: {woken}\n{self.stress.state()}")
+            self.fail(f"how often threads woke up in 3 s, and the milliseconds they ran: {did}, {threads(pid)}\n"
+                      f"{self.stress.state()}")
 
 
 def _drivers(text):

@@ -86,7 +86,9 @@ def heap(pid):
     return total
 
 
-def switches(pid, thread):
-    """How often a thread has been switched to."""
+def activity(pid, thread):
+    """How often a thread has been switched to, and the milliseconds that it ran."""
     with open(f"/proc/{pid}/task/{thread}/status") as f:
-        return sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
+        switches = sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
+    with open(f"/proc/{pid}/task/{thread}/schedstat") as f:
+        return switches, int(f.read().split()[0]) / 1e6
