@@ -273,6 +273,7 @@ def command_build(arguments):
     for number, patch in list(enumerate(maker.series.patches, 1))[first:last + 1]:
         say(f'{number}/{len(names)} {patch.subject}')
         steps.build(patch)
+    steps.build_tests()
     say(f'Every step from {names[first]} to {names[last]} builds')
 
 
@@ -291,6 +292,11 @@ class Steps:
         self.source = source_of(self.build_dir)
         self.logs = self.build_dir / 'logs'
         self.config = json.loads((build / 'vhost-dp.json').read_text())
+        self.qemu = qemu.Qemu(
+            types.SimpleNamespace(build=self.build_dir, source=self.source,
+                                  logs=self.logs),
+            self.config['python'], [*self.config['options'], '--disable-tools'])
+        self.tests = []                 # those of the series so far
         if not (self.source / 'VERSION').exists():
             self._copy()
 
@@ -322,15 +328,20 @@ class Steps:
                 target.unlink(missing_ok=True)
 
     def build(self, patch):
+        """QEMU, and the tests that were not there before."""
         self._put(patch)
-        where = types.SimpleNamespace(build=self.build_dir, source=self.source,
-                                      logs=self.logs)
-        build = qemu.Qemu(where, self.config['python'],
-                          [*self.config['options'], '--disable-tools'])
-        if not build.is_current():
-            build.configure()
-        build.ninja(['build.ninja'])    # knows the tests of this patch
-        build.ninja(['qemu-system-x86_64', *self._tests(patch)])
+        if not self.qemu.is_current():
+            self.qemu.configure()
+        self.qemu.ninja(['build.ninja'])    # knows the tests of this patch
+        before = set(self.tests)
+        self.tests = self._tests(patch)
+        self.qemu.ninja(['qemu-system-x86_64', *(
+            test for test in self.tests if test not in before)])
+
+    def build_tests(self):
+        """All tests, whatever the later patches made of them."""
+        if self.tests:
+            self.qemu.ninja(self.tests)
 
     def _tests(self, patch):
         """The test programs that the series has brought so far."""
