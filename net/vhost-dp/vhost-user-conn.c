@@ -130,6 +130,11 @@ static void vu_timer(void *opaque)
 
 static void vu_disconnect(VhostDPVhostUser *vu)
 {
+    if (vu->chr_watch) {
+        /* A closed descriptor is always ready, to poll() */
+        g_source_remove(vu->chr_watch);
+        vu->chr_watch = 0;
+    }
     if (vu->fd >= 0) {
         qemu_set_fd_handler(vu->fd, NULL, NULL, NULL);
         close(vu->fd);
@@ -357,12 +362,18 @@ static int vu_chr_can_read(void *opaque)
 static void vu_chr_read(void *opaque, const uint8_t *buf, int size)
 {
     VhostDPVhostUser *vu = opaque;
-    int n = qemu_chr_fe_get_msgfds(&vu->chr, vu->in_fds, VU_MAX_FDS);
+    int fds[VU_MAX_FDS];
+    int n = MAX(qemu_chr_fe_get_msgfds(&vu->chr, fds, VU_MAX_FDS), 0);
 
     if (size <= 0 || size > vhost_dp_vu_proto_wants(vu)) {
+        /* It failed since the chardev asked whether there is room */
+        while (n) {
+            close(fds[--n]);
+        }
         return;
     }
-    vu->in_nfds = MAX(n, 0);
+    memcpy(vu->in_fds, fds, n * sizeof(int));
+    vu->in_nfds = n;
     memcpy((uint8_t *)&vu->in + vu->in_have, buf, size);
     vhost_dp_vu_proto_received(vu, size);
 }
@@ -480,10 +491,6 @@ bool vhost_dp_vu_conn_open(VhostDPVhostUser *vu, Error **errp)
 void vhost_dp_vu_conn_close(VhostDPVhostUser *vu)
 {
     if (vu->chardev) {
-        if (vu->chr_watch) {
-            g_source_remove(vu->chr_watch);
-            vu->chr_watch = 0;
-        }
         /* The chardev stays, and its next user begins anew */
         qemu_chr_fe_set_handlers(&vu->chr, NULL, NULL, NULL, NULL, NULL, NULL,
                                  false);

@@ -101,8 +101,9 @@ static void vu_deadline(void *opaque)
     VhostDPVhostUser *vu = opaque;
 
     vhost_dp_vu_violation(vu, VHOST_DP_PEER_VIOLATION_TIMEOUT,
-                          "no reply to request %u in %d s",
-                          vu->expected, VU_REPLY_MS / 1000);
+                          vu->out_pending ? "request %u was not read in %d s" :
+                                            "no reply to request %u in %d s",
+                          vu->out.request, VU_REPLY_MS / 1000);
 }
 
 /* ---- Messages to the peer ---- */

@@ -27,6 +27,12 @@
 #include "vq-int.h"
 #include "trace.h"
 
+/*
+ * So often a transmit queue is looked at before others get their turn: a peer
+ * may go on using buffers, or just say that it did
+ */
+#define PAIR_TX_LOOKS 16
+
 struct VhostDPVqPair {
     /* Set once */
     unsigned index;
@@ -197,12 +203,18 @@ static void pair_tx_called(void *opaque)
 {
     VhostDPVqPair *pair = opaque;
 
+    unsigned looks = 0;
+
     vhost_dp_vq_clear_call(&pair->set->vq[2 * pair->index + 1]);
     if (!pair->tx || !pair->tx_blocked) {
         return;
     }
     while (!vhost_dp_vq_tx_reap(pair->tx)) {
         if (!vhost_dp_vq_enable_call(pair->tx)) {
+            return;
+        }
+        if (++looks == PAIR_TX_LOOKS) {
+            qemu_bh_schedule(pair->bh);
             return;
         }
     }
@@ -332,7 +344,7 @@ unsigned vhost_dp_vqpair_tx_burst(VhostDPVqPair *pair, VhostDPFrame *frames,
                                   unsigned n)
 {
     VhostDPVq *vq = pair->tx;
-    unsigned taken = 0;
+    unsigned taken = 0, looks = 0;
 
     while (vq) {
         taken += vhost_dp_vq_tx(vq, frames + taken, n - taken);
@@ -347,6 +359,11 @@ unsigned vhost_dp_vqpair_tx_burst(VhostDPVqPair *pair, VhostDPFrame *frames,
         }
         if (!vhost_dp_vq_enable_call(vq)) {
             pair->tx_blocked = true;
+            return taken;
+        }
+        if (++looks == PAIR_TX_LOOKS) {
+            pair->tx_blocked = true;
+            qemu_bh_schedule(pair->bh);
             return taken;
         }
     }
