@@ -84,8 +84,12 @@ class Bench:
         self.problems = []
         self.failures = 0
         self.rings = self._rings()
-        self.cases = [case for case in
-                      cases.Table(tools, quick).make(self.rings)
+        table = cases.Table(tools, quick)
+        if not table.has_vhost_user():
+            self.problems.append('vhost-user was left out: it takes '
+                                 'dpdk-testpmd (Debian package dpdk-dev) and '
+                                 'two CPUs')
+        self.cases = [case for case in table.make(self.rings)
                       if not only or only in case.name]
         self.runs = [(case, {subject: [] for subject in case.subjects})
                      for case in self.cases]

@@ -25,6 +25,9 @@
 #define MMIO_SLOTS  24
 #define MMIO_MAGIC  0x74726976
 
+/* A back end in another process has so long to connect */
+#define LINK_NS (20 * 1000000000LL)
+
 static uint32_t reg_read(Device *dev, unsigned reg)
 {
     return machine_readl(dev->machine, dev->base + reg);
@@ -97,11 +100,14 @@ static uint64_t read_features(Device *dev)
 static void negotiate(Device *dev, uint64_t want)
 {
     uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+    uint64_t offered;
 
     reg_write(dev, VIRTIO_MMIO_STATUS, 0);
     reg_write(dev, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
     reg_write(dev, VIRTIO_MMIO_STATUS, status);
-    need_features(read_features(dev), want);
+    offered = read_features(dev);
+    need_features(offered, want);
+    want |= offered & (1ULL << VIRTIO_NET_F_STATUS);
     reg_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
     reg_write(dev, VIRTIO_MMIO_DRIVER_FEATURES, want);
     reg_write(dev, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
@@ -217,17 +223,42 @@ static void enable_pairs(Device *dev)
     }
 }
 
+static uint16_t config_readw(Device *dev, unsigned offset)
+{
+    return machine_readw(dev->machine,
+                         dev->base + VIRTIO_MMIO_CONFIG + offset);
+}
+
 static unsigned max_pairs(Device *dev)
 {
-    return machine_readw(dev->machine, dev->base + VIRTIO_MMIO_CONFIG +
-                         offsetof(struct virtio_net_config,
-                                  max_virtqueue_pairs));
+    return config_readw(dev, offsetof(struct virtio_net_config,
+                                      max_virtqueue_pairs));
+}
+
+/* What tells the link is the status, if there is one (5.1.5) */
+static void wait_for_link(Device *dev)
+{
+    unsigned status = offsetof(struct virtio_net_config, status);
+    int64_t end = bench_now() + LINK_NS;
+
+    if (!device_has(dev, VIRTIO_NET_F_STATUS)) {
+        return;
+    }
+    while (!(config_readw(dev, status) & VIRTIO_NET_S_LINK_UP)) {
+        if (bench_now() > end) {
+            bench_fail("the device's link does not come up in %lld s",
+                       LINK_NS / 1000000000);
+        }
+        bench_check_stop();
+        bench_sleep(5000000);
+    }
 }
 
 void device_start(Device *dev)
 {
     unsigned i;
 
+    wait_for_link(dev);
     if (device_has(dev, VIRTIO_NET_F_MQ)) {
         dev->pairs_max = max_pairs(dev);
         if (dev->pairs > dev->pairs_max) {

@@ -37,6 +37,9 @@ void device_find(Device *dev, Machine *machine, uint64_t want);
 
 /**
  * device_start: set up the queues, which are initialised, and start
+ *
+ * Waits for the link first, which is down until a back end in another process
+ * has connected; exits with a message when it does not come up.
  */
 void device_start(Device *dev);
 

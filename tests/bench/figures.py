@@ -26,7 +26,8 @@ ROW = re.compile(r'(\S.*?) {2,}([\d.]+) {2,}(\S.*?) {2,}([\d.]+) {2,}([\d.]+)')
 RULE = '  '.join('=' * n for n in (28, 6, 23, 6)) + '\n'
 
 # How a peer is called on the page, by its name in the results.
-NAMES = {'vhost-user-dpdk': 'DPDK vhost', 'stock': 'stock', 'bare': 'bare loop',
+NAMES = {'vhost-user-dpdk': 'DPDK vhost', 'dpdk': 'DPDK virtio-user',
+         'stock': 'stock', 'bare': 'bare loop',
          'user': '-netdev user', 'af-xdp': '-netdev af-xdp',
          'vhost-net': 'vhost-net', 'passt': 'passt'}
 COLOURS = {'DPDK': '#c77f1f', 'stock': '#b9443b', 'bare': '#4d4d4d'}
@@ -43,7 +44,7 @@ def table_of(entries):
     lines = [RULE, f'{"case":<28}  {"ours":<6}  {"peer":<23}  ratio\n', RULE]
     for entry in entries:
         if entry['unit'] != 'million packets per CPU-second' \
-           or entry['peer'] not in NAMES:
+           or entry['peer'] not in NAMES or entry['peer_median'] is None:
             continue
         peer = f'{NAMES[entry["peer"]]:<17}{number(entry["peer_median"])}'
         lines.append(f'{entry["case"]:<28}  {number(entry["ours_median"]):<6}'

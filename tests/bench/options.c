@@ -65,6 +65,8 @@ static const char usage_text[] =
 "\n"
 "Measuring\n"
 "  --cpu N, --data-cpu N   pin the generator, and the data path's threads\n"
+"  --nap             sleep a little when there is nothing to do: others need\n"
+"                    the generator's CPU, too\n"
 "  --thread PID:NAME   the data path's thread is in process PID, and polls\n"
 "  --during COMMAND  run it (sh -c) during the run; LOADGEN_PID is QEMU,\n"
 "                    LOADGEN_TIDS the data path's threads, by commas; it gets\n"
@@ -99,7 +101,8 @@ enum {
     OPT_PAIRS, OPT_RING_SIZE, OPT_EVENT_IDX, OPT_INDIRECT, OPT_MERGEABLE,
     OPT_SEGMENTS, OPT_BATCH, OPT_BUFFERS, OPT_RX_BUFFER, OPT_DEVICE,
     OPT_NETDEV, OPT_MEMORY, OPT_TAP, OPT_SOURCE, OPT_SINK, OPT_WINDOW,
-    OPT_FILL, OPT_EXPECT, OPT_CHECK_ALL, OPT_CPU, OPT_DATA_CPU, OPT_THREAD,
+    OPT_FILL, OPT_EXPECT, OPT_CHECK_ALL, OPT_CPU, OPT_DATA_CPU, OPT_NAP,
+    OPT_THREAD,
     OPT_DURING, OPT_OUTPUT,
 };
 
@@ -138,6 +141,7 @@ static const struct option long_options[] = {
     { "check-all", no_argument, NULL, OPT_CHECK_ALL },
     { "cpu", required_argument, NULL, OPT_CPU },
     { "data-cpu", required_argument, NULL, OPT_DATA_CPU },
+    { "nap", no_argument, NULL, OPT_NAP },
     { "thread", required_argument, NULL, OPT_THREAD },
     { "during", required_argument, NULL, OPT_DURING },
     { "output", required_argument, NULL, OPT_OUTPUT },
@@ -225,6 +229,7 @@ static void set_option(Options *o, int c, const char *name, const char *arg)
     case OPT_DATA_CPU:
         o->data_cpu = bench_parse_u64(name, arg, 0, 1023);
         break;
+    case OPT_NAP: o->nap = true; break;
     case OPT_THREAD: g_ptr_array_add(o->threads, (char *)arg); break;
     case OPT_DURING: o->during = arg; break;
     case OPT_OUTPUT: o->output = arg; break;

@@ -61,6 +61,7 @@ typedef struct Options {
     const char *output;         /* file for the result, or NULL: stdout */
     int cpu;                    /* of the generator, or -1 */
     int data_cpu;               /* of the data-path threads, or -1 */
+    bool nap;                   /* leave the CPU to others when idle */
     unsigned memory;            /* guest RAM, MiB */
     GPtrArray *threads;         /* PID:NAME of data-path threads elsewhere */
     char **argv;                /* QEMU and its arguments */

@@ -291,6 +291,16 @@ void load_post_rx(Load *l, Pair *p)
     }
 }
 
+/* Those that notify_find() sent have number 0, and a mirror sends them back */
+static bool is_probe(const Load *l, const uint8_t *frame, uint32_t len)
+{
+    static const uint8_t zero[8];
+    unsigned at = frame_number_at(&l->expect);
+
+    return l->expect.kind == FRAME_ECHO && len >= at + sizeof(zero) &&
+           memcmp(frame + at, zero, sizeof(zero)) == 0;
+}
+
 /* All buffers of a frame are there: rx_piece[0] to [rx_have - 1] */
 static void frame_arrived(Load *l, Pair *p)
 {
@@ -317,6 +327,9 @@ static void frame_arrived(Load *l, Pair *p)
         }
         frame = p->rx_whole;
         have = len;
+    }
+    if (unlikely(is_probe(l, frame, have))) {
+        return;
     }
     frame_check_vnet(&l->expect, &p->check, hdr);
     frame_check(&l->expect, &p->check, frame, len, have, p->index,
@@ -441,8 +454,8 @@ static void watch(Load *l, Watch *w, bool progress, const char *what)
                    l->pair[0].tx_done, l->pair[0].check.frames);
     } else if (l->notify.polls && bench_now() - w->last > DOUBT_NS) {
         notify_doubt(&l->notify);
-    } else if (l->o->pairs > 1) {
-        /* Leave the core to a second data-path thread */
+    } else if (l->o->pairs > 1 || l->o->nap) {
+        /* Leave the core to a second data-path thread, or to the peer's */
         bench_sleep(20000);
     }
 }

@@ -16,8 +16,10 @@ GSO_SIZE = 64000
 class Case:
     """A name, a unit, a subject, its peers; how to get figures from runs."""
 
-    def __init__(self, name, subjects, figures, quick=False, repeat=None):
+    def __init__(self, name, subjects, figures, quick=False, repeat=None,
+                 notes=None):
         self.name = name
+        self.notes = notes or {}        # why a peer has no figure
         self.subjects = subjects        # 'ours' and peers: functions
         self.figures = figures          # list of Figure
         self.quick = quick
@@ -25,7 +27,7 @@ class Case:
 
 
 class Figure:
-    """A number in the result of a run."""
+    """A number in the result of a run; None if it has no such number."""
 
     def __init__(self, suffix, unit, get, higher_is_better=True):
         self.suffix = suffix            # replaces the case's direction
@@ -49,6 +51,36 @@ def rate(result):
 
 
 RATE = [Figure(None, MPPS, rate)]
+
+
+def echo_rate(result):
+    """The same for frames that go out and come back, each counted once."""
+    return rate(result | {'packets_per_cpu_second': result['rx_packets'] /
+                          result['cpu_seconds']})
+
+
+def with_others(get):
+    """Of all threads that work on packets, not of QEMU's alone.
+
+    QEMU's other threads sleep meanwhile.  A peer that has one such thread gets
+    the same figure as before; None: not known.
+    """
+    def rate_of_all(result):
+        own = get(result)
+        if 'others_busy_cycles' not in result:
+            return own
+        if not result['others_busy_cycles'] or not result.get('tsc_mhz'):
+            return None
+        others = result['tsc_mhz'] / result['others_busy_cycles']
+        return 1 / (1 / own + 1 / others)
+    return rate_of_all
+
+
+# Why there is no figure
+TX_FRONT = ("testpmd's txonly counts the time in which the ring is full, and "
+            'the frames that it then drops')
+ALL_FRONT = ("its back end makes the frames (flowgen), which ours does not "
+             '(macswap)')
 
 
 def latency(suffix):
@@ -79,6 +111,11 @@ class Table:
         self.seconds = ['--seconds', '0.4' if quick else '1',
                         '--warmup', '0.1' if quick else '0.2']
         self.cases = []
+
+    def has_vhost_user(self):
+        """Is there somebody to connect to?"""
+        return ('vhost-user' in self.tools.drivers and self.tools.testpmd and
+                self.tools.two_cores)
 
     def _loadgen(self, options, netdev):
         return lambda: runners.loadgen(self.tools, self.seconds + options,
@@ -123,6 +160,43 @@ class Table:
             'vhost-user-dpdk': self._testpmd('txonly', size,
                                              rx + ['--expect', 'any']),
         }, RATE, quick)
+
+    def vhost_user(self, ring, size, quick):
+        """A back end in another process: our private rings and a copy."""
+        shape = ['--size', str(size), '--ring', ring]
+        base = self.seconds + shape
+        seconds = float(self.seconds[1])
+
+        def subjects(mode, words, driver=None, whole=False):
+            made = {
+                'ours': lambda: runners.vhost_user(self.tools, mode, size,
+                                                   base + words, whole),
+                'vhost-user-dpdk': self._testpmd(mode, size, shape + words),
+            }
+            if driver:
+                made['dpdk'] = lambda: runners.virtio_user(
+                    self.tools, driver, size, ring, seconds)
+            return made
+
+        # a run takes some seconds, as DPDK takes its time to start
+        few = 2 if self.quick else 3
+        figures = list(RATE)
+        if not self.quick:
+            figures.append(Figure('tx-all', MPPS, with_others(rate)))
+        self._add(f'vhost-user/{ring}/tx/{size}',
+                  subjects('rxonly', ['--mode', 'tx'], whole=not self.quick),
+                  figures, quick, few, {'dpdk': TX_FRONT})
+        self._add(f'vhost-user/{ring}/rx/{size}',
+                  subjects('txonly', ['--mode', 'rx', '--expect', 'any'],
+                           ('rxonly', 'txonly')), RATE, quick, few)
+        if ring == 'packed' or size > 64:
+            return
+        self._add(f'vhost-user/{ring}/echo/{size}',
+                  subjects('macswap', ['--mode', 'both', '--expect', 'echo'],
+                           ('io', 'flowgen'), True),
+                  [Figure('echo', MPPS, echo_rate),
+                   Figure('echo-all', MPPS, with_others(echo_rate))],
+                  False, few, {'dpdk': ALL_FRONT})
 
     def tap(self, ring, size, quick):
         """A TAP interface, against QEMU's main loop and a bare loop."""
@@ -279,6 +353,10 @@ class Table:
             if 'af-xdp' in self.tools.drivers:
                 self.xdp(ring, 60, ring == 'split')
                 self.xdp(ring, 1500, False)
+        if self.has_vhost_user():
+            for ring in rings:
+                self.vhost_user(ring, 64, ring == 'split')
+            self.vhost_user('split', 1500, False)
         if 'null' in self.tools.drivers:
             self.null('split', 256, False)
         if 'tap' in self.tools.drivers:

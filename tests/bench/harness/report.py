@@ -15,12 +15,30 @@ def spread(values):
     return (max(values) - min(values)) / middle if middle else 0.0
 
 
+def values(figure, results):
+    """The figure in all runs that have it."""
+    return [value for value in map(figure.get, results) if value is not None]
+
+
 def case_name(case, figure):
     """driver/ring/direction/size."""
     if not figure.suffix:
         return case.name
     driver, ring, _, size = case.name.split('/')
     return f'{driver}/{ring}/{figure.suffix}/{size}'
+
+
+def no_figure(case, figure, peer):
+    """The entry that says that there is none, and why."""
+    return {
+        'case': case_name(case, figure), 'unit': figure.unit,
+        'ours': 'vhost-dp-' + case.name.split('/')[0], 'peer': peer,
+        'ours_median': None, 'peer_median': None, 'ratio': None,
+        'rounds': 0, 'spread': 0.0, 'ours_spread': 0.0, 'peer_spread': 0.0,
+        'ours_values': [], 'peer_values': [],
+        'higher_is_better': figure.higher_is_better,
+        'note': case.notes.get(peer, 'not measured'),
+    }
 
 
 def rows(case, runs):
@@ -30,11 +48,13 @@ def rows(case, runs):
     """
     entries = []
     for figure in case.figures:
-        ours = [figure.get(result) for result in runs.get('ours', [])]
+        ours = values(figure, runs.get('ours', []))
+        entries += [no_figure(case, figure, peer) for peer in case.notes
+                    if not values(figure, runs.get(peer, []))]
         for peer, results in runs.items():
-            if peer == 'ours' or not ours or not results:
+            theirs = values(figure, results)
+            if peer == 'ours' or not ours or not theirs:
                 continue
-            theirs = [figure.get(result) for result in results]
             ours_median, peer_median = median(ours), median(theirs)
             entries.append({
                 'case': case_name(case, figure),
@@ -70,6 +90,10 @@ def table(entries):
              '| spread ours, peer |',
              '|---|---|---:|---|---:|---:|---:|---:|']
     for e in entries:
+        if e.get('note'):
+            lines.append(f'| {e["case"]} | {e["unit"]} | | {e["peer"]} | no '
+                         f'comparable figure: {e["note"]} | | | |')
+            continue
         ratio = '-' if e['ratio'] is None else f'{e["ratio"]:.2f}'
         if not e['higher_is_better'] and e['ratio'] is not None:
             ratio += ' (less is better)'

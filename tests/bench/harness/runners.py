@@ -69,11 +69,11 @@ class Tools:
                               capture_output=True, text=True).stdout
         return text or 'of unknown version'
 
-    def pin(self):
+    def pin(self, data_cpu=DATA_CPU):
         """The options that keep generator and data path apart."""
         if not self.two_cores:
             return []
-        return ['--cpu', str(GENERATOR_CPU), '--data-cpu', str(DATA_CPU)]
+        return ['--cpu', str(GENERATOR_CPU), '--data-cpu', str(data_cpu)]
 
 
 def tsc_mhz():
@@ -191,34 +191,52 @@ def on_veth(run, words):
 
 
 class Testpmd:
-    """dpdk-testpmd with a vhost-user port; a context manager."""
+    """dpdk-testpmd with one port, a vhost-user back end; a context manager.
 
-    def __init__(self, tools, mode, size):
+    Its worker is on CPU @cpu.
+    """
+
+    name = 'testpmd'
+
+    def __init__(self, tools, mode, size, cpu=DATA_CPU):
         if not tools.testpmd:
             raise RunError('dpdk-testpmd is not installed (Debian package '
                            'dpdk-dev)')
-        directory = sandbox.directory()
-        self.socket = directory / 'testpmd.sock'
-        self.log = directory / 'testpmd.log'
+        self.socket = sandbox.directory() / 'testpmd.sock'
+        self.log = sandbox.directory() / f'{self.name}.log'
+        other = GENERATOR_CPU + DATA_CPU - cpu
         # --no-huge: huge pages would have to be taken from the system
         self.command = [
             tools.testpmd, '--no-pci', '--no-huge', '--no-shconf', '-m', '512',
-            '-l', f'{GENERATOR_CPU},{DATA_CPU}',
-            '--vdev', f'net_vhost0,iface={self.socket},queues=1',
+            '-l', f'{GENERATOR_CPU},{DATA_CPU}', '--main-lcore', str(other),
+            '--vdev', self.device(),
             '--', f'--forward-mode={mode}', '--nb-cores=1', '--auto-start',
             '--total-num-mbufs=16384', '--record-core-cycles',
             f'--txpkts={size}']
         self.process = None
+        self.cpu_seconds = 0            # of the worker, in all
+
+    def device(self):
+        """The port."""
+        return f'net_vhost0,iface={self.socket},queues=1'
+
+    def prepare(self):
+        """Before it starts."""
+        self.socket.unlink(missing_ok=True)
+
+    def is_ready(self):
+        """Can the other side come?"""
+        return self.socket.exists()
 
     def __enter__(self):
-        self.socket.unlink(missing_ok=True)
+        self.prepare()
         with open(self.log, 'wb') as log:
             # It ends when its input does
             self.process = subprocess.Popen(  # pylint: disable=R1732
                 self.command, stdin=subprocess.PIPE, stdout=log, stderr=log,
                 preexec_fn=sandbox.die_with_parent)
         end = time.monotonic() + 20
-        while not self.socket.exists():
+        while not self.is_ready():
             if self.process.poll() is not None:
                 raise RunError('dpdk-testpmd: ' + self.last_line())
             if time.monotonic() > end:
@@ -229,6 +247,14 @@ class Testpmd:
         time.sleep(0.2)
         return self
 
+    def _look_at_worker(self):
+        """What CPU time the thread that polls has used."""
+        for task in Path(f'/proc/{self.process.pid}/task').iterdir():
+            name = (task / 'comm').read_text(encoding='ascii')
+            if name.startswith(('rte-worker', 'lcore-worker')):
+                ran = (task / 'schedstat').read_text(encoding='ascii')
+                self.cpu_seconds = int(ran.split()[0]) / 1e9
+
     def last_line(self):
         """What it said last."""
         lines = self.log.read_text(errors='replace').strip().splitlines()
@@ -236,19 +262,55 @@ class Testpmd:
 
     def __exit__(self, *_):
         if self.process.poll() is None:
+            self._look_at_worker()
             self.process.stdin.close()
             try:
                 self.process.wait(5)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self.socket.unlink(missing_ok=True)
+        self.prepare()
+
+    def _cycles(self):
+        """(TSC cycles per packet, packets), of bursts that were not empty."""
+        text = self.log.read_text(errors='replace')
+        match = re.search(r'CPU cycles/packet=([\d.]+) .*packets=(\d+)', text)
+        return (float(match[1]), int(match[2])) if match else (None, 0)
 
     def busy_cycles(self):
-        """TSC cycles per packet in bursts that were not empty, or None."""
-        text = self.log.read_text(errors='replace')
-        match = re.search(r'CPU cycles/packet=([\d.]+)', text)
-        return float(match[1]) if match else None
+        """TSC cycles per packet in such bursts, or None.
+
+        They go on while another thread has the CPU.
+        """
+        return self._cycles()[0]
+
+    def packets(self):
+        """How many there were."""
+        return self._cycles()[1]
+
+
+class VirtioUser(Testpmd):
+    """dpdk-testpmd whose port is DPDK's driver of another one's rings."""
+
+    name = 'virtio-user'
+
+    def __init__(self, tools, mode, size, ring, back):
+        self.back = back
+        self.ring = ring
+        super().__init__(tools, mode, size)
+
+    def device(self):
+        # As many entries as vhost-dp-vhost-user has
+        return (f'net_virtio_user0,path={self.back.socket},queues=1,'
+                f'queue_size=1024,packed_vq={int(self.ring == "packed")}')
+
+    def prepare(self):
+        pass
+
+    def is_ready(self):
+        """Has the other one got the rings?"""
+        return 'ready for processing' in self.back.log.read_text(
+            errors='replace')
 
 
 def testpmd(tools, mode, size, options):
@@ -268,3 +330,49 @@ def testpmd(tools, mode, size, options):
     result['busy_cycles'] = pmd.busy_cycles()
     result['tsc_mhz'] = tsc_mhz()
     return result
+
+
+def _vhost_user(tools, mode, size, options, data_cpu):
+    worker_cpu = GENERATOR_CPU + DATA_CPU - data_cpu
+    with Testpmd(tools, mode, size, worker_cpu) as pmd:
+        result = run_json([tools.loadgen, *tools.pin(data_cpu), '--nap',
+                           *options, '--', tools.qemu,
+                           *vhost_dp('vhost-user', f',path={pmd.socket}')])
+    return result, pmd.busy_cycles()
+
+
+def vhost_user(tools, mode, size, options, whole):
+    """The generator, vhost-dp-vhost-user, and testpmd behind it.
+
+    Three threads are busy, and there may be two CPUs: our data path has one for
+    itself.  For the @whole of it there is a second run, in which testpmd's
+    worker has: its cycles say nothing while it shares a CPU.
+    """
+    result, _ = _vhost_user(tools, mode, size, options, DATA_CPU)
+    if whole:
+        _, cycles = _vhost_user(tools, mode, size, options, GENERATOR_CPU)
+        result['others_busy_cycles'] = cycles
+        result['tsc_mhz'] = tsc_mhz()
+    return result
+
+
+def virtio_user(tools, modes, size, ring, seconds):
+    """DPDK on both sides: @modes of the driver and of the back end."""
+    with Testpmd(tools, modes[1], size, GENERATOR_CPU) as back:
+        with VirtioUser(tools, modes[0], size, ring, back) as front:
+            start = time.monotonic()
+            time.sleep(seconds)
+            seconds = time.monotonic() - start
+    packets = front.packets()
+    if not packets:
+        raise RunError('no packets: ' + front.last_line())
+    return {
+        'rx_packets': packets,
+        'packets_per_second': packets / seconds,
+        'gbit_per_second': packets * size * 8e-9 / seconds,
+        'cpu_seconds': front.cpu_seconds,
+        'packets_per_cpu_second': packets / front.cpu_seconds,
+        'busy_cycles': front.busy_cycles(),
+        'others_busy_cycles': None,
+        'tsc_mhz': tsc_mhz(),
+    }
