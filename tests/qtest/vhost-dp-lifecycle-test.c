@@ -217,12 +217,7 @@ static void test_device_reset(const void *opaque)
 
 /* ---- set_link ---- */
 
-/*
- * Without a link it is virtio-net itself that takes frames, and drops them.
- * QEMU 10.0's virtqueue_drop_all() is wrong for packed queues: it leaves
- * notifications switched off, so the guest kicks without being asked to, and
- * it counts down what it never counted up, so it drops only once.
- */
+/* Without a link it is virtio-net itself that takes frames, and drops them */
 static void transmit_without_link(DpNic *nic)
 {
     DpQueue *q = &nic->queue[DP_TX];
@@ -234,7 +229,6 @@ static void transmit_without_link(DpNic *nic)
     dp_make_frame(p + nic->hdr_len, 60, 1);
     dp_add(q, &buf, 1);
     dp_publish(q);
-    dp_kick(q);
     dp_wait_used(q, NULL);
 }
 
@@ -289,6 +283,45 @@ static void test_set_link(const void *opaque)
         dp_nic_reset(r->nic);
         dp_nic_start(r->nic, DP_FEATURES_DEFAULT);
     }
+    dp_rig_free(r);
+}
+
+/* It drops one frame after the other, and the queue is in order afterwards */
+static void test_drop_without_link(const void *opaque)
+{
+    const uint64_t *features = opaque;
+    DpRig *r = dp_rig_new(*features);
+    unsigned i;
+
+    check_both_ways(r->nic, r->sock);
+    set_link(r->qts, "vd0", false);
+    dp_wait_until(!dp_nic_link(r->nic));
+    for (i = 0; i < 3 * DP_RING_SIZE; i++) {
+        transmit_without_link(r->nic);
+    }
+    set_link(r->qts, "vd0", true);
+    dp_wait_until(dp_nic_link(r->nic));
+    check_both_ways(r->nic, r->sock);
+    g_assert_cmphex(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET, ==,
+                    0);
+    dp_rig_free(r);
+}
+
+/* Descriptors that form a circle: without a link, too, the queue stops */
+static void test_circle_without_link(const void *opaque)
+{
+    DpRig *r = dp_rig_new(0);
+    DpQueue *q = r->tx;
+    unsigned i;
+
+    set_link(r->qts, "vd0", false);
+    dp_wait_until(!dp_nic_link(r->nic));
+    for (i = 0; i < q->pci.vq.size; i++) {
+        dp_add_packed_desc(q, dp_alloc(r->guest, 64), 64, i,
+                           VRING_DESC_F_NEXT);
+    }
+    dp_publish(q);
+    dp_wait_until(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
     dp_rig_free(r);
 }
 
@@ -668,6 +701,8 @@ static void test_fd(const void *opaque)
 
 int main(int argc, char **argv)
 {
+    static const uint64_t none;
+    static const uint64_t in_order = DP_FEATURE(VIRTIO_F_IN_ORDER);
     static const DpSetup plain;
     static const DpSetup event_idx = {
         .features = DP_FEATURE(VIRTIO_RING_F_EVENT_IDX),
@@ -689,8 +724,11 @@ int main(int argc, char **argv)
     dp_add_test("set-link/nic", "nic", test_set_link);
     dp_add_test("set-link/at-start", NULL, test_set_link_at_start);
     dp_add_ring_test("tap-deleted/idle", "nothing", test_tap_deleted);
-    /* Drops twice: not for packed queues, see transmit_without_link() */
-    dp_add_split_test("tap-deleted/transmit", "transmit", test_tap_deleted);
+    dp_add_ring_test("tap-deleted/transmit", "transmit", test_tap_deleted);
+    dp_add_ring_test("set-link/drop", &none, test_drop_without_link);
+    dp_add_ring_test("set-link/drop-in-order", &in_order,
+                     test_drop_without_link);
+    dp_add_packed_test("set-link/circle", NULL, test_circle_without_link);
     dp_add_ring_test("hotplug/in-order", NULL, test_hotplug);
     dp_add_ring_test("hotplug/netdev-first", NULL, test_netdev_del_first);
     dp_add_ring_test("hotplug/busy", NULL, test_hotplug_busy);
