@@ -157,6 +157,10 @@ static void vu_end_connection(VhostDPVhostUser *vu)
         vu->delay_ms = least;
     }
     trace_vhost_dp_vu_disconnect(vu_id(vu), vu->delay_ms);
+    if (vu->set) {
+        /* Or many connections with one peer would use up QEMU's memory */
+        vhost_dp_vqset_discard(vu->set);
+    }
     /* A chardev may connect again before vu_disconnect() is done */
     vu_retry_later(vu);
     vu_disconnect(vu);

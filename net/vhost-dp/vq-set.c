@@ -295,11 +295,20 @@ static void vqset_free(VhostDPVqSet *set)
     if (set->base) {
         munmap(set->base, set->size);
     }
+    if (qatomic_read(&set->discard)) {
+        fallocate(set->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                  set->size);
+    }
     if (set->fd >= 0) {
         close(set->fd);
     }
     g_free(set->vq);
     g_free(set);
+}
+
+void vhost_dp_vqset_discard(VhostDPVqSet *set)
+{
+    qatomic_set(&set->discard, true);
 }
 
 void vhost_dp_vqset_unref(VhostDPVqSet *set)

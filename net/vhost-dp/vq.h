@@ -238,6 +238,7 @@ typedef struct VhostDPVqSet {
     int fd;                     /* memfd with all of the memory */
     uint8_t *base;              /* where that is mapped in QEMU */
     size_t size;                /* bytes */
+    bool discard;               /* atomic: vhost_dp_vqset_discard() */
 
     /* 2 * pairs: i * 2 receives, i * 2 + 1 transmits (virtio 1.3, 5.1.2) */
     VhostDPVq *vq;
@@ -294,6 +295,15 @@ VhostDPVqSet *vhost_dp_vqset_ref(VhostDPVqSet *set);
 
 /* The last one unmaps the memory and closes the fds.  Thread: any. */
 void vhost_dp_vqset_unref(VhostDPVqSet *set);
+
+/**
+ * vhost_dp_vqset_discard: let the last unref give the memory back
+ *
+ * Otherwise it exists, and counts as QEMU's, for as long as the peer keeps its
+ * fd.  For a peer that has gone, or is not to be served: one that still works
+ * with the memory finds zeros.  Thread: any that has a reference.
+ */
+void vhost_dp_vqset_discard(VhostDPVqSet *set);
 
 /* ---- The data path of a queue pair ---- */
 

@@ -14,6 +14,7 @@
 #include "qemu/osdep.h"
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
@@ -676,6 +677,30 @@ static void test_no_descriptors(const void *opaque)
     rig_free(v);
 }
 
+/* A peer that keeps the memory of each connection keeps none of QEMU's */
+static void test_hoard(const void *opaque)
+{
+    Rig *v = rig_new(true);
+    struct stat st;
+    int kept[4];
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(kept); i++) {
+        behave(v);
+        kept[i] = fcntl(v->peer->mem_fd, F_DUPFD_CLOEXEC, 0);
+        g_assert_cmpint(kept[i], >=, 0);
+        g_assert_cmpint(fstat(kept[i], &st), ==, 0);
+        g_assert_cmpint(st.st_blocks, >, 0);
+        dp_peer_disconnect(v->peer);
+    }
+    behave(v);
+    for (i = 0; i < ARRAY_SIZE(kept); i++) {
+        dp_wait_until(fstat(kept[i], &st) == 0 && st.st_blocks == 0);
+        close(kept[i]);
+    }
+    rig_free(v);
+}
+
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
@@ -690,6 +715,7 @@ int main(int argc, char **argv)
     dp_add_test("hostile-peer/full-eventfd", NULL, test_full_eventfd);
     dp_add_test("hostile-peer/silent", NULL, test_silent);
     dp_add_test("hostile-peer/full-backlog", NULL, test_full_backlog);
+    dp_add_test("hostile-peer/hoard", NULL, test_hoard);
     dp_add_test("hostile-peer/no-descriptors", NULL, test_no_descriptors);
     return g_test_run();
 }
