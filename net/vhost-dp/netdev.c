@@ -38,6 +38,9 @@
 #define LINK_LOG_BURST 10
 #define LINK_LOG_MS 6000
 
+/* A driver's peer has so long to come, before the log says that it is missing */
+#define LINK_PEER_MS 2000
+
 VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);
 
 static NetVhostDPState *netdev_state(NetClientState *nc)
@@ -71,9 +74,10 @@ static bool netdev_driver_link(VhostDPNetdev *netdev, char **reason)
 static bool netdev_may_log_link(VhostDPNetdev *netdev)
 {
     int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    int64_t next = MAX(netdev->link_log_at, netdev->link_quiet_until);
 
-    if (now < netdev->link_log_at) {
-        timer_mod(&netdev->link_timer, netdev->link_log_at);
+    if (now < next) {
+        timer_mod(&netdev->link_timer, next);
         return false;
     }
     netdev->link_log_at = LINK_LOG_MS +
@@ -618,6 +622,10 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
                                                          netdev);
     timer_init_ms(&netdev->link_timer, QEMU_CLOCK_REALTIME, netdev_link_bh,
                   netdev);
+    if (VHOST_DP_DRIVER_GET_CLASS(drv)->get_peer) {
+        netdev->link_quiet_until = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                                   LINK_PEER_MS;
+    }
     QTAILQ_INSERT_TAIL(&vhost_dp_netdevs, netdev, next);
 
     for (i = 0; i < queues; i++) {

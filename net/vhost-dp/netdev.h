@@ -35,6 +35,7 @@ typedef struct VhostDPNetdev {
     VMChangeStateEntry *vm_change;
     QEMUTimer link_timer;       /* when link_log_at has come */
     int64_t link_log_at;        /* ms, QEMU_CLOCK_REALTIME: the next line */
+    int64_t link_quiet_until;   /* the same: the driver's peer is to come */
     bool link_logged_down;
     NetClientState *nic;        /* that the BH saw last; may be gone */
     bool nic_down;              /* what the BH left there */

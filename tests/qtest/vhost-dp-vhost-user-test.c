@@ -482,6 +482,49 @@ static void answer(VuRig *v, uint32_t request, uint64_t value)
                      sizeof(value), &value, NULL, 0);
 }
 
+static bool file_has(const char *path, const char *text)
+{
+    g_autofree char *all = NULL;
+
+    return g_file_get_contents(path, &all, NULL, NULL) && strstr(all, text);
+}
+
+/* That a peer has not come yet is worth a line if it does not come */
+static void test_log(const void *opaque)
+{
+    VuRig *v = rig_prepare(false);
+    g_autofree char *log = g_strdup_printf("%s/log", v->dir);
+    /* The shell that starts QEMU gets it */
+    g_autofree char *redirect = g_strdup_printf("2>%s", log);
+    g_autofree char *options = g_strdup_printf("path=%s,server=on,"
+                                               "reconnect-ms=10", v->path);
+    int64_t start = g_get_monotonic_time();
+    bool quick;
+
+    rig_start(v, redirect, options, 1, 0);
+    dp_peer_run(v->peer, 1);
+    dp_wait_until(link_is(v, true, NULL));
+    /* It is allowed to say something after two seconds */
+    quick = g_get_monotonic_time() - start < 2 * G_USEC_PER_SEC;
+    g_assert_true(!quick || !file_has(log, "link is"));
+    dp_peer_disconnect(v->peer);
+    dp_wait_until(file_has(log, "the link is down: the peer has gone"));
+    unlink(log);
+    rig_free(v);
+
+    v = rig_prepare(false);
+    g_free(log);
+    g_free(redirect);
+    g_free(options);
+    log = g_strdup_printf("%s/log", v->dir);
+    redirect = g_strdup_printf("2>%s", log);
+    options = g_strdup_printf("path=%s,server=on", v->path);
+    rig_start(v, redirect, options, 1, 0);
+    dp_wait_until(file_has(log, "the link is down: there is no peer yet"));
+    unlink(log);
+    rig_free(v);
+}
+
 /*
  * A peer that reads nothing, so that there is no room for more, and then breaks
  * a rule: QEMU does not go on waiting for room in a socket that is closed,
@@ -909,6 +952,7 @@ int main(int argc, char **argv)
     dp_add_test("vhost-user/next-peer", NULL, test_next_peer);
     dp_add_test("vhost-user/chardev-next-peer", "chardev", test_next_peer);
     dp_add_test("vhost-user/accept-fails", NULL, test_accept_fails);
+    dp_add_test("vhost-user/log", NULL, test_log);
     dp_add_test("vhost-user/no-room", NULL, test_no_room);
     dp_add_test("vhost-user/chardev-no-room", "chardev", test_no_room);
     dp_add_test("vhost-user/lent", NULL, test_lent);
