@@ -76,7 +76,7 @@ typedef struct VhostDPChain {
 typedef struct VhostDPBurst {
     unsigned nchains;
     unsigned nsegs;
-    unsigned ndescs;            /* that were looked at, in tables as well */
+    unsigned ndescs;            /* looked at, besides the first of chains */
     bool full;                  /* see MAX_DESCS; or holds the whole ring */
     VhostDPChain chain[VHOST_DP_VRING_BURST];
     struct iovec iov[VHOST_DP_VRING_MAX_DESCS];
