@@ -353,10 +353,16 @@ static bool rx_posted_all(const VhostDPPort *port, const VhostDPVring *vq,
     return sum + least > vq->num;
 }
 
-/* Deliver the lent frames.  Lock held. */
+/*
+ * Deliver the lent frames.  Lock held.  A guest can make each of them need a
+ * pop of its own, with more descriptors than a burst has: look at no more than
+ * one burst's, and the pop's that goes beyond, at a time.
+ */
 static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
 {
     bool notified = vq->notify;
+    bool dealt = false;         /* with a frame, or a part of one */
+    unsigned looked = 0;        /* at descriptors */
     unsigned want = 0;
 
     vhost_dp_vring_disable_notify(vq);
@@ -365,15 +371,20 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
         unsigned n, used;
         bool progress;
 
+        if (unlikely(dealt && looked >= VHOST_DP_VRING_MAX_DESCS)) {
+            return RX_AGAIN;
+        }
         n = vhost_dp_vring_pop(vq, port->backend.mem, &port->burst, max,
                                UINT32_MAX);
         rx_count_pop(port, notified, n);
         notified = false;
+        looked += n + port->burst.ndescs;
         used = rx_fill_burst(port, vq, n, &progress);
         vhost_dp_vring_rewind(vq, &port->burst, n - used);
         vhost_dp_port_flush(port, VHOST_DP_RX);
 
         if (progress) {
+            dealt = true;
             want = MIN(port->rx_soft_left, VHOST_DP_BURST_FRAMES);
             if (unlikely(port->rx_soft_work == VHOST_DP_BURST_FRAMES)) {
                 /* That took its time: let others have the lock */
@@ -388,6 +399,7 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
             vhost_dp_port_rx_soft_end(port);
             port->rx_next++;
+            dealt = true;
         } else if (n == max) {
             /* There may be more chains; the frame needs them */
             want = VHOST_DP_VRING_BURST;

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Kicks and calls: none may get lost, and none comes that nobody asked for.
+ * And turns, in which each queue gets its share.
  * Sections are those of the virtio specification, version 1.3.
  */
 
@@ -219,6 +220,68 @@ static void test_kicks_suppressed(const void *opaque)
     dp_rig_free(r);
 }
 
+/*
+ * Frames for which the device has to look at many descriptors do not keep the
+ * lock for a whole burst of them.  The frames of the guest tell: each carries
+ * the index of the receive queue's used ring as it is when the frame leaves,
+ * and a burst of them is not more than 64.
+ */
+static void test_costly_buffers(const void *opaque)
+{
+    enum { BURST = 64, SENT = 3 * BURST + 1, RECEIVED = 30, DESCS = 1000 };
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .features = DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
+                    DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),
+        .ring_size = 512,
+    }, false);
+    g_autofree DpBuf *descs = g_new0(DpBuf, DESCS);
+    uint64_t buf = dp_alloc(r->guest, 4096);
+    uint8_t *p = dp_host(r->guest, buf);
+    const DpBuf frame[] = {
+        { .addr = buf, .len = r->nic->hdr_len + 60 },
+        { .addr = r->rx->pci.vq.used, .len = 4 },
+    };
+    uint64_t table;
+    unsigned i;
+
+    memset(p, 0, r->nic->hdr_len);
+    dp_make_frame(p + r->nic->hdr_len, 60, 0);
+    /* Many of the other direction, and then too little for a frame */
+    for (i = 0; i < DESCS; i++) {
+        descs[i] = (DpBuf) { buf + 2048, 40, i == DESCS - 1 };
+    }
+    table = dp_make_table(r->rx, descs, DESCS);
+
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'stop' }");
+    dp_make_frame(r->frame, 60, 0);
+    for (i = 0; i < RECEIVED; i++) {
+        dp_sock_send(r->sock, NULL, r->frame, 60);
+        dp_add_table(r->rx, table, DESCS * sizeof(struct vring_desc));
+        dp_add_table(r->rx, table, DESCS * sizeof(struct vring_desc));
+    }
+    dp_publish_quietly(r->rx);
+    for (i = 0; i < SENT; i++) {
+        dp_add(r->tx, frame, 2);
+    }
+    dp_publish_quietly(r->tx);
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'cont' }");
+
+    for (i = 0; i < SENT; i++) {
+        size_t len = dp_sock_recv(r->sock, DP_ETHERTYPE, NULL, r->got,
+                                  DP_MAX_FRAME, DP_TIMEOUT_US);
+
+        g_assert_cmpuint(len, ==, 64);
+        /* A frame of two buffers for each turn before */
+        g_assert_cmpuint(lduw_le_p(r->got + 62), <=, i / BURST * 2);
+    }
+    for (i = 0; i < 2 * RECEIVED; i++) {
+        dp_wait_used(r->rx, NULL);
+    }
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_RX, "packets"), ==,
+                     RECEIVED);
+    dp_rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     static const DpSetup plain = { .msix = true };
@@ -249,5 +312,6 @@ int main(int argc, char **argv)
     dp_add_ring_test("notify/kicks-suppressed", &plain, test_kicks_suppressed);
     dp_add_ring_test("notify/kicks-suppressed-event-idx", &event_idx,
                      test_kicks_suppressed);
+    dp_add_test("turn/costly-buffers", NULL, test_costly_buffers);
     return g_test_run();
 }
