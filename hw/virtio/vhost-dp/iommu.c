@@ -47,14 +47,13 @@ enum { WORK_ENGINE, WORK_MAIN_LOOP };
 /* ---- Misses ---- */
 
 /*
- * What is to be asked for?  BQL: the back end cannot be stopped before the
- * answer is there.
+ * What is to be asked for?  Lock held, and the BQL: the back end cannot be
+ * stopped before the answer is there.
  */
 static void iommu_take_misses(VhostDPBackend *be, VhostDPMissWork *work)
 {
     unsigned q;
 
-    QEMU_LOCK_GUARD(&be->lock);
     for (q = 0; q < VHOST_DP_QUEUES; q++) {
         work->misses[q].n = 0;
     }
@@ -123,11 +122,11 @@ static void iommu_fault(VhostDPBackend *be, unsigned q, uint64_t tag)
     }
 }
 
+/* Lock held */
 static void iommu_put_answers(VhostDPBackend *be, const VhostDPMissWork *work)
 {
     unsigned q, i;
 
-    QEMU_LOCK_GUARD(&be->lock);
     if (!be->iotlb) {
         return;
     }
@@ -163,10 +162,14 @@ bool vhost_dp_backend_resolve(VhostDPBackend *be)
         qemu_bh_schedule(be->miss_bh);
         return false;
     }
-    iommu_take_misses(be, work);
+    WITH_QEMU_LOCK_GUARD(&be->lock) {
+        iommu_take_misses(be, work);
+    }
     iommu_ask(be, work);
     bql_unlock();
-    iommu_put_answers(be, work);
+    WITH_QEMU_LOCK_GUARD(&be->lock) {
+        iommu_put_answers(be, work);
+    }
     return true;
 }
 
@@ -180,9 +183,13 @@ static void iommu_miss_bh(void *opaque)
         /* Cleaned up meanwhile, and the engine may be gone */
         return;
     }
+    vhost_dp_backend_lock(be);
     iommu_take_misses(be, work);
+    vhost_dp_backend_unlock(be);
     iommu_ask(be, work);
+    vhost_dp_backend_lock(be);
     iommu_put_answers(be, work);
+    vhost_dp_backend_unlock(be);
     be->client->resume(be->opaque);
 }
 

@@ -114,7 +114,11 @@ void vhost_dp_vring_stop(VhostDPVring *vq)
     if (!vq->running) {
         return;
     }
-    /* Who runs the queue next expects kicks */
+    /*
+     * Who runs the queue next expects kicks.  A ring that a vIOMMU took away
+     * cannot be written to; but all look once when they start, as the host
+     * notifier is set then.
+     */
     vq->ops->enable_notify(vq);
     vq->base = vq->ops->get_base(vq);
     vq->running = false;
