@@ -430,6 +430,10 @@ static bool afp_open_by_name(VhostDPAfPacket *afp, Error **errp)
     bool ok;
     unsigned i;
 
+    if (!ifindex && errno != ENODEV) {
+        error_setg_errno(errp, errno, "cannot look at the interface");
+        return false;
+    }
     if (!ifindex) {
         error_setg(errp, "there is no such interface");
         error_append_hint(errp, "'ip link' shows those that there are; the "

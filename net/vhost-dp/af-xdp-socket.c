@@ -542,6 +542,7 @@ static bool afxdp_start(VhostDPAfXdp *xdp, unsigned queue_pairs, Error **errp)
 {
     ERRP_GUARD();
     int64_t deadline = g_get_monotonic_time() + AFXDP_BUSY_US;
+    VhostDPIfState state;
     int ifindex;
     unsigned i;
 
@@ -550,10 +551,14 @@ static bool afxdp_start(VhostDPAfXdp *xdp, unsigned queue_pairs, Error **errp)
         error_setg_errno(errp, errno, "cannot look at interfaces");
         return false;
     }
-    vhost_dp_if_state(xdp->ctl, xdp->real_ifname, &ifindex);
-    if (!ifindex) {
+    state = vhost_dp_if_state(xdp->ctl, xdp->real_ifname, &ifindex);
+    if (!ifindex && state == VHOST_DP_IF_GONE) {
         error_setg(errp, "there is no such interface");
         error_append_hint(errp, "'ip link' lists the interfaces.\n");
+        return false;
+    }
+    if (!ifindex) {
+        error_setg_errno(errp, errno, "cannot look at the interface");
         return false;
     }
     if (!afxdp_open_sockets(xdp, queue_pairs, errp)) {

@@ -21,7 +21,8 @@ typedef enum VhostDPIfState {
 /**
  * vhost_dp_if_state: look up an interface by its name
  * @sock: any socket; the interface is looked for in its network namespace
- * @ifindex: if not NULL, set to the interface's number, or to 0
+ * @ifindex: if not NULL, set to the interface's number, or to 0; then errno
+ *           says why
  *
  * Thread: any.  Lock: none.
  *
