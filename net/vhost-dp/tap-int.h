@@ -73,6 +73,8 @@ typedef struct TapQueue {
     bool inactive;              /* detached from the interface by us */
     bool rx_enabled;
     bool rx_drained;            /* nothing is there until the fd is readable */
+    bool rx_paused;             /* reading failed: wait for rx_timer */
+    QEMUTimer *rx_timer;
     bool tx_blocked;            /* waits until the fd is writable */
     bool tx_in_order;           /* a write may have to wait: one by one */
     bool gone;                  /* there is no interface behind the fd */

@@ -45,6 +45,9 @@
 /* Fewer operations than that are cheaper as system calls (measured) */
 #define TAP_URING_MIN 3
 
+/* How long not to read after an error that says nothing of when it ends */
+#define TAP_RX_PAUSE_MS 10
+
 /* Reads in a batch when there is little to do: a frame, and nothing */
 #define TAP_RX_BATCH_MIN 2
 
@@ -85,12 +88,34 @@ void vhost_dp_tap_unblock(TapQueue *q)
 
 void vhost_dp_tap_update_handlers(TapQueue *q)
 {
+    bool readable = q->rx_enabled && !q->rx_paused;
     bool writable = q->tx_blocked || q->wait_up;
 
     aio_set_fd_handler(q->ctx, q->fd,
-                       q->rx_enabled && !q->gone ? tap_readable : NULL,
+                       readable && !q->gone ? tap_readable : NULL,
                        writable && !q->gone ? tap_writable : NULL,
                        NULL, NULL, q);
+}
+
+/*
+ * The descriptor may stay readable while reads fail: without a pause the
+ * IOThread would be busy with that.
+ */
+static void tap_pause_reading(TapQueue *q)
+{
+    q->rx_drained = true;
+    q->rx_paused = true;
+    vhost_dp_tap_update_handlers(q);
+    timer_mod(q->rx_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                           TAP_RX_PAUSE_MS);
+}
+
+static void tap_resume_reading(void *opaque)
+{
+    TapQueue *q = opaque;
+
+    q->rx_paused = false;
+    vhost_dp_tap_update_handlers(q);
 }
 
 /* VhostDPTapClass.stop_io */
@@ -193,6 +218,9 @@ void vhost_dp_tap_start(TapQueue *q, VhostDPPort *port, AioContext *ctx)
     q->inactive = false;
     q->rx_enabled = false;
     q->rx_drained = false;
+    q->rx_paused = false;
+    q->rx_timer = aio_timer_new(ctx, QEMU_CLOCK_REALTIME, SCALE_MS,
+                                tap_resume_reading, q);
     q->tx_blocked = false;
     q->tx_in_order = tap->has_sndbuf && tap->sndbuf;
     q->gone = false;
@@ -204,6 +232,8 @@ void vhost_dp_tap_start(TapQueue *q, VhostDPPort *port, AioContext *ctx)
 void vhost_dp_tap_stop(TapQueue *q)
 {
     vhost_dp_tap_link_stop(q);
+    timer_free(q->rx_timer);
+    q->rx_timer = NULL;
     q->gone = true;
     vhost_dp_tap_update_handlers(q);
     /* The next user of a passed descriptor expects it as it was */
@@ -406,6 +436,7 @@ static bool tap_read_failed(TapQueue *q, int err)
 {
     switch (err) {
     case EAGAIN:
+    case EINTR:
         break;
     case EBADFD:
         tap_gone(q);
@@ -418,6 +449,7 @@ static bool tap_read_failed(TapQueue *q, int err)
     default:
         vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_DRIVER_ERROR,
                            1);
+        tap_pause_reading(q);
         break;
     }
     q->rx_drained = true;
@@ -452,6 +484,10 @@ static void tap_fill_slots(TapQueue *q)
         } else if (!tap_read_failed(q, -r) && !tried) {
             break;
         }
+    }
+    if (unlikely(!q->rx_have && !q->rx_drained)) {
+        /* Nothing but frames for which there is no room?  See there. */
+        tap_pause_reading(q);
     }
     /* Most batches should end with the one read that finds nothing */
     q->rx_batch = q->rx_drained ? MAX(q->rx_have + 1, TAP_RX_BATCH_MIN) :

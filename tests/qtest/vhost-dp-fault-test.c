@@ -18,6 +18,7 @@
 #include "qemu/osdep.h"
 #include <linux/if_tun.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include "qemu/atomic.h"
@@ -633,6 +634,63 @@ static const Place places[] = {
       40, 200, 0, 0, 1, 0, xdp_send },
 };
 
+/*
+ * Reading fails, whatever is tried, while there is a frame to be read: QEMU
+ * tries again, but is not busy with it.  The error goes, and the frame comes.
+ */
+static void test_read_fails_for_good(const void *opaque)
+{
+    const bool mergeable = opaque != NULL;
+    const int64_t wait_us = 300 * 1000;
+    Rig *r = rig_new(&tap, mergeable ? DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) : 0);
+    const size_t len = mergeable ? 20000 : 200;
+    uint64_t before;
+    int64_t begin, elapsed;
+
+    check_works(r);
+    dp_post(r->nic, 30, 8192);
+    if (mergeable) {
+        /* As in receive_with_fault() */
+        sock_send(r, len, 1);
+        check_received(r, len, 1);
+    }
+    before = drops(r, DP_RX, "driver-error");
+    begin = g_get_monotonic_time();
+    fault_arm((DpFault) {
+        .calls = DP_CALL_READ | DP_CALL_READV | DP_CALL_URING_READ,
+        .files = DP_FILE_TUN | DP_FILE_NONE, .threads = DP_THREAD_OTHER,
+        .err = EIO, .count = UINT32_MAX,
+    });
+    sock_send(r, len, 2);
+    dp_wait_until(qatomic_read(&fault->failed) > 2);
+    g_usleep(wait_us);
+    elapsed = g_get_monotonic_time() - begin;
+    /* A few for each 10 ms */
+    g_assert_cmpuint(fault_disarm(), <, 10 + elapsed / 2000);
+    check_received(r, len, 2);
+    g_assert_cmpuint(qatomic_read(&fault->failed), ==,
+                     drops(r, DP_RX, "driver-error") - before);
+    check_works(r);
+    rig_free(r);
+}
+
+/* An error that does not say that there is no such interface */
+static void test_open_reason(const void *opaque)
+{
+    Rig *r = rig_begin(&af_xdp);
+    QDict *response;
+
+    fault_arm((DpFault) {
+        .calls = DP_CALL_IOCTL, .files = DP_FILE_INET,
+        .threads = DP_THREAD_ANY, .arg = SIOCGIFINDEX, .err = EPERM,
+        .count = 1,
+    });
+    response = netdev_add(r);
+    g_assert_cmpuint(fault_disarm(), ==, 1);
+    dp_check_error(response, "ifname=v0", "Operation not permitted", NULL);
+    rig_end(r);
+}
+
 /* ---- io_uring as such ---- */
 
 static char *get_io(Rig *r)
@@ -890,6 +948,10 @@ int main(int argc, char **argv)
 
         dp_add_test(path, &places[i], test_data);
     }
+    dp_add_test("fault/read-for-good/slots", NULL, test_read_fails_for_good);
+    dp_add_test("fault/read-for-good/guest-buffers", "",
+                test_read_fails_for_good);
+    dp_add_test("fault/open/reason", NULL, test_open_reason);
     dp_add_test("fault/io_uring/setup", NULL, test_uring_setup);
     dp_add_test("fault/io_uring/enter/transmit", NULL, test_uring_enter);
     dp_add_test("fault/io_uring/enter/receive", "", test_uring_enter);
