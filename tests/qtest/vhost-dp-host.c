@@ -444,14 +444,16 @@ static void link_init(LinkMessage *m, uint16_t type, uint16_t flags, int index)
 static struct rtattr *link_add(LinkMessage *m, uint16_t type, const void *data,
                                size_t len)
 {
-    struct rtattr *rta = (void *)(m->bytes + NLMSG_ALIGN(m->nh.nlmsg_len));
+    size_t at = NLMSG_ALIGN(m->nh.nlmsg_len);
+    struct rtattr *rta = (void *)&m->bytes[at];
 
+    g_assert_cmpuint(RTA_SPACE(len), <=, sizeof(m->bytes) - at);
     rta->rta_type = type;
     rta->rta_len = RTA_LENGTH(len);
     if (len) {
-        memcpy(RTA_DATA(rta), data, len);
+        memcpy(&m->bytes[at + RTA_LENGTH(0)], data, len);
     }
-    m->nh.nlmsg_len = NLMSG_ALIGN(m->nh.nlmsg_len) + RTA_SPACE(len);
+    m->nh.nlmsg_len = at + RTA_SPACE(len);
     return rta;
 }
 
