@@ -122,6 +122,7 @@ void vhost_dp_vring_stop(VhostDPVring *vq)
     vq->ops->enable_notify(vq);
     vq->base = vq->ops->get_base(vq);
     vq->running = false;
+    vq->missed = false;
     vring_unmap(vq);
 }
 
