@@ -240,7 +240,7 @@ static void test_several_caches(void)
     };
     MockMemory *mm = mock_memory_new(areas, ARRAY_SIZE(areas));
     VhostDPMemory *mem = mock_memory_table(mm, 0);
-    VhostDPRegion *region;
+    VhostDPRegion *region = NULL;
     unsigned hit = 0;
     uint64_t len;
     uint8_t *host;
@@ -262,6 +262,7 @@ static void test_several_caches(void)
     mock_memory_snapshot(mm);
     len = 8;
     host = vhost_dp_memory_map(mem, &hit, 0x1608, &len, &region);
+    g_assert_nonnull(host);
     memset(host, 0x55, len);
     vhost_dp_memory_dirty(region, host, len);
     mock_memory_check_exact(mm, &(MockRange) { 0x1608, 8 }, 1);
@@ -279,13 +280,14 @@ static void test_dirty_exact(void)
     unsigned i;
 
     for (i = 0; i < ARRAY_SIZE(gpas); i++) {
-        VhostDPRegion *region;
+        VhostDPRegion *region = NULL;
         unsigned hit = 0;
         uint64_t len = 12;
         uint8_t *host;
 
         mock_memory_snapshot(mm);
         host = vhost_dp_memory_map(mem, &hit, gpas[i], &len, &region);
+        g_assert_nonnull(host);
         memset(host, 0x55, len);
         vhost_dp_memory_dirty(region, host, len);
         mock_memory_check_exact(mm, &(MockRange) { gpas[i], len }, 1);
