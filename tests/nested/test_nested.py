@@ -88,7 +88,7 @@ class Results:
 
 
 def run(guest, results, qemu, test, timeout):
-    environment = f"QTEST_QEMU_BINARY={qemu}"
+    environment = f"QTEST_QEMU_BINARY={qemu} VHOST_DP_QTEST_OWNS_HOST=1"
     if test.driver:
         environment += f" VHOST_DP_QTEST_TAP_DRIVER={test.driver}"
     began = time.monotonic()
