@@ -27,13 +27,15 @@
 /* EtherType of the tests' frames (IEEE 802, local experimental) */
 #define DP_ETHERTYPE 0x88b5
 
-/*
- * Poll @condition until it holds.  The test fails when it does not within
- * DP_TIMEOUT_US.
- */
-#define dp_wait_until(condition) \
+/* The same for what is a lot of work, where all is slow (tests/nested) */
+#define DP_LONG_TIMEOUT_US (6 * DP_TIMEOUT_US)
+
+/* Poll @condition until it holds.  The test fails if that takes too long. */
+#define dp_wait_until(condition) dp_wait_until_for(DP_TIMEOUT_US, condition)
+
+#define dp_wait_until_for(timeout_us, condition) \
     do { \
-        int64_t end_ = g_get_monotonic_time() + DP_TIMEOUT_US; \
+        int64_t end_ = g_get_monotonic_time() + (timeout_us); \
         while (!(condition)) { \
             if (g_get_monotonic_time() > end_) { \
                 g_error("%s:%d: timeout: %s", __FILE__, __LINE__, \

@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/userfaultfd.h"
 #include "qobject/qdict.h"
 #include "vhost-dp-migrate.h"
 
@@ -570,6 +571,36 @@ int64_t dp_migrate_ram(QTestState *qts, const char *name)
 }
 
 /* ---- Migration ---- */
+
+bool dp_has_userfaultfd(uint64_t features)
+{
+    g_autofree char *why = NULL;
+    uint64_t has;
+
+    if (uffd_query_features(&has)) {
+        why = g_strdup_printf("no userfaultfd: %s", strerror(errno));
+    } else if (features & ~has) {
+        why = g_strdup_printf("the kernel's userfaultfd has features 0x%"
+                              PRIx64 ", and not 0x%" PRIx64, has,
+                              features & ~has);
+    }
+    if (why) {
+        g_test_skip(why);
+    }
+    return !why;
+}
+
+uint64_t dp_fill_ram(DpGuest *guest, size_t size)
+{
+    uint64_t addr = dp_alloc(guest, size);
+    uint32_t *p = dp_host(guest, addr);
+    size_t i;
+
+    for (i = 0; i < size / sizeof(*p); i++) {
+        p[i] = g_test_rand_int();
+    }
+    return addr;
+}
 
 char *dp_migrate_tap(const char *name, unsigned pairs)
 {

@@ -96,6 +96,15 @@ void dp_memory_restore(const DpMemory *m, DpTraffic *t);
 
 /* ---- Migration ---- */
 
+/*
+ * May QEMU have a userfaultfd with @features, UFFD_FEATURE_*?  If not, it says
+ * so and skips the test.
+ */
+bool dp_has_userfaultfd(uint64_t features);
+
+/* @size bytes of RAM that do not compress.  Returns where they are. */
+uint64_t dp_fill_ram(DpGuest *guest, size_t size);
+
 /* Options for netdev vd0 on tap interface @name */
 char *dp_migrate_tap(const char *name, unsigned pairs);
 

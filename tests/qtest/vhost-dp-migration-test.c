@@ -12,6 +12,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/userfaultfd.h>
 #include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "vhost-dp-iommu.h"
@@ -21,7 +22,8 @@
                   DP_FEATURE(VIRTIO_RING_F_EVENT_IDX) | \
                   DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC))
 
-/* Bytes per second */
+/* Bytes per second: of what move_init() fills, CRAWL takes 16 s */
+#define CRAWL (64 * KiB)
 #define SLOW (2 * MiB)
 #define FAST (4096 * MiB)
 
@@ -48,18 +50,6 @@ typedef struct Move {
 } Move;
 
 #define FILLED (1 * MiB)
-
-static void fill_ram(Move *m)
-{
-    uint64_t addr = dp_alloc(m->rig->guest, FILLED);
-    uint32_t *p = dp_host(m->rig->guest, addr);
-    unsigned i;
-
-    m->filled = dp_gpa(m->rig->guest, addr);
-    for (i = 0; i < FILLED / sizeof(*p); i++) {
-        p[i] = g_test_rand_int();
-    }
-}
 
 /* Where the device sees RAM */
 #define IOVA (4 * GiB)
@@ -104,7 +94,7 @@ static void move_init(Move *m, const Shape *shape, const char *more)
 
     m->shape = shape;
     move_start_rig(m);
-    fill_ram(m);
+    m->filled = dp_gpa(m->rig->guest, dp_fill_ram(m->rig->guest, FILLED));
     m->traffic = dp_traffic_new(m->rig);
     dp_traffic_run(m->traffic, 200);
     m->to = dp_migrate_target(m->rig, netdev, more);
@@ -125,21 +115,26 @@ static void move_end(Move *m)
     dp_rig_free(m->rig);
 }
 
-/* Wait until the source stops; and then the driver does */
-static void move_stop(Move *m)
+static void move_step(Move *m)
 {
     unsigned i;
 
-    while (!dp_migrate_is(m->rig->qts, "pre-switchover")) {
-        for (i = 0; i < 10; i++) {
-            dp_traffic_step(m->traffic);
-        }
-        if (dp_migrate_ram(m->rig->qts, "dirty-sync-count") >= 4) {
-            /* Pages were dirtied again and again: that is enough */
-            dp_migrate_set(m->rig->qts, "max-bandwidth", FAST);
-            dp_migrate_set(m->rig->qts, "downtime-limit", 10000);
-        }
+    for (i = 0; i < 10; i++) {
+        dp_traffic_step(m->traffic);
     }
+    if (dp_migrate_ram(m->rig->qts, "dirty-sync-count") >= 4) {
+        /* Pages were dirtied again and again: that is enough */
+        dp_migrate_set(m->rig->qts, "max-bandwidth", FAST);
+        dp_migrate_set(m->rig->qts, "downtime-limit", 10000);
+    }
+}
+
+/* Wait until the source stops; and then the driver does */
+static void move_stop(Move *m)
+{
+    dp_wait_until_for(DP_LONG_TIMEOUT_US,
+                      (move_step(m), dp_migrate_is(m->rig->qts,
+                                                   "pre-switchover")));
     dp_traffic_stopped(m->traffic);
     dp_traffic_mark(m->traffic);
     qtest_qmp_assert_success(m->rig->qts, "{ 'execute': 'migrate-continue',"
@@ -199,28 +194,13 @@ static void test_precopy(const void *opaque)
     move_end(&m);
 }
 
-/* Skips the test where there is no userfaultfd for QEMU */
-static bool move_has_postcopy(Move *m)
-{
-    QDict *answer = qtest_qmp(m->to->qts,
-                              "{ 'execute': 'migrate-set-capabilities',"
-                              " 'arguments': { 'capabilities': ["
-                              " { 'capability': 'postcopy-ram',"
-                              "   'state': true } ] } }");
-    bool has = qdict_haskey(answer, "return");
-
-    if (!has) {
-        g_test_skip(qdict_get_str(qdict_get_qdict(answer, "error"), "desc"));
-    }
-    qobject_unref(answer);
-    return has;
-}
-
 /* The guest is at the destination, and most of its RAM is not */
 static void move_postcopy(Move *m)
 {
-    dp_migrate_capability(m->rig->qts, "postcopy-ram", true);
-    dp_migrate_set(m->rig->qts, "max-postcopy-bandwidth", SLOW);
+    dp_migrate_enable(m->rig->qts, m->to->qts, "postcopy-ram");
+    /* What comes before the guest arrives has come because it is needed */
+    dp_migrate_set(m->rig->qts, "max-bandwidth", CRAWL);
+    dp_migrate_set(m->rig->qts, "max-postcopy-bandwidth", CRAWL);
     dp_migrate_start(m->rig->qts, m->to->qts);
     dp_traffic_run(m->traffic, 20);
     qtest_qmp_assert_success(m->rig->qts,
@@ -235,10 +215,10 @@ static void move_postcopy(Move *m)
 static void postcopy_finish(Move *m)
 {
     dp_migrate_set(m->to->qts, "max-postcopy-bandwidth", FAST);
-    while (!dp_migrate_is(m->to->qts, "completed") ||
-           !dp_migrate_is(m->rig->qts, "completed")) {
-        dp_traffic_run(m->traffic, 20);
-    }
+    dp_wait_until_for(DP_LONG_TIMEOUT_US,
+                      (dp_traffic_run(m->traffic, 20),
+                       dp_migrate_is(m->to->qts, "completed") &&
+                       dp_migrate_is(m->rig->qts, "completed")));
     g_assert_cmpmem(m->rig->guest->ram + m->filled, FILLED,
                     m->to->ram + m->filled, FILLED);
 }
@@ -247,11 +227,10 @@ static void test_postcopy(const void *opaque)
 {
     Move m = {};
 
-    move_init(&m, opaque, NULL);
-    if (!move_has_postcopy(&m)) {
-        move_end(&m);
+    if (!dp_has_userfaultfd(UFFD_FEATURE_MISSING_SHMEM)) {
         return;
     }
+    move_init(&m, opaque, NULL);
     move_postcopy(&m);
     dp_traffic_run(m.traffic, 200);
     g_assert_true(dp_migrate_is(m.to->qts, "postcopy-active"));
@@ -317,11 +296,10 @@ static void test_postcopy_recover(const void *opaque)
     Move m = {};
     QDict *answer;
 
-    move_init(&m, &one, NULL);
-    if (!move_has_postcopy(&m)) {
-        move_end(&m);
+    if (!dp_has_userfaultfd(UFFD_FEATURE_MISSING_SHMEM)) {
         return;
     }
+    move_init(&m, &one, NULL);
     move_postcopy(&m);
     dp_traffic_run(m.traffic, 20);
     dp_traffic_finish(m.traffic);
@@ -357,19 +335,19 @@ static void test_cancel(const void *opaque)
     DpTraffic *t = dp_traffic_new(r);
     unsigned i;
 
+    dp_fill_ram(r->guest, FILLED);
     for (i = 0; i < 2; i++) {
         g_autofree char *netdev = dp_migrate_tap("tap1", 1);
         DpGuest *to = dp_migrate_target(r, netdev, NULL);
 
         dp_traffic_run(t, 50);
         dp_migrate_enable(r->qts, to->qts, "pause-before-switchover");
-        dp_migrate_set(r->qts, "max-bandwidth", i ? FAST : SLOW);
+        dp_migrate_set(r->qts, "max-bandwidth", i ? FAST : CRAWL);
+        dp_migrate_set(r->qts, "downtime-limit", i ? 10000 : 1);
         dp_migrate_start(r->qts, to->qts);
-        dp_traffic_step(t);
-        if (i) {
-            dp_wait_until((dp_traffic_step(t),
-                           dp_migrate_is(r->qts, "pre-switchover")));
-        }
+        dp_wait_until((dp_traffic_step(t),
+                       dp_migrate_is(r->qts, i ? "pre-switchover" :
+                                                 "active")));
         qtest_qmp_assert_success(r->qts, "{ 'execute': 'migrate_cancel' }");
         dp_wait_until((dp_traffic_step(t),
                        dp_migrate_is(r->qts, "cancelled") &&
