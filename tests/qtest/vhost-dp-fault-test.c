@@ -34,8 +34,6 @@
 
 #define QEMU_VARIABLE "VHOST_DP_QTEST_QEMU_FAULT"
 
-
-
 /* ---- Rules ---- */
 
 static DpFault *fault;

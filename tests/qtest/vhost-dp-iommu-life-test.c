@@ -136,15 +136,21 @@ static void test_ats(const void *opaque)
 #define BUSY_ROUNDS     20              /* at most, to have it met twice */
 #define BUSY_FRAMES     200u
 #define BUSY_SIZE       128u
-#define BUSY_READ       (1 * MiB)
+#define BUSY_READ       (2 * MiB)
+
+typedef struct Busy {
+    DpGuest *guest;
+    bool done;                  /* atomic */
+} Busy;
 
 static gpointer busy_run(gpointer opaque)
 {
-    DpGuest *guest = opaque;
+    Busy *b = opaque;
     g_autofree uint8_t *data = g_malloc(BUSY_READ);
 
     /* libqtest takes its time with a long answer, and QEMU waits for it */
-    qtest_memread(guest->qts, 0, data, BUSY_READ);
+    qtest_memread(b->guest->qts, 0, data, BUSY_READ);
+    qatomic_set(&b->done, true);
     return NULL;
 }
 
@@ -187,6 +193,7 @@ static void test_busy(const void *opaque)
     dp_make_frame(r->frame, 100, 0);
     for (i = 0; i < BUSY_ROUNDS && waited < 2; i++) {
         uint64_t at = dp_post(r->nic, BUSY_FRAMES, BUSY_SIZE) - WINDOW_AT;
+        Busy busy = { .guest = e->guest };
         uint64_t before, main_before;
         GThread *thread;
 
@@ -196,10 +203,9 @@ static void test_busy(const void *opaque)
         }
         before = thread_cpu_ns(pid, tid);
         main_before = thread_cpu_ns(pid, pid);
-        thread = g_thread_new("busy", busy_run, e->guest);
-        while (thread_cpu_ns(pid, pid) - main_before < 2 * 1000 * 1000) {
-            g_usleep(100);
-        }
+        thread = g_thread_new("busy", busy_run, &busy);
+        dp_wait_until(qatomic_read(&busy.done) ||
+                      thread_cpu_ns(pid, pid) - main_before > 2 * 1000 * 1000);
         for (k = 0; k < BUSY_FRAMES; k++) {
             dp_sock_send(r->sock, NULL, r->frame, 100);
         }
@@ -370,13 +376,18 @@ static const struct {
     { "reset", step_reset, 4 },
 };
 
+/* One of them, as often as its part of all weights is */
 static void stress_step(Stress *s)
 {
-    int i = 0;
-    int r = g_test_rand_int_range(0, 102);
+    unsigned sum = 0, i;
+    unsigned r;
 
-    while (r >= (int)steps[i].weight) {
-        r -= steps[i++].weight;
+    for (i = 0; i < ARRAY_SIZE(steps); i++) {
+        sum += steps[i].weight;
+    }
+    r = g_test_rand_int_range(0, sum);
+    for (i = 0; r >= steps[i].weight; i++) {
+        r -= steps[i].weight;
     }
     steps[i].fn(s);
 }

@@ -98,12 +98,14 @@ static void wait_attached(QTestState *qts)
     unsigned i;
 
     for (i = 0; i < ARRAY_SIZE(ids); i++) {
+        int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
         bool attached;
 
         do {
             QDict *info = dp_query(qts, ids[i]);
             const QListEntry *entry;
 
+            g_assert_cmpint(g_get_monotonic_time(), <, end);
             attached = true;
             if (info) {
                 QLIST_FOREACH_ENTRY(qdict_get_qlist(info, "queues"), entry) {
