@@ -91,18 +91,6 @@ static void wait_running(void)
     dp_if_wait_running("v1");
 }
 
-/* Has the link this state, and the reason this word? */
-static bool link_is(DpRig *r, bool up, const char *word)
-{
-    QDict *info = dp_query(r->qts, "vd0");
-    const char *reason = qdict_get_try_str(info, "link-reason");
-    bool is = qdict_get_bool(info, "link-up") == up &&
-              (!word || (reason && strstr(reason, word)));
-
-    qobject_unref(info);
-    return is && dp_nic_link(r->nic) == up;
-}
-
 /* ---- Frames ---- */
 
 static void test_frames(const void *opaque)
@@ -439,18 +427,18 @@ static void test_link(const void *opaque)
     unsigned i;
 
     for (i = 0; i < 3; i++) {
-        g_assert_true(link_is(r, true, NULL));
+        g_assert_true(dp_link_is(r, true, NULL));
         dp_if_down("v0");
-        dp_wait_until(link_is(r, false, "'v0' is down"));
+        dp_wait_until(dp_link_is(r, false, "'v0' is down"));
         dp_if_up("v0");
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
         wait_running();
         check_transmit(r, 100, i);
 
         dp_if_down("v1");
-        dp_wait_until(link_is(r, false, "no carrier"));
+        dp_wait_until(dp_link_is(r, false, "no carrier"));
         dp_if_up("v1");
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
         /* The socket was told that the interface is down */
         close(r->sock);
         r->sock = dp_sock_open("v1", true);
@@ -471,43 +459,13 @@ static void test_starts_down(const void *opaque)
     dp_veth_new("v0", "v1");
     dp_if_down("v0");
     r = rig_start(0, 1, "v0");
-    dp_wait_until(link_is(r, false, "down"));
+    dp_wait_until(dp_link_is(r, false, "down"));
     dp_if_up("v0");
-    dp_wait_until(link_is(r, true, NULL));
+    dp_wait_until(dp_link_is(r, true, NULL));
     wait_running();
     check_transmit(r, 100, 1);
     check_receive(r, 100, 2);
     dp_rig_free(r);
-}
-
-static gpointer delete_soon(gpointer opaque)
-{
-    g_usleep(10 * 1000);
-    dp_if_delete("v0");
-    return NULL;
-}
-
-/* The guest sends and the interface is deleted meanwhile */
-static void delete_under_traffic(DpRig *r)
-{
-    uint64_t addr = dp_alloc(r->guest, 128);
-    DpBuf buf = { .addr = addr, .len = r->nic->hdr_len + 100 };
-    GThread *thread = g_thread_new("delete", delete_soon, NULL);
-    unsigned i;
-
-    memset(dp_host(r->guest, addr), 0, r->nic->hdr_len);
-    dp_make_frame((uint8_t *)dp_host(r->guest, addr) + r->nic->hdr_len, 100,
-                  1);
-    do {
-        for (i = 0; i < 16; i++) {
-            dp_add(r->tx, &buf, 1);
-        }
-        dp_publish(r->tx);
-        for (i = 0; i < 16; i++) {
-            dp_wait_used(r->tx, NULL);
-        }
-    } while (!link_is(r, false, "deleted"));
-    g_thread_join(thread);
 }
 
 static void test_deleted(const void *opaque)
@@ -518,11 +476,11 @@ static void test_deleted(const void *opaque)
     unsigned i, j;
 
     for (i = 0; i < 3; i++) {
-        delete_under_traffic(r);
+        dp_change_under_traffic(r, dp_if_delete, "v0", "deleted");
         close(r->sock);
         dp_veth_new("v0", "v1");
         r->sock = dp_sock_open("v1", true);
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
         dp_wait_until(dp_if_promiscuity("v0") == pairs);
         for (j = 0; j < pairs; j++) {
             check_transmit(r, 100 + i, i);
@@ -558,11 +516,11 @@ static void test_deleted_with_frames(const void *opaque)
     dp_nic_set_pairs(r->nic, 1);
     fill_ring(r, 5, 0);
     dp_if_delete("v0");
-    dp_wait_until(link_is(r, false, "deleted"));
+    dp_wait_until(dp_link_is(r, false, "deleted"));
     close(r->sock);
     dp_veth_new("v0", "v1");
     r->sock = dp_sock_open("v1", true);
-    dp_wait_until(link_is(r, true, NULL));
+    dp_wait_until(dp_link_is(r, true, NULL));
     dp_wait_until(dp_counter(r->qts, "vd0", DP_RX, "drop:link-down") +
                   dp_counter(r->qts, "vd0", DP_RX, "drop:stopped") == 5);
     dp_nic_reset(r->nic);
@@ -601,7 +559,7 @@ static void test_replaced_with_frames(const void *opaque)
         r->sock = dp_sock_open("v1", true);
         g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
         dp_wait_until(dp_if_promiscuity("v0") == 2);
-        g_assert_true(link_is(r, true, NULL));
+        g_assert_true(dp_link_is(r, true, NULL));
 
         dp_post(r->nic, 1, 200);
         dp_make_frame(r->frame, 100, round);
@@ -742,18 +700,18 @@ static void test_multi_queue(const void *opaque)
     dp_nic_set_pairs(r->nic, 2);
     dp_wait_until(is_settled(r, 2));
     dp_if_down("v0");
-    dp_wait_until(link_is(r, false, "down"));
+    dp_wait_until(dp_link_is(r, false, "down"));
     dp_if_up("v0");
-    dp_wait_until(link_is(r, true, NULL));
+    dp_wait_until(dp_link_is(r, true, NULL));
     wait_running();
     check_flows(r, 2);
 
     dp_if_delete("v0");
-    dp_wait_until(link_is(r, false, "deleted"));
+    dp_wait_until(dp_link_is(r, false, "deleted"));
     close(r->sock);
     dp_veth_new("v0", "v1");
     r->sock = dp_sock_open("v1", true);
-    dp_wait_until(link_is(r, true, NULL));
+    dp_wait_until(dp_link_is(r, true, NULL));
     check_flows(r, 2);
     check_active_pairs(r);
     dp_rig_free(r);
@@ -1092,11 +1050,11 @@ static void test_unprivileged(const void *opaque)
         check_transmit(r, 100, i);
         check_receive(r, 100, i);
         dp_if_delete("v0");
-        dp_wait_until(link_is(r, false, "deleted"));
+        dp_wait_until(dp_link_is(r, false, "deleted"));
         close(r->sock);
         dp_veth_new("v0", "v1");
         r->sock = dp_sock_open("v1", true);
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
     }
     dp_rig_free(r);
 }

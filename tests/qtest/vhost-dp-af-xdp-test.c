@@ -184,18 +184,6 @@ static void check_transmit(DpRig *r, size_t len, unsigned seed)
     check_arrives(r, len);
 }
 
-/* Has the link this state, and the reason this word? */
-static bool link_is(DpRig *r, bool up, const char *word)
-{
-    QDict *info = dp_query(r->qts, "vd0");
-    const char *reason = qdict_get_try_str(info, "link-reason");
-    bool is = qdict_get_bool(info, "link-up") == up &&
-              (!word || (reason && strstr(reason, word)));
-
-    qobject_unref(info);
-    return is && dp_nic_link(r->nic) == up;
-}
-
 static char *get_interface(QTestState *qts)
 {
     QDict *info = dp_query(qts, "vd0");
@@ -462,53 +450,23 @@ static void test_link(const void *opaque)
     }
     r = rig_new(0, "");
     for (i = 0; i < 3; i++) {
-        g_assert_true(link_is(r, true, NULL));
+        g_assert_true(dp_link_is(r, true, NULL));
         dp_if_down("v0");
-        dp_wait_until(link_is(r, false, "'v0' is down"));
+        dp_wait_until(dp_link_is(r, false, "'v0' is down"));
         dp_if_up("v0");
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
         dp_if_wait_running("v1");
         check_transmit(r, 100, i);
 
         dp_if_down("v1");
-        dp_wait_until(link_is(r, false, "no carrier"));
+        dp_wait_until(dp_link_is(r, false, "no carrier"));
         dp_if_up("v1");
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
         use_new_v1(r);
         check_transmit(r, 100, i);
         check_receive(r, 100, i);
     }
     dp_rig_free(r);
-}
-
-static gpointer delete_soon(gpointer opaque)
-{
-    g_usleep(10 * 1000);
-    dp_if_delete("v0");
-    return NULL;
-}
-
-/* The guest sends and the interface is deleted meanwhile */
-static void delete_under_traffic(DpRig *r)
-{
-    uint64_t addr = dp_alloc(r->guest, 128);
-    DpBuf buf = { .addr = addr, .len = r->nic->hdr_len + 100 };
-    GThread *thread = g_thread_new("delete", delete_soon, NULL);
-    unsigned i;
-
-    memset(dp_host(r->guest, addr), 0, r->nic->hdr_len);
-    dp_make_frame((uint8_t *)dp_host(r->guest, addr) + r->nic->hdr_len, 100,
-                  1);
-    do {
-        for (i = 0; i < 16; i++) {
-            dp_add(r->tx, &buf, 1);
-        }
-        dp_publish(r->tx);
-        for (i = 0; i < 16; i++) {
-            dp_wait_used(r->tx, NULL);
-        }
-    } while (!link_is(r, false, "deleted"));
-    g_thread_join(thread);
 }
 
 /* @opaque: number of queue pairs */
@@ -526,10 +484,10 @@ static void test_deleted(const void *opaque)
     r = rig_start(0, pairs, "");
     before = dp_usage(r->qts);
     for (i = 0; i < 3; i++) {
-        delete_under_traffic(r);
+        dp_change_under_traffic(r, dp_if_delete, "v0", "deleted");
         dp_veth_new_queues("v0", "v1", pairs);
         use_new_v1(r);
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
         g_assert_cmpuint(prog_id("v0"), !=, 0);
         for (j = 0; j < pairs; j++) {
             dp_make_frame(r->frame, 100, j);
@@ -562,10 +520,10 @@ static void test_deleted_with_frames(const void *opaque)
     /* The engine has them, and no buffers */
     g_usleep(DP_QUIET_US);
     dp_if_delete("v0");
-    dp_wait_until(link_is(r, false, "deleted"));
+    dp_wait_until(dp_link_is(r, false, "deleted"));
     dp_veth_new("v0", "v1");
     use_new_v1(r);
-    dp_wait_until(link_is(r, true, NULL));
+    dp_wait_until(dp_link_is(r, true, NULL));
 
     dp_wait_until(dp_counter(r->qts, "vd0", DP_RX, "drop:link-down") +
                   dp_counter(r->qts, "vd0", DP_RX, "drop:stopped") == 5);
@@ -1068,10 +1026,10 @@ static void test_unprivileged(const void *opaque)
         dp_rig_restart(r);
     }
     dp_if_delete("v0");
-    dp_wait_until(link_is(r, false, "deleted"));
+    dp_wait_until(dp_link_is(r, false, "deleted"));
     close(link);
     dp_veth_new("v0", "v1");
-    dp_wait_until(link_is(r, false, "sock-fds="));
+    dp_wait_until(dp_link_is(r, false, "sock-fds="));
     dp_rig_free(r);
     close(map);
 }

@@ -63,16 +63,6 @@ static void expect_frame(DpRig *r, size_t len, unsigned seed)
     dp_assert_frame(r->got, got, r->frame, len);
 }
 
-static bool link_is(DpRig *r, bool up, const char *reason)
-{
-    QDict *info = dp_query(r->qts, "vd0");
-    bool is = qdict_get_bool(info, "link-up") == up &&
-              !g_strcmp0(qdict_get_try_str(info, "link-reason"), reason);
-
-    qobject_unref(info);
-    return is && dp_nic_link(r->nic) == up;
-}
-
 static void test_frames(const void *opaque)
 {
     static const size_t sizes[] = { 14, 60, 1514, 9216 };
@@ -166,10 +156,10 @@ static void test_peer_goes(const void *opaque)
     DpRig *r = rig_new(0);
 
     check_receive(r, 100, 1);
-    g_assert_true(link_is(r, true, NULL));
+    g_assert_true(dp_link_is(r, true, NULL));
     close(r->sock);
     r->sock = -1;
-    dp_wait_until(link_is(r, false, "the peer has gone"));
+    dp_wait_until(dp_link_is(r, false, "the peer has gone"));
     dp_rig_free(r);
 }
 
@@ -189,12 +179,12 @@ static void test_peer_goes_unnoticed(const void *opaque)
     r->sock = -1;
     dp_transmit(r->nic, NULL, r->frame, 60);
     dp_wait_counter(r->qts, "vd0", DP_TX, "drop:driver-error", 1);
-    g_assert_true(link_is(r, true, NULL));
+    g_assert_true(dp_link_is(r, true, NULL));
 
     dp_post(r->nic, 1, 1000);
     got = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
     dp_assert_frame(r->got, got, r->frame, 100);
-    dp_wait_until(link_is(r, false, "the peer has gone"));
+    dp_wait_until(dp_link_is(r, false, "the peer has gone"));
     dp_rig_free(r);
 }
 

@@ -108,6 +108,17 @@ char *dp_queue_state(QTestState *qts, const char *id, unsigned queue)
     return state;
 }
 
+bool dp_link_is(DpRig *r, bool up, const char *word)
+{
+    QDict *info = dp_query(r->qts, "vd0");
+    const char *reason = qdict_get_try_str(info, "link-reason");
+    bool is = qdict_get_bool(info, "link-up") == up &&
+              (!word || (reason && strstr(reason, word)));
+
+    qobject_unref(info);
+    return is && (!r->nic || dp_nic_link(r->nic) == up);
+}
+
 void dp_check_error(QDict *response, ...)
 {
     const char *text, *want;

@@ -700,3 +700,55 @@ void dp_rig_free(DpRig *r)
     g_free(r->got);
     g_free(r);
 }
+
+/* ---- What becomes of the interface ---- */
+
+typedef struct Change {
+    void (*fn)(const char *name);
+    const char *name;
+} Change;
+
+static gpointer change_soon(gpointer opaque)
+{
+    const Change *change = opaque;
+
+    g_usleep(10 * 1000);
+    change->fn(change->name);
+    return NULL;
+}
+
+/* Some frames on each queue pair, all of which the device has to use */
+static void send_on_all(DpRig *r, const DpBuf *buf)
+{
+    unsigned i, k;
+
+    for (k = 0; k < r->pairs; k++) {
+        DpQueue *tx = &r->nic->queue[2 * k + DP_TX];
+
+        for (i = 0; i < 32; i++) {
+            dp_add(tx, buf, 1);
+        }
+        dp_publish(tx);
+        /* Without a link it is virtio-net that takes them, if it is kicked */
+        dp_kick(tx);
+        for (i = 0; i < 32; i++) {
+            dp_wait_used(tx, NULL);
+        }
+    }
+}
+
+void dp_change_under_traffic(DpRig *r, void (*fn)(const char *name),
+                             const char *name, const char *word)
+{
+    DpBuf buf = { .addr = dp_alloc(r->guest, 128),
+                  .len = r->nic->hdr_len + 100 };
+    uint8_t *p = dp_host(r->guest, buf.addr);
+    Change change = { fn, name };
+    GThread *thread = g_thread_new("change", change_soon, &change);
+
+    memset(p, 0, r->nic->hdr_len);
+    dp_make_frame(p + r->nic->hdr_len, 100, 1);
+    dp_wait_until((send_on_all(r, &buf), dp_link_is(r, false, word)));
+    g_thread_join(thread);
+    guest_free(&r->guest->alloc, buf.addr);
+}

@@ -354,6 +354,13 @@ void dp_rig_swap(DpRig *rig, DpGuest *other);
 /* End QEMU, and keep RAM and driver for dp_rig_swap() */
 void dp_rig_quit(DpRig *rig);
 
+/*
+ * The guest sends on all queue pairs, @fn happens to interface @name meanwhile,
+ * and the link goes down with @word in the reason.  No frame is left behind.
+ */
+void dp_change_under_traffic(DpRig *rig, void (*fn)(const char *name),
+                             const char *name, const char *word);
+
 /* QMP */
 
 /* The entry of netdev @id in query-vhost-dp, or NULL */
@@ -368,6 +375,12 @@ uint64_t dp_counter(QTestState *qts, const char *id, unsigned queue,
 void dp_wait_counter(QTestState *qts, const char *id, unsigned queue,
                      const char *name, uint64_t value);
 char *dp_queue_state(QTestState *qts, const char *id, unsigned queue);
+
+/*
+ * Has the link of netdev vd0 this state, its reason this word in it, if @word
+ * is not NULL, and has the rig's NIC, if there is one, seen it?
+ */
+bool dp_link_is(DpRig *rig, bool up, const char *word);
 
 /*
  * A response that must be an error, with a text that has all of the strings.

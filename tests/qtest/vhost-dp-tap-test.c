@@ -236,18 +236,6 @@ static void test_long(const void *opaque)
 
 #define ROUNDS 3
 
-/* Has the link this state, and the reason this word? */
-static bool link_is(DpRig *r, bool up, const char *word)
-{
-    QDict *info = dp_query(r->qts, "vd0");
-    const char *reason = qdict_get_try_str(info, "link-reason");
-    bool is = qdict_get_bool(info, "link-up") == up &&
-              (!word || (reason && strstr(reason, word)));
-
-    qobject_unref(info);
-    return is && dp_nic_link(r->nic) == up;
-}
-
 /* Each queue pair sends, and one of them receives what the kernel chooses */
 static void check_traffic(DpRig *r, unsigned seed)
 {
@@ -266,59 +254,10 @@ static void check_is_back(DpRig *r, const char *name, unsigned seed)
 {
     close(r->sock);
     r->sock = dp_sock_open(name, false);
-    dp_wait_until(link_is(r, true, NULL));
+    dp_wait_until(dp_link_is(r, true, NULL));
     /* Some time after QEMU opened it, the kernel lets frames through */
     dp_if_wait_running(name);
     check_traffic(r, seed);
-}
-
-typedef struct Change {
-    void (*fn)(const char *name);
-    const char *name;
-} Change;
-
-static gpointer change_soon(gpointer opaque)
-{
-    const Change *change = opaque;
-
-    g_usleep(10 * 1000);
-    change->fn(change->name);
-    return NULL;
-}
-
-/*
- * The guest sends on all queue pairs, something happens to the interface
- * meanwhile, and the link goes down.  No frame is left behind.
- */
-static void change_under_traffic(DpRig *r, void (*fn)(const char *name),
-                                 const char *name, const char *word)
-{
-    DpBuf buf = { .addr = dp_alloc(r->guest, 128),
-                  .len = r->nic->hdr_len + 100 };
-    Change change = { fn, name };
-    GThread *thread = g_thread_new("change", change_soon, &change);
-    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
-    unsigned i, k;
-
-    memset(dp_host(r->guest, buf.addr), 0, r->nic->hdr_len);
-    dp_make_frame((uint8_t *)dp_host(r->guest, buf.addr) + r->nic->hdr_len,
-                  100, 1);
-    do {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        for (k = 0; k < r->pairs; k++) {
-            DpQueue *tx = &r->nic->queue[2 * k + DP_TX];
-
-            for (i = 0; i < 16; i++) {
-                dp_add(tx, &buf, 1);
-            }
-            dp_publish(tx);
-            dp_kick(tx);
-            for (i = 0; i < 16; i++) {
-                dp_wait_used(tx, NULL);
-            }
-        }
-    } while (!link_is(r, false, word));
-    g_thread_join(thread);
 }
 
 /* A persistent tap, made by somebody else */
@@ -367,11 +306,11 @@ static void test_down(const void *opaque)
 
     check_traffic(r, 1);
     for (i = 0; i < ROUNDS; i++) {
-        change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
+        dp_change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
         check_is_back(r, "tap0", i);
         /* And with nothing to do */
         dp_if_down("tap0");
-        dp_wait_until(link_is(r, false, "'tap0' is down"));
+        dp_wait_until(dp_link_is(r, false, "'tap0' is down"));
         check_is_back(r, "tap0", i);
     }
     dp_check_usage(r->qts, before);
@@ -394,9 +333,9 @@ static void test_flapping(const void *opaque)
     check_traffic(r, 1);
     for (i = 0; i < 40; i++) {
         dp_if_down("tap0");
-        dp_wait_until(link_is(r, false, "'tap0' is down"));
+        dp_wait_until(dp_link_is(r, false, "'tap0' is down"));
         dp_if_up("tap0");
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
     }
     g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
     downs = g_strsplit(text, "the link is down: interface 'tap0' is down", -1);
@@ -432,11 +371,11 @@ static void test_deleted(const void *opaque)
 
     check_traffic(r, 1);
     for (i = 0; i < ROUNDS; i++) {
-        change_under_traffic(r, dp_if_delete, "tap0", "'tap0' was deleted");
+        dp_change_under_traffic(r, dp_if_delete, "tap0", "'tap0' was deleted");
         g_assert_false(dp_if_exists("tap0"));
         make_tap("tap0", queue_flags(r));
         /* It is down at first */
-        dp_wait_until(link_is(r, false, "'tap0' is down"));
+        dp_wait_until(dp_link_is(r, false, "'tap0' is down"));
         check_is_back(r, "tap0", i);
         if (r->pairs == 1) {
             check_long(r, "tap0");
@@ -453,13 +392,13 @@ static void test_deleted_and_different(const void *opaque)
     DpUsage before = dp_usage(r->qts);
 
     dp_if_delete("tap0");
-    dp_wait_until(link_is(r, false, "deleted"));
+    dp_wait_until(dp_link_is(r, false, "deleted"));
     dp_veth_new("tap0", "peer");
-    dp_wait_until(link_is(r, false, "not a tap"));
+    dp_wait_until(dp_link_is(r, false, "not a tap"));
     dp_if_delete("tap0");
-    dp_wait_until(link_is(r, false, "deleted"));
+    dp_wait_until(dp_link_is(r, false, "deleted"));
     make_tap("tap0", 0);
-    dp_wait_until(link_is(r, false, "multi_queue"));
+    dp_wait_until(dp_link_is(r, false, "multi_queue"));
     dp_if_delete("tap0");
     make_tap("tap0", IFF_MULTI_QUEUE);
     check_is_back(r, "tap0", 1);
@@ -478,11 +417,11 @@ static void test_deleted_and_busy(const void *opaque)
     int fd;
 
     dp_if_delete("tap0");
-    dp_wait_until(link_is(r, false, "deleted"));
+    dp_wait_until(dp_link_is(r, false, "deleted"));
     fd = dp_tap_open("tap0", r->pairs > 1 ? IFF_MULTI_QUEUE : IFF_VNET_HDR);
     dp_tap_set_persistent(fd, true);
     dp_if_up("tap0");
-    dp_wait_until(link_is(r, false, "in use"));
+    dp_wait_until(dp_link_is(r, false, "in use"));
     close(fd);
     check_is_back(r, "tap0", 1);
     dp_rig_free(r);
@@ -519,15 +458,15 @@ static void test_fds(const void *opaque)
     DpUsage before = dp_usage(r->qts);
 
     check_traffic(r, 1);
-    change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
+    dp_change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
     check_is_back(r, "tap0", 2);
-    change_under_traffic(r, dp_if_delete, "tap0",
+    dp_change_under_traffic(r, dp_if_delete, "tap0",
                          pairs > 1 ? "fds= cannot open it again" :
                                      "fd= cannot open it again");
     make_tap("tap0", queue_flags(r));
     dp_if_up("tap0");
     g_usleep(DP_QUIET_US);
-    g_assert_true(link_is(r, false, "deleted"));
+    g_assert_true(dp_link_is(r, false, "deleted"));
     dp_check_usage(r->qts, before);
     dp_rig_free(r);
 }
@@ -637,12 +576,12 @@ static void test_macvtap(const void *opaque)
             check_long(r, "v1");
         }
         dp_if_down("mt0");
-        dp_wait_until(link_is(r, false, "'mt0' is down"));
+        dp_wait_until(dp_link_is(r, false, "'mt0' is down"));
         dp_if_up("mt0");
         check_is_back(r, "v1", i);
     }
     dp_if_delete("mt0");
-    dp_wait_until(link_is(r, false, option));
+    dp_wait_until(dp_link_is(r, false, option));
     dp_check_usage(r->qts, before);
     dp_rig_free(r);
 }
@@ -670,14 +609,14 @@ static void test_renamed(const void *opaque)
     check_traffic(r, 1);
     check_name(r, "tap0");
     /* Not every kernel renames one that is up */
-    change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
+    dp_change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
     dp_if_rename("tap0", "other0");
     check_is_back(r, "other0", 2);
     check_name(r, "other0");
-    change_under_traffic(r, dp_if_down, "other0", "'other0' is down");
+    dp_change_under_traffic(r, dp_if_down, "other0", "'other0' is down");
     check_is_back(r, "other0", 3);
     /* What is looked for is what ifname= said */
-    change_under_traffic(r, dp_if_delete, "other0", "deleted");
+    dp_change_under_traffic(r, dp_if_delete, "other0", "deleted");
     make_tap("tap0", queue_flags(r));
     check_is_back(r, "tap0", 4);
     check_name(r, "tap0");
@@ -697,18 +636,18 @@ static void check_moved(DpRig *r)
     there = dp_netns_open();
     dp_netns_enter(here);
     dp_if_move("tap0", there);
-    dp_wait_until(link_is(r, false, "'tap0' is down"));
+    dp_wait_until(dp_link_is(r, false, "'tap0' is down"));
     dp_netns_enter(there);
     for (i = 0; i < ROUNDS; i++) {
         check_is_back(r, "tap0", i);
         /* The kernel refuses a frame; and without frames it is seen, too */
-        change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
+        dp_change_under_traffic(r, dp_if_down, "tap0", "'tap0' is down");
         check_is_back(r, "tap0", i);
         dp_if_down("tap0");
-        dp_wait_until(link_is(r, false, "'tap0' is down"));
+        dp_wait_until(dp_link_is(r, false, "'tap0' is down"));
     }
     dp_if_delete("tap0");
-    dp_wait_until(link_is(r, false, "deleted"));
+    dp_wait_until(dp_link_is(r, false, "deleted"));
     dp_check_usage(r->qts, before);
     dp_netns_enter(here);
     close(here);

@@ -69,17 +69,6 @@ static VhostDPVqSet *set_map(QTestState *qts, unsigned pairs)
     return set;
 }
 
-static bool link_is(DpRig *r, bool up, const char *word)
-{
-    QDict *info = dp_query(r->qts, "vd0");
-    const char *reason = qdict_get_try_str(info, "link-reason");
-    bool is = qdict_get_bool(info, "link-up") == up &&
-              (!word || (reason && strstr(reason, word)));
-
-    qobject_unref(info);
-    return is && dp_nic_link(r->nic) == up;
-}
-
 /* The descriptor that the next received frame is for */
 static struct vring_desc *next_rx_desc(VhostDPVqSet *set)
 {
@@ -136,9 +125,9 @@ static void test_memory(const void *opaque)
 
             /* QEMU looks for the frame in the buffer, and finds none there */
             dp_wait_until(!memcmp(page + r->nic->hdr_len, r->frame, 100));
-            g_assert_false(link_is(r, false, "cannot use the virtqueues"));
+            g_assert_false(dp_link_is(r, false, "cannot use the virtqueues"));
         } else {
-            dp_wait_until(link_is(r, false, "cannot use the virtqueues"));
+            dp_wait_until(dp_link_is(r, false, "cannot use the virtqueues"));
         }
         vhost_dp_vqset_unref(set);
         dp_rig_free(r);
@@ -168,6 +157,23 @@ static void test_ram_is_not_there(const void *opaque)
     dp_rig_free(r);
 }
 
+/* Send some frames, and write an index that is wrong meanwhile */
+static void send_with_index(DpRig *r, const DpBuf *buf,
+                            struct vring_used *used)
+{
+    unsigned i;
+
+    for (i = 0; i < 32; i++) {
+        dp_add(r->tx, buf, 1);
+    }
+    dp_publish(r->tx);
+    dp_kick(r->tx);
+    for (i = 0; i < 32; i++) {
+        qatomic_set(&used->idx, cpu_to_le16(le16_to_cpu(used->idx) + 600));
+        dp_wait_used(r->tx, NULL);
+    }
+}
+
 /* QEMU does not believe what is in that memory, either */
 static void test_used_index(const void *opaque)
 {
@@ -176,20 +182,10 @@ static void test_used_index(const void *opaque)
     struct vring_used *used = set->vq[1].device;
     DpBuf buf = { .addr = dp_alloc(r->guest, 128),
                   .len = r->nic->hdr_len + 100 };
-    unsigned i;
 
     memset(dp_host(r->guest, buf.addr), 0, buf.len);
-    do {
-        for (i = 0; i < 32; i++) {
-            dp_add(r->tx, &buf, 1);
-        }
-        dp_publish(r->tx);
-        dp_kick(r->tx);
-        for (i = 0; i < 32; i++) {
-            qatomic_set(&used->idx, cpu_to_le16(le16_to_cpu(used->idx) + 600));
-            dp_wait_used(r->tx, NULL);
-        }
-    } while (!link_is(r, false, "broke a rule"));
+    dp_wait_until((send_with_index(r, &buf, used),
+                   dp_link_is(r, false, "broke a rule")));
     /* The guest goes on: what it sends is dropped */
     dp_transmit(r->nic, NULL, r->frame, 100);
     vhost_dp_vqset_unref(set);
@@ -262,26 +258,6 @@ static void test_stop_and_reset(const void *opaque)
 
 /* ---- The interface goes ---- */
 
-static gpointer delete_soon(gpointer opaque)
-{
-    g_usleep(5 * 1000);
-    dp_if_delete("tap0");
-    return NULL;
-}
-
-static void send_some(DpRig *r, const DpBuf *buf)
-{
-    unsigned i;
-
-    for (i = 0; i < 48; i++) {
-        dp_add(r->tx, buf, 1);
-    }
-    dp_publish(r->tx);
-    for (i = 0; i < 48; i++) {
-        dp_wait_used(r->tx, NULL);
-    }
-}
-
 /*
  * vhost-net reports frames that it cannot send as it does errors in a ring.
  * When the interface is there again, all is well, and so on.
@@ -289,27 +265,19 @@ static void send_some(DpRig *r, const DpBuf *buf)
 static void test_deleted_under_traffic(const void *opaque)
 {
     DpRig *r = dp_rig_new(0);
-    DpBuf buf = { .addr = dp_alloc(r->guest, 128),
-                  .len = r->nic->hdr_len + 100 };
     unsigned i;
 
-    memset(dp_host(r->guest, buf.addr), 0, buf.len);
     for (i = 0; i < 40; i++) {
-        GThread *thread = g_thread_new("delete", delete_soon, NULL);
-        int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
         int fd;
 
-        do {
-            send_some(r, &buf);
-            g_assert_cmpint(g_get_monotonic_time(), <, end);
-        } while (!link_is(r, false, "'tap0' was deleted"));
-        g_thread_join(thread);
+        dp_change_under_traffic(r, dp_if_delete, "tap0",
+                                "'tap0' was deleted");
         close(r->sock);
         fd = dp_tap_open("tap0", IFF_VNET_HDR);
         dp_tap_set_persistent(fd, true);
         close(fd);
         r->sock = dp_sock_open("tap0", false);
-        dp_wait_until(link_is(r, true, NULL));
+        dp_wait_until(dp_link_is(r, true, NULL));
         dp_check_transmit(r->nic, r->sock, 100, i);
         dp_check_receive(r->nic, r->sock, 100, i);
     }
