@@ -25,59 +25,20 @@
 
 #define REPLY VHOST_USER_REPLY_MASK
 
-typedef struct Rig {
-    DpRig *r;
-    DpPeer *peer;
-    char *dir, *path;
-} Rig;
-
-static Rig *rig_new(bool packed)
+static DpVu *rig_new(bool packed)
 {
-    Rig *v = g_new0(Rig, 1);
+    DpVu *v = dp_vu_prepare(true);
+    g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=1,"
+                                               "queue-size=64", v->path);
 
-    v->dir = g_dir_make_tmp("vhost-dp-XXXXXX", NULL);
-    g_assert_nonnull(v->dir);
-    v->path = g_strdup_printf("%s/peer", v->dir);
-    v->peer = dp_peer_new(v->path, true);
     v->peer->features = packed ? -1 : ~DP_FEATURE(VIRTIO_F_RING_PACKED);
-    v->r = g_new0(DpRig, 1);
-    v->r->guest = dp_guest_new(
-        "-object vhost-dp-vhost-user,id=vu0,path=%s,reconnect-ms=1,"
-        "queue-size=64 -netdev vhost-dp,id=vd0,driver=vu0 "
-        DP_DEVICE "disable-legacy=on,", v->path);
-    v->r->qts = v->r->guest->qts;
-    v->r->sock = -1;
-    v->r->frame = g_malloc(DP_MAX_FRAME);
-    v->r->got = g_malloc(DP_MAX_FRAME);
-    v->r->nic = dp_nic_new(v->r->guest, DP_SLOT, DP_FEATURES_DEFAULT);
-    v->r->rx = &v->r->nic->queue[DP_RX];
-    v->r->tx = &v->r->nic->queue[DP_TX];
+    dp_vu_start(v, "", options, 1, 0);
+    dp_vu_start_nic(v);
     return v;
 }
 
-static void rig_free(Rig *v)
-{
-    dp_rig_free(v->r);
-    dp_peer_free(v->peer);
-    rmdir(v->dir);
-    g_free(v->path);
-    g_free(v->dir);
-    g_free(v);
-}
-
-static bool link_is(Rig *v, bool up, const char *reason)
-{
-    QDict *info = dp_query(v->r->qts, "vd0");
-    const char *why = qdict_get_try_str(info, "link-reason");
-    bool is = qdict_get_bool(info, "link-up") == up &&
-              (!reason || (why && strstr(why, reason)));
-
-    qobject_unref(info);
-    return is;
-}
-
 /* How often query-vhost-dp says that the peer did this */
-static uint64_t violations(Rig *v, const char *name)
+static uint64_t violations(DpVu *v, const char *name)
 {
     QDict *info = dp_query(v->r->qts, "vd0");
     QList *list = qdict_get_qlist(qdict_get_qdict(info, "peer"), "violations");
@@ -95,38 +56,12 @@ static uint64_t violations(Rig *v, const char *name)
     return n;
 }
 
-static void check_traffic(Rig *v)
-{
-    DpRig *r = v->r;
-    size_t got;
-
-    dp_make_frame(r->frame, 100, 1);
-    dp_transmit(r->nic, NULL, r->frame, 100);
-    got = dp_peer_recv(v->peer, 0, NULL, r->got, DP_MAX_FRAME, DP_TIMEOUT_US);
-    dp_assert_frame(r->got, got, r->frame, 100);
-    dp_post(r->nic, 1, 1000);
-    dp_peer_send(v->peer, 0, NULL, r->frame, 100);
-    got = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
-    dp_assert_frame(r->got, got, r->frame, 100);
-}
-
-/*
- * The delay before the next connection doubles until one lasts longer: let this
- * one do so, after three at most that did not
- */
-static void last_long(void)
-{
-    g_usleep(250 * 1000);
-}
-
 /* A peer that behaves */
-static void behave(Rig *v)
+static void behave(DpVu *v)
 {
     v->peer->hook = NULL;
-    dp_peer_run(v->peer, 1);
-    dp_wait_until(link_is(v, true, NULL) && dp_nic_link(v->r->nic));
-    check_traffic(v);
-    last_long();
+    dp_vu_run(v);
+    dp_vu_last_long();
 }
 
 /* ---- Messages ---- */
@@ -231,7 +166,7 @@ static bool send_message(DpPeer *peer, const VhostUserMsg *msg)
 
 static void test_messages(const void *opaque)
 {
-    Rig *v = rig_new(false);
+    DpVu *v = rig_new(false);
     DpUsage before;
     unsigned i;
 
@@ -243,18 +178,16 @@ static void test_messages(const void *opaque)
         message = &messages[i];
         g_test_message("%s", message->name);
         dp_peer_disconnect(v->peer);
-        dp_wait_until(link_is(v, false, NULL));
+        dp_wait_until(dp_link_is(v->r, false, NULL));
         n = message->violation ? violations(v, message->violation) : 0;
 
         v->peer->hook = send_message;
         dp_peer_connect(v->peer);
-        while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
-            ;                   /* until QEMU hangs up */
-        }
+        dp_peer_wait_gone(v->peer);
         if (message->violation) {
             dp_wait_until(violations(v, message->violation) == n + 1);
         }
-        dp_wait_until(link_is(v, false, message->violation ?:
+        dp_wait_until(dp_link_is(v->r, false, message->violation ?:
                                         message->reason));
         dp_peer_disconnect(v->peer);
         if (i % 3 == 2) {
@@ -264,7 +197,7 @@ static void test_messages(const void *opaque)
     dp_peer_disconnect(v->peer);
     behave(v);
     dp_check_usage(v->r->qts, before);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* Connections that end at any byte of what the peer says */
@@ -284,24 +217,18 @@ static bool cut(DpPeer *peer, const VhostUserMsg *msg)
 
 static void test_cut(const void *opaque)
 {
-    Rig *v = rig_new(false);
+    DpVu *v = rig_new(false);
 
     for (cut_at = 0; cut_at < 20; cut_at++) {
         v->peer->hook = cut;
-        dp_peer_connect(v->peer);
-        while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
-            ;
-        }
-        dp_wait_until(link_is(v, false, "has gone") ||
-                      link_is(v, false, "not answered"));
-        dp_peer_disconnect(v->peer);
+        dp_vu_wait_refused(v, "has gone");
         if (cut_at % 3 == 2) {
             behave(v);
             dp_peer_disconnect(v->peer);
         }
     }
     behave(v);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* What comes when nothing was asked */
@@ -309,13 +236,13 @@ static void test_unasked(const void *opaque)
 {
     const uint64_t value = 0;
     const int fd = 0;
-    Rig *v = rig_new(false);
+    DpVu *v = rig_new(false);
 
     behave(v);
     dp_peer_send_msg(v->peer, VHOST_USER_GET_FEATURES, 1 | REPLY, 8, &value,
                      NULL, 0);
     dp_wait_until(violations(v, "message-header") == 1);
-    dp_wait_until(link_is(v, false, "message-header"));
+    dp_wait_until(dp_link_is(v->r, false, "message-header"));
     dp_peer_disconnect(v->peer);
 
     behave(v);
@@ -324,7 +251,7 @@ static void test_unasked(const void *opaque)
     dp_wait_until(violations(v, "message-fds") == 1);
     dp_peer_disconnect(v->peer);
     behave(v);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* Random bytes in place of every reply */
@@ -351,17 +278,14 @@ static bool garbage(DpPeer *peer, const VhostUserMsg *msg)
 
 static void test_garbage(const void *opaque)
 {
-    Rig *v = rig_new(false);
+    DpVu *v = rig_new(false);
     unsigned i;
 
     for (i = 0; i < 30; i++) {
         v->peer->hook = garbage;
         dp_peer_connect(v->peer);
-        while (dp_peer_serve(v->peer, 50 * 1000)) {
-            if (link_is(v, true, NULL)) {
-                break;
-            }
-        }
+        dp_wait_until(!dp_peer_serve(v->peer, 50 * 1000) ||
+                      dp_link_is(v->r, true, NULL));
         dp_peer_disconnect(v->peer);
         if (i % 3 == 2) {
             behave(v);
@@ -369,12 +293,12 @@ static void test_garbage(const void *opaque)
         }
     }
     behave(v);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* ---- Rings ---- */
 
-static DpPeerRing *ring_of(Rig *v, unsigned queue)
+static DpPeerRing *ring_of(DpVu *v, unsigned queue)
 {
     return &v->peer->ring[queue];
 }
@@ -383,7 +307,7 @@ static DpPeerRing *ring_of(Rig *v, unsigned queue)
  * The next used element, or descriptor, of a ring of which nothing was used
  * yet; @index is the used index, for split rings.
  */
-static void write_used(Rig *v, unsigned queue, uint32_t id, uint32_t len,
+static void write_used(DpVu *v, unsigned queue, uint32_t id, uint32_t len,
                        uint16_t index)
 {
     DpPeerRing *ring = ring_of(v, queue);
@@ -408,7 +332,7 @@ static void write_used(Rig *v, unsigned queue, uint32_t id, uint32_t len,
 }
 
 /* The header of receive buffer @i, which says so many buffers */
-static void write_num_buffers(Rig *v, unsigned i, uint16_t n)
+static void write_num_buffers(DpVu *v, unsigned i, uint16_t n)
 {
     DpPeerRing *ring = ring_of(v, 0);
     struct virtio_net_hdr_v1 *hdr;
@@ -461,7 +385,7 @@ static const Abuse abuses[] = {
       .split_only = true },
 };
 
-static void abuse_ring(Rig *v, const Abuse *a)
+static void abuse_ring(DpVu *v, const Abuse *a)
 {
     DpRig *r = v->r;
 
@@ -481,7 +405,7 @@ static void abuse_ring(Rig *v, const Abuse *a)
 static void test_rings(const void *opaque)
 {
     bool packed = opaque != NULL;
-    Rig *v = rig_new(packed);
+    DpVu *v = rig_new(packed);
     DpUsage before;
     unsigned i;
 
@@ -496,29 +420,27 @@ static void test_rings(const void *opaque)
         }
         g_test_message("%s", a->name);
         dp_peer_disconnect(v->peer);
-        dp_wait_until(link_is(v, false, NULL));
+        dp_wait_until(dp_link_is(v->r, false, NULL));
         dp_peer_run(v->peer, 1);
-        dp_wait_until(link_is(v, true, NULL) && dp_nic_link(v->r->nic));
-        last_long();
+        dp_wait_until(dp_link_is(v->r, true, NULL));
+        dp_vu_last_long();
         abuse_ring(v, a);
         dp_wait_until(violations(v, a->violation) == n + 1);
-        dp_wait_until(link_is(v, false, a->violation));
+        dp_wait_until(dp_link_is(v->r, false, a->violation));
         /* And QEMU hangs up */
-        while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
-            ;
-        }
+        dp_peer_wait_gone(v->peer);
     }
     dp_peer_disconnect(v->peer);
     behave(v);
     dp_check_usage(v->r->qts, before);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* A peer that writes to all of the memory, all of the time */
 static void test_scribble(const void *opaque)
 {
     bool packed = opaque != NULL;
-    Rig *v = rig_new(packed);
+    DpVu *v = rig_new(packed);
     DpRig *r = v->r;
     unsigned round, i;
 
@@ -527,8 +449,8 @@ static void test_scribble(const void *opaque)
         size_t size;
 
         dp_peer_run(v->peer, 1);
-        dp_wait_until(link_is(v, true, NULL) && dp_nic_link(r->nic));
-        last_long();
+        dp_wait_until(dp_link_is(v->r, true, NULL));
+        dp_vu_last_long();
         size = v->peer->mem.regions[0].memory_size;
         dp_post(r->nic, 10, 4000);
         for (i = 0; i < 20000; i++) {
@@ -545,15 +467,15 @@ static void test_scribble(const void *opaque)
                 dp_peer_call(v->peer, 1);
             }
         }
-        link_is(v, true, NULL);     /* QEMU answers */
+        dp_link_is(v->r, true, NULL);     /* QEMU answers */
         dp_peer_disconnect(v->peer);
-        dp_wait_until(link_is(v, false, NULL));
+        dp_wait_until(dp_link_is(v->r, false, NULL));
         /* What is left in the guest's rings is not for the next round */
         dp_nic_reset(r->nic);
         dp_nic_start(r->nic, DP_FEATURES_DEFAULT);
     }
     behave(v);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* ---- Descriptors and time ---- */
@@ -573,7 +495,7 @@ static void make_kick_block(DpPeerRing *ring)
 /* Who writes to a full eventfd, or reads an empty one, waits: not QEMU */
 static void test_full_eventfd(const void *opaque)
 {
-    Rig *v = rig_new(false);
+    DpVu *v = rig_new(false);
     DpRig *r = v->r;
     unsigned i;
 
@@ -581,18 +503,18 @@ static void test_full_eventfd(const void *opaque)
     make_kick_block(ring_of(v, 0));
     make_kick_block(ring_of(v, 1));
     for (i = 0; i < 5; i++) {
-        check_traffic(v);
-        g_assert_true(link_is(v, true, NULL));
+        dp_vu_check_traffic(v);
+        g_assert_true(dp_link_is(v->r, true, NULL));
     }
     /* As does who reads from this one */
     for (i = 0; i < 2; i++) {
         g_assert_cmpint(fcntl(ring_of(v, i)->call, F_SETFL, 0), ==, 0);
     }
-    check_traffic(v);
+    dp_vu_check_traffic(v);
     qtest_qmp_assert_success(r->qts, "{ 'execute': 'stop' }");
     qtest_qmp_assert_success(r->qts, "{ 'execute': 'cont' }");
-    check_traffic(v);
-    rig_free(v);
+    dp_vu_check_traffic(v);
+    dp_vu_free(v);
 }
 
 static bool say_nothing(DpPeer *peer, const VhostUserMsg *msg)
@@ -603,27 +525,27 @@ static bool say_nothing(DpPeer *peer, const VhostUserMsg *msg)
 /* No answer: QEMU gives up at last, and answers its monitor all the time */
 static void test_silent(const void *opaque)
 {
-    Rig *v = rig_new(false);
+    DpVu *v = rig_new(false);
     int64_t start;
 
     v->peer->hook = say_nothing;
     dp_peer_connect(v->peer);
     start = g_get_monotonic_time();
     while (dp_peer_serve(v->peer, 100 * 1000)) {
-        g_assert_true(link_is(v, false, NULL));
+        g_assert_true(dp_link_is(v->r, false, NULL));
         g_assert_cmpint(g_get_monotonic_time() - start, <, 3 * DP_TIMEOUT_US);
     }
     g_assert_cmpint(g_get_monotonic_time() - start, >, 8 * G_USEC_PER_SEC);
     dp_wait_until(violations(v, "timeout") == 1);
     dp_peer_disconnect(v->peer);
     behave(v);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* Nobody accepts, and others wait already: connect() would wait */
 static void test_full_backlog(const void *opaque)
 {
-    Rig *v = rig_new(false);
+    DpVu *v = rig_new(false);
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
     int fd[8];
     unsigned i;
@@ -638,9 +560,9 @@ static void test_full_backlog(const void *opaque)
             g_assert_cmpint(errno, ==, EAGAIN);
         }
     }
-    dp_wait_until(link_is(v, false, NULL));
+    dp_wait_until(dp_link_is(v->r, false, NULL));
     g_usleep(10 * DP_QUIET_US);
-    g_assert_true(link_is(v, false, NULL));
+    g_assert_true(dp_link_is(v->r, false, NULL));
     for (i = 0; i < ARRAY_SIZE(fd); i++) {
         close(fd[i]);
     }
@@ -653,34 +575,40 @@ static void test_full_backlog(const void *opaque)
         dp_peer_disconnect(v->peer);
     }
     dp_peer_start(v->peer, 1);
-    dp_wait_until(link_is(v, true, NULL) && dp_nic_link(v->r->nic));
-    check_traffic(v);
-    rig_free(v);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    dp_vu_check_traffic(v);
+    dp_vu_free(v);
 }
+
+/*
+ * So few that all of them are in use, and so many that QEMU's main loop can
+ * wait for all that it waits for: poll() takes no more entries than that.
+ */
+#define FEW_FDS 10
 
 /* QEMU itself has no descriptors left for the next connection */
 static void test_no_descriptors(const void *opaque)
 {
-    Rig *v = rig_new(false);
+    DpVu *v = rig_new(false);
     pid_t pid = qtest_pid(v->r->qts);
     struct rlimit old, none;
 
     behave(v);
     g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, NULL, &old), ==, 0);
     none = old;
-    none.rlim_cur = 3;
+    none.rlim_cur = FEW_FDS;
     g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &none, NULL), ==, 0);
     dp_peer_disconnect(v->peer);
-    dp_wait_until(link_is(v, false, "Too many open files"));
+    dp_wait_until(dp_link_is(v->r, false, "Too many open files"));
     g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &old, NULL), ==, 0);
     behave(v);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* A peer that keeps the memory of each connection keeps none of QEMU's */
 static void test_hoard(const void *opaque)
 {
-    Rig *v = rig_new(true);
+    DpVu *v = rig_new(true);
     struct stat st;
     int kept[4];
     unsigned i;
@@ -698,7 +626,7 @@ static void test_hoard(const void *opaque)
         dp_wait_until(fstat(kept[i], &st) == 0 && st.st_blocks == 0);
         close(kept[i]);
     }
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 int main(int argc, char **argv)

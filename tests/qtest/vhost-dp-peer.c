@@ -13,7 +13,6 @@
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qemu/iov.h"
-#include "vhost-dp-host.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "vhost-dp-peer.h"
 
@@ -278,9 +277,12 @@ static bool peer_handle(DpPeer *peer, const VhostUserMsg *msg)
 
 bool dp_peer_serve(DpPeer *peer, int64_t timeout_us)
 {
+    int64_t end = g_get_monotonic_time() + timeout_us + DP_TIMEOUT_US;
+
     while (peer_wait(peer->sock, timeout_us)) {
         VhostUserMsg msg = {};
 
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
         if (!peer_read(peer, &msg)) {
             return false;
         }
@@ -298,6 +300,11 @@ bool dp_peer_serve(DpPeer *peer, int64_t timeout_us)
         }
     }
     return true;
+}
+
+void dp_peer_wait_gone(DpPeer *peer)
+{
+    dp_wait_until(!dp_peer_serve(peer, 10 * 1000));
 }
 
 /* ---- Rings ---- */
@@ -428,4 +435,129 @@ size_t dp_peer_recv(DpPeer *peer, unsigned pair, struct virtio_net_hdr_v1 *hdr,
         dp_peer_call(peer, 2 * pair + 1);
     }
     return len;
+}
+
+/* ---- The peer, and a guest ---- */
+
+DpVu *dp_vu_prepare(bool peer_listens)
+{
+    DpVu *v = g_new0(DpVu, 1);
+
+    v->dir = g_dir_make_tmp("vhost-dp-XXXXXX", NULL);
+    g_assert_nonnull(v->dir);
+    v->path = g_strdup_printf("%s/peer", v->dir);
+    v->peer = dp_peer_new(v->path, peer_listens);
+    return v;
+}
+
+void dp_vu_discard(DpVu *v)
+{
+    dp_peer_free(v->peer);
+    unlink(v->path);
+    rmdir(v->dir);
+    g_free(v->path);
+    g_free(v->dir);
+    g_free(v);
+}
+
+void dp_vu_start(DpVu *v, const char *before, const char *options,
+                 unsigned pairs, uint64_t features)
+{
+    g_autofree char *mq = g_strdup_printf("mq=on,vectors=%u,", 2 * pairs + 2);
+    DpRig *r = g_new0(DpRig, 1);
+
+    r->pairs = pairs;
+    r->guest = dp_guest_new(
+        "%s -object vhost-dp-vhost-user,id=vu0,%s "
+        "-netdev vhost-dp,id=vd0,driver=vu0,queues=%u "
+        DP_DEVICE "disable-legacy=on,%s", before, options, pairs,
+        pairs > 1 ? mq : "");
+    r->qts = r->guest->qts;
+    r->sock = -1;
+    r->features = DP_FEATURES_DEFAULT | features;
+    r->frame = g_malloc(DP_MAX_FRAME);
+    r->got = g_malloc(DP_MAX_FRAME);
+    v->r = r;
+}
+
+void dp_vu_start_nic(DpVu *v)
+{
+    DpRig *r = v->r;
+
+    r->nic = dp_nic_new(r->guest, DP_SLOT, r->features);
+    r->rx = &r->nic->queue[DP_RX];
+    r->tx = &r->nic->queue[DP_TX];
+}
+
+void dp_vu_free(DpVu *v)
+{
+    DpRig *r = v->r;
+
+    if (r->nic) {
+        dp_nic_free(r->nic);
+    }
+    dp_guest_free(r->guest);
+    g_free(r->frame);
+    g_free(r->got);
+    g_free(r);
+    dp_vu_discard(v);
+}
+
+void dp_vu_run(DpVu *v)
+{
+    dp_peer_run(v->peer, 1);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    dp_vu_check_traffic(v);
+}
+
+static bool is_refused(DpVu *v, const char *reason)
+{
+    bool is;
+
+    dp_peer_connect(v->peer);
+    dp_peer_wait_gone(v->peer);
+    is = dp_link_is(v->r, false, reason);
+    dp_peer_disconnect(v->peer);
+    return is;
+}
+
+void dp_vu_wait_refused(DpVu *v, const char *reason)
+{
+    dp_wait_until(is_refused(v, reason));
+}
+
+void dp_vu_last_long(void)
+{
+    g_usleep(250 * 1000);
+}
+
+void dp_vu_check_to_peer(DpVu *v, unsigned pair, size_t len, unsigned seed)
+{
+    struct virtio_net_hdr_v1 hdr;
+    size_t got;
+
+    dp_make_frame(v->r->frame, len, seed);
+    dp_transmit_on(v->r->nic, pair, NULL, v->r->frame, len);
+    got = dp_peer_recv(v->peer, pair, &hdr, v->r->got, DP_MAX_FRAME,
+                       DP_TIMEOUT_US);
+    dp_assert_frame(v->r->got, got, v->r->frame, len);
+    g_assert_cmphex(hdr.flags, ==, 0);
+    g_assert_cmphex(hdr.gso_type, ==, 0);
+}
+
+void dp_vu_check_to_guest(DpVu *v, unsigned pair, size_t len, unsigned seed)
+{
+    size_t got;
+
+    dp_post_on(v->r->nic, pair, 1, v->r->nic->hdr_len + len);
+    dp_make_frame(v->r->frame, len, seed);
+    dp_peer_send(v->peer, pair, NULL, v->r->frame, len);
+    got = dp_receive_on(v->r->nic, pair, NULL, v->r->got, DP_MAX_FRAME);
+    dp_assert_frame(v->r->got, got, v->r->frame, len);
+}
+
+void dp_vu_check_traffic(DpVu *v)
+{
+    dp_vu_check_to_peer(v, 0, 100, 1);
+    dp_vu_check_to_guest(v, 0, 200, 2);
 }

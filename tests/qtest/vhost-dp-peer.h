@@ -16,6 +16,7 @@
 #include "hw/virtio/vhost-dp-vring.h"
 #include "subprojects/libvhost-user/libvhost-user.h" /* only for the types */
 #include "tests/unit/vhost-dp-mock.h"
+#include "vhost-dp-guest.h"
 
 #define DP_PEER_MAX_PAIRS 4
 
@@ -77,6 +78,9 @@ void dp_peer_disconnect(DpPeer *peer);
  */
 bool dp_peer_serve(DpPeer *peer, int64_t timeout_us);
 
+/* Answer messages until QEMU closes the connection */
+void dp_peer_wait_gone(DpPeer *peer);
+
 /* Answer messages until the rings of @pairs queue pairs are set up; use them */
 void dp_peer_start(DpPeer *peer, unsigned pairs);
 
@@ -105,5 +109,49 @@ void dp_peer_call(DpPeer *peer, unsigned ring);
 
 /* Where @addr of the rings is in the test */
 void *dp_peer_ptr(DpPeer *peer, uint64_t addr);
+
+/* ---- The peer, and a guest ---- */
+
+/* A NIC on netdev vd0 and vhost-dp-vhost-user, vu0 */
+typedef struct DpVu {
+    DpRig *r;
+    DpPeer *peer;
+    char *dir, *path;           /* of the peer's socket */
+} DpVu;
+
+/* The peer alone; dp_vu_discard() is for those who get no further */
+DpVu *dp_vu_prepare(bool peer_listens);
+void dp_vu_discard(DpVu *v);
+
+/*
+ * QEMU: @options are those of the driver, @before is what comes before it.
+ * Then the NIC, in the guest.
+ */
+void dp_vu_start(DpVu *v, const char *before, const char *options,
+                 unsigned pairs, uint64_t features);
+void dp_vu_start_nic(DpVu *v);
+void dp_vu_free(DpVu *v);
+
+/* The peer has to listen: connected, the link is up, frames go both ways */
+void dp_vu_run(DpVu *v);
+
+/*
+ * Let QEMU connect and end the connection, with @reason.  It tries again soon,
+ * which is the next reason, so it may take some connections to see it.
+ */
+void dp_vu_wait_refused(DpVu *v, const char *reason);
+
+/*
+ * The delay before the next connection is twice the one before, until one
+ * lasts longer than that: let this one do so, after three that did not.
+ */
+void dp_vu_last_long(void);
+
+/* Move a made-up frame */
+void dp_vu_check_to_peer(DpVu *v, unsigned pair, size_t len, unsigned seed);
+void dp_vu_check_to_guest(DpVu *v, unsigned pair, size_t len, unsigned seed);
+
+/* One each way, by the first queue pair */
+void dp_vu_check_traffic(DpVu *v);
 
 #endif

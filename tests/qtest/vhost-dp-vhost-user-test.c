@@ -34,130 +34,19 @@ static const Rings rings[] = {
     { "peer-packed-event-idx", 0 },
 };
 
-typedef struct VuRig {
-    DpRig *r;
-    DpPeer *peer;
-    char *dir, *path;
-} VuRig;
-
-static VuRig *rig_prepare(bool peer_listens)
-{
-    VuRig *v = g_new0(VuRig, 1);
-
-    v->dir = g_dir_make_tmp("vhost-dp-XXXXXX", NULL);
-    g_assert_nonnull(v->dir);
-    v->path = g_strdup_printf("%s/peer", v->dir);
-    v->peer = dp_peer_new(v->path, peer_listens);
-    return v;
-}
-
-/* @options of the driver object; @before: more that comes before it */
-static void rig_start(VuRig *v, const char *before, const char *options,
-                      unsigned pairs, uint64_t features)
-{
-    g_autofree char *mq = g_strdup_printf("mq=on,vectors=%u,", 2 * pairs + 2);
-
-    v->r = g_new0(DpRig, 1);
-    v->r->pairs = pairs;
-    v->r->guest = dp_guest_new(
-        "%s -object vhost-dp-vhost-user,id=vu0,%s "
-        "-netdev vhost-dp,id=vd0,driver=vu0,queues=%u "
-        DP_DEVICE "disable-legacy=on,%s", before, options, pairs,
-        pairs > 1 ? mq : "");
-    v->r->qts = v->r->guest->qts;
-    v->r->sock = -1;
-    v->r->features = DP_FEATURES_DEFAULT | features;
-    v->r->frame = g_malloc(DP_MAX_FRAME);
-    v->r->got = g_malloc(DP_MAX_FRAME);
-}
-
-static void rig_start_nic(VuRig *v)
-{
-    DpRig *r = v->r;
-
-    r->nic = dp_nic_new(r->guest, DP_SLOT, r->features);
-    r->rx = &r->nic->queue[DP_RX];
-    r->tx = &r->nic->queue[DP_TX];
-}
-
-static bool link_is(VuRig *v, bool up, const char *reason)
-{
-    QDict *info = dp_query(v->r->qts, "vd0");
-    const char *why = qdict_get_try_str(info, "link-reason");
-    bool is = qdict_get_bool(info, "link-up") == up &&
-              (!reason || (why && strstr(why, reason)));
-
-    qobject_unref(info);
-    return is && (!v->r->nic || dp_nic_link(v->r->nic) == up);
-}
-
 /* One queue pair, connected and running */
-static VuRig *rig_new(uint64_t without, uint64_t features)
+static DpVu *rig_new(uint64_t without, uint64_t features)
 {
-    VuRig *v = rig_prepare(true);
+    DpVu *v = dp_vu_prepare(true);
     g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=10",
                                                v->path);
 
     v->peer->features = ~without;
-    rig_start(v, "", options, 1, features);
+    dp_vu_start(v, "", options, 1, features);
     dp_peer_run(v->peer, 1);
-    rig_start_nic(v);
-    dp_wait_until(link_is(v, true, NULL));
+    dp_vu_start_nic(v);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
     return v;
-}
-
-/* Without QEMU */
-static void rig_discard(VuRig *v)
-{
-    dp_peer_free(v->peer);
-    unlink(v->path);
-    rmdir(v->dir);
-    g_free(v->path);
-    g_free(v->dir);
-    g_free(v);
-}
-
-static void rig_free(VuRig *v)
-{
-    if (v->r->nic) {
-        dp_nic_free(v->r->nic);
-    }
-    dp_guest_free(v->r->guest);
-    g_free(v->r->frame);
-    g_free(v->r->got);
-    g_free(v->r);
-    rig_discard(v);
-}
-
-static void check_to_peer(VuRig *v, unsigned pair, size_t len, unsigned seed)
-{
-    struct virtio_net_hdr_v1 hdr;
-    size_t got;
-
-    dp_make_frame(v->r->frame, len, seed);
-    dp_transmit_on(v->r->nic, pair, NULL, v->r->frame, len);
-    got = dp_peer_recv(v->peer, pair, &hdr, v->r->got, DP_MAX_FRAME,
-                       DP_TIMEOUT_US);
-    dp_assert_frame(v->r->got, got, v->r->frame, len);
-    g_assert_cmphex(hdr.flags, ==, 0);
-    g_assert_cmphex(hdr.gso_type, ==, 0);
-}
-
-static void check_to_guest(VuRig *v, unsigned pair, size_t len, unsigned seed)
-{
-    size_t got;
-
-    dp_post_on(v->r->nic, pair, 1, v->r->nic->hdr_len + len);
-    dp_make_frame(v->r->frame, len, seed);
-    dp_peer_send(v->peer, pair, NULL, v->r->frame, len);
-    got = dp_receive_on(v->r->nic, pair, NULL, v->r->got, DP_MAX_FRAME);
-    dp_assert_frame(v->r->got, got, v->r->frame, len);
-}
-
-static void check_traffic(VuRig *v)
-{
-    check_to_peer(v, 0, 100, 1);
-    check_to_guest(v, 0, 200, 2);
 }
 
 /* Frames of all sizes, and so many that all rings wrap */
@@ -165,23 +54,23 @@ static void test_frames(const void *opaque)
 {
     static const size_t sizes[] = { 14, 60, 1514, 2100, 2101, 9000, 65550 };
     const Rings *format = opaque;
-    VuRig *v = rig_new(format->without, 0);
+    DpVu *v = rig_new(format->without, 0);
     unsigned round, i;
 
     for (round = 0; round < 25; round++) {
         for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-            check_to_peer(v, 0, sizes[i], round + i);
-            check_to_guest(v, 0, sizes[i], round + i + 100);
+            dp_vu_check_to_peer(v, 0, sizes[i], round + i);
+            dp_vu_check_to_guest(v, 0, sizes[i], round + i + 100);
         }
     }
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* A burst that waits for a peer that does not look, and then for the guest */
 static void test_bursts(const void *opaque)
 {
     const Rings *format = opaque;
-    VuRig *v = rig_new(format->without, 0);
+    DpVu *v = rig_new(format->without, 0);
     DpRig *r = v->r;
     unsigned i;
 
@@ -219,7 +108,7 @@ static void test_bursts(const void *opaque)
         dp_make_frame(r->frame, 100 + i, i);
         dp_assert_frame(r->got, got, r->frame, 100 + i);
     }
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* ---- Offloads ---- */
@@ -231,7 +120,7 @@ static void test_bursts(const void *opaque)
 /* What the peer takes is left to it */
 static void test_offloads(const void *opaque)
 {
-    VuRig *v = rig_new(0, TSO_FEATURES);
+    DpVu *v = rig_new(0, TSO_FEATURES);
     DpRig *r = v->r;
     struct virtio_net_hdr want = dp_make_hdr(IPPROTO_TCP,
                                              VIRTIO_NET_HDR_GSO_TCPV4, 1448);
@@ -248,10 +137,10 @@ static void test_offloads(const void *opaque)
     g_assert_cmpuint(le16_to_cpu(hdr.hdr_len), ==, DP_IP_HEADERS(IPPROTO_TCP));
     g_assert_cmpuint(le16_to_cpu(hdr.csum_start), ==, 34);
     g_assert_cmpuint(le16_to_cpu(hdr.csum_offset), ==, 16);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
-static void check_segments(VuRig *v)
+static void check_segments(DpVu *v)
 {
     DpRig *r = v->r;
     struct virtio_net_hdr hdr = dp_make_hdr(IPPROTO_TCP,
@@ -275,18 +164,18 @@ static void check_segments(VuRig *v)
 /* What it does not is done in software; a peer that comes later is another */
 static void test_offloads_change(const void *opaque)
 {
-    VuRig *v = rig_new(0, TSO_FEATURES);
+    DpVu *v = rig_new(0, TSO_FEATURES);
     DpRig *r = v->r;
     struct virtio_net_hdr hdr = dp_make_hdr(IPPROTO_TCP,
                                             VIRTIO_NET_HDR_GSO_TCPV4, 1448);
     size_t got;
 
     dp_peer_disconnect(v->peer);
-    dp_wait_until(link_is(v, false, "has gone"));
+    dp_wait_until(dp_link_is(v->r, false, "has gone"));
     v->peer->features = ~(DP_FEATURE(VIRTIO_NET_F_CSUM) |
                           DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF));
     dp_peer_run(v->peer, 1);
-    dp_wait_until(link_is(v, true, NULL));
+    dp_wait_until(dp_link_is(v->r, true, NULL));
     g_assert_cmphex(v->peer->got_features &
                     (DP_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
                      DP_FEATURE(VIRTIO_NET_F_GUEST_TSO4)), ==, 0);
@@ -295,11 +184,11 @@ static void test_offloads_change(const void *opaque)
     dp_peer_disconnect(v->peer);
     v->peer->features = -1;
     dp_peer_run(v->peer, 1);
-    dp_wait_until(link_is(v, true, NULL));
+    dp_wait_until(dp_link_is(v->r, true, NULL));
     dp_transmit(r->nic, &hdr, r->frame, TSO_LEN);
     got = dp_peer_recv(v->peer, 0, NULL, r->got, DP_MAX_FRAME, DP_TIMEOUT_US);
     dp_assert_frame(r->got, got, r->frame, TSO_LEN);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* The peer's metadata, for a guest that takes it and one that does not */
@@ -314,7 +203,7 @@ static void test_rx_offloads(const void *opaque)
     unsigned takes;
 
     for (takes = 0; takes < 2; takes++) {
-        VuRig *v = rig_new(0, takes ? DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) : 0);
+        DpVu *v = rig_new(0, takes ? DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) : 0);
         DpRig *r = v->r;
         struct virtio_net_hdr_v1 got_hdr;
         size_t got;
@@ -330,7 +219,7 @@ static void test_rx_offloads(const void *opaque)
             g_assert_cmphex(got_hdr.flags, ==, 0);
             g_assert_true(dp_checksum_ok(r->got, got));
         }
-        rig_free(v);
+        dp_vu_free(v);
     }
 }
 
@@ -339,52 +228,48 @@ static void test_rx_offloads(const void *opaque)
 /* QEMU listens; the peer may come before and after the guest */
 static void test_server(const void *opaque)
 {
-    VuRig *v = rig_prepare(false);
+    DpVu *v = dp_vu_prepare(false);
     g_autofree char *options = g_strdup_printf("path=%s,server=on,"
                                                "reconnect-ms=10", v->path);
     unsigned i;
 
-    rig_start(v, "", options, 1, 0);
-    rig_start_nic(v);
-    dp_wait_until(link_is(v, false, "there is no peer yet"));
+    dp_vu_start(v, "", options, 1, 0);
+    dp_vu_start_nic(v);
+    dp_wait_until(dp_link_is(v->r, false, "there is no peer yet"));
     for (i = 0; i < 3; i++) {
-        dp_peer_run(v->peer, 1);
-        dp_wait_until(link_is(v, true, NULL));
-        check_traffic(v);
+        dp_vu_run(v);
         dp_peer_disconnect(v->peer);
-        dp_wait_until(link_is(v, false, "the peer has gone"));
+        dp_wait_until(dp_link_is(v->r, false, "the peer has gone"));
     }
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* A chardev, which is there later than the object */
 static void test_chardev(const void *opaque)
 {
     const bool server = opaque != NULL;
-    VuRig *v = rig_prepare(!server);
+    DpVu *v = dp_vu_prepare(!server);
     g_autofree char *before = NULL;
     unsigned i;
 
     before = g_strdup_printf("-chardev socket,id=chr0,path=%s,%s", v->path,
                              server ? "server=on,wait=off" :
                                       "reconnect-ms=20");
-    rig_start(v, before, "chardev=chr0", 1, 0);
-    rig_start_nic(v);
+    dp_vu_start(v, before, "chardev=chr0", 1, 0);
+    dp_vu_start_nic(v);
     for (i = 0; i < 3; i++) {
-        dp_peer_run(v->peer, 1);
-        dp_wait_until(link_is(v, true, NULL));
-        check_traffic(v);
+        dp_vu_run(v);
         dp_peer_disconnect(v->peer);
-        dp_wait_until(link_is(v, false, "the peer has gone"));
+        dp_wait_until(dp_link_is(v->r, false, "the peer has gone"));
     }
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* Another peer waits already when one goes: each is served, with its own set */
 static void test_next_peer(const void *opaque)
 {
     const bool chardev = opaque != NULL;
-    VuRig *v = rig_prepare(false);
+    DpVu *v = dp_vu_prepare(false);
     DpPeer *other = dp_peer_new(v->path, false);
     g_autofree char *before = NULL;
     g_autofree char *options = NULL;
@@ -396,17 +281,20 @@ static void test_next_peer(const void *opaque)
                        g_strdup("");
     options = chardev ? g_strdup("chardev=chr0,reconnect-ms=1") :
               g_strdup_printf("path=%s,server=on,reconnect-ms=1", v->path);
-    rig_start(v, before, options, 1, 0);
-    rig_start_nic(v);
+    dp_vu_start(v, before, options, 1, 0);
+    dp_vu_start_nic(v);
     dp_peer_connect(v->peer);
     for (i = 0; i < 12; i++) {
         DpPeer *gone = v->peer;
 
         dp_peer_start(v->peer, 1);
-        dp_wait_until(link_is(v, true, NULL));
-        check_traffic(v);
+        dp_wait_until(dp_link_is(v->r, true, NULL));
+        dp_vu_check_traffic(v);
         if (i == 1) {
             usage = dp_usage(v->r->qts);
+        }
+        if (i % 3 == 2) {
+            dp_vu_last_long();
         }
         dp_peer_connect(other);
         dp_peer_disconnect(gone);
@@ -414,11 +302,11 @@ static void test_next_peer(const void *opaque)
         other = gone;
     }
     dp_peer_start(v->peer, 1);
-    dp_wait_until(link_is(v, true, NULL));
-    check_traffic(v);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    dp_vu_check_traffic(v);
     dp_check_usage(v->r->qts, usage);
     dp_peer_free(other);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* Of the main thread, in ns */
@@ -452,14 +340,14 @@ static unsigned lowest_free_fd(pid_t pid)
 /* A peer that cannot be accepted at present does not keep QEMU busy */
 static void test_accept_fails(const void *opaque)
 {
-    VuRig *v = rig_prepare(false);
+    DpVu *v = dp_vu_prepare(false);
     g_autofree char *options = g_strdup_printf("path=%s,server=on", v->path);
     struct rlimit old, none;
     uint64_t before;
     pid_t pid;
 
-    rig_start(v, "", options, 1, 0);
-    rig_start_nic(v);
+    dp_vu_start(v, "", options, 1, 0);
+    dp_vu_start_nic(v);
     pid = qtest_pid(v->r->qts);
     g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, NULL, &old), ==, 0);
     none = old;
@@ -467,16 +355,19 @@ static void test_accept_fails(const void *opaque)
     g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &none, NULL), ==, 0);
     dp_peer_connect(v->peer);
     before = cpu_time(pid);
-    g_usleep(G_USEC_PER_SEC);
+    /* The kernel has accepted it; from QEMU comes no message */
+    g_assert_true(dp_peer_serve(v->peer, G_USEC_PER_SEC));
+    g_assert_cmpuint(v->peer->messages, ==, 0);
+    g_assert_true(dp_link_is(v->r, false, "there is no peer yet"));
     g_assert_cmpuint(cpu_time(pid) - before, <, 200 * 1000 * 1000);
     g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &old, NULL), ==, 0);
     dp_peer_start(v->peer, 1);
-    dp_wait_until(link_is(v, true, NULL));
-    check_traffic(v);
-    rig_free(v);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    dp_vu_check_traffic(v);
+    dp_vu_free(v);
 }
 
-static void answer(VuRig *v, uint32_t request, uint64_t value)
+static void answer(DpVu *v, uint32_t request, uint64_t value)
 {
     dp_peer_send_msg(v->peer, request, 1 | VHOST_USER_REPLY_MASK,
                      sizeof(value), &value, NULL, 0);
@@ -492,7 +383,7 @@ static bool file_has(const char *path, const char *text)
 /* That a peer has not come yet is worth a line if it does not come */
 static void test_log(const void *opaque)
 {
-    VuRig *v = rig_prepare(false);
+    DpVu *v = dp_vu_prepare(false);
     g_autofree char *log = g_strdup_printf("%s/log", v->dir);
     /* The shell that starts QEMU gets it */
     g_autofree char *redirect = g_strdup_printf("2>%s", log);
@@ -501,28 +392,28 @@ static void test_log(const void *opaque)
     int64_t start = g_get_monotonic_time();
     bool quick;
 
-    rig_start(v, redirect, options, 1, 0);
+    dp_vu_start(v, redirect, options, 1, 0);
     dp_peer_run(v->peer, 1);
-    dp_wait_until(link_is(v, true, NULL));
+    dp_wait_until(dp_link_is(v->r, true, NULL));
     /* It is allowed to say something after two seconds */
     quick = g_get_monotonic_time() - start < 2 * G_USEC_PER_SEC;
     g_assert_true(!quick || !file_has(log, "link is"));
     dp_peer_disconnect(v->peer);
     dp_wait_until(file_has(log, "the link is down: the peer has gone"));
     unlink(log);
-    rig_free(v);
+    dp_vu_free(v);
 
-    v = rig_prepare(false);
+    v = dp_vu_prepare(false);
     g_free(log);
     g_free(redirect);
     g_free(options);
     log = g_strdup_printf("%s/log", v->dir);
     redirect = g_strdup_printf("2>%s", log);
     options = g_strdup_printf("path=%s,server=on", v->path);
-    rig_start(v, redirect, options, 1, 0);
+    dp_vu_start(v, redirect, options, 1, 0);
     dp_wait_until(file_has(log, "the link is down: there is no peer yet"));
     unlink(log);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /*
@@ -533,7 +424,7 @@ static void test_log(const void *opaque)
 static void test_no_room(const void *opaque)
 {
     const bool chardev = opaque != NULL;
-    VuRig *v = rig_prepare(false);
+    DpVu *v = dp_vu_prepare(false);
     g_autofree char *before = NULL;
     g_autofree char *options = NULL;
     uint64_t since;
@@ -544,49 +435,52 @@ static void test_no_room(const void *opaque)
                        g_strdup("");
     options = chardev ? g_strdup("chardev=chr0") :
               g_strdup_printf("path=%s,server=on", v->path);
-    rig_start(v, before, options, 64, 0);
+    dp_vu_start(v, before, options, 64, 0);
     dp_peer_connect(v->peer);
     /* Each when it is due.  Then 64 queue pairs are more than fits. */
     answer(v, VHOST_USER_GET_FEATURES, -1);
     answer(v, VHOST_USER_GET_PROTOCOL_FEATURES,
            DP_FEATURE(VHOST_USER_PROTOCOL_F_MQ));
     answer(v, VHOST_USER_GET_QUEUE_NUM, 64);
-    dp_wait_until(link_is(v, false, "not answered"));
+    dp_wait_until(dp_link_is(v->r, false, "not answered"));
     answer(v, VHOST_USER_GET_QUEUE_NUM, 64);
-    dp_wait_until(link_is(v, false, "message-header"));
+    dp_wait_until(dp_link_is(v->r, false, "message-header"));
     /* Asleep it takes 2 ms in a second; on a busy machine, awake, 140 */
     pid = qtest_pid(v->r->qts);
     since = cpu_time(pid);
     g_usleep(G_USEC_PER_SEC);
     g_assert_cmpuint(cpu_time(pid) - since, <, 50 * 1000 * 1000);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* Under traffic; what is lost is counted, and the guest never waits */
 static void test_reconnect(const void *opaque)
 {
     const Rings *format = opaque;
-    VuRig *v = rig_new(format->without, 0);
+    DpVu *v = rig_new(format->without, 0);
     DpRig *r = v->r;
     unsigned i, k;
 
     for (i = 0; i < 10; i++) {
-        check_traffic(v);
+        dp_vu_check_traffic(v);
         /* In the rings when the peer dies */
         for (k = 0; k < 5; k++) {
             dp_transmit(r->nic, NULL, r->frame, 1000);
             dp_peer_send(v->peer, 0, NULL, r->frame, 500);
         }
         dp_peer_disconnect(v->peer);
-        dp_wait_until(link_is(v, false, NULL));
+        dp_wait_until(dp_link_is(v->r, false, NULL));
         /* A link that is down takes and drops */
         dp_transmit(r->nic, NULL, r->frame, 60);
         dp_peer_run(v->peer, 1);
-        dp_wait_until(link_is(v, true, NULL));
+        dp_wait_until(dp_link_is(v->r, true, NULL));
+        if (i % 3 == 2) {
+            dp_vu_last_long();
+        }
     }
     /* None of the old frames comes later */
-    check_traffic(v);
-    rig_free(v);
+    dp_vu_check_traffic(v);
+    dp_vu_free(v);
 }
 
 /*
@@ -595,37 +489,37 @@ static void test_reconnect(const void *opaque)
  */
 static void test_lent(const void *opaque)
 {
-    VuRig *v = rig_new(0, 0);
+    DpVu *v = rig_new(0, 0);
     DpRig *r = v->r;
 
     dp_make_frame(r->frame, 700, 7);
     dp_peer_send(v->peer, 0, NULL, r->frame, 700);
     /* What sends and what receives is one thread: it has seen the frame */
-    check_to_peer(v, 0, 60, 1);
+    dp_vu_check_to_peer(v, 0, 60, 1);
     dp_peer_disconnect(v->peer);
-    dp_wait_until(link_is(v, false, "has gone"));
+    dp_wait_until(dp_link_is(v->r, false, "has gone"));
     dp_wait_counter(r->qts, "vd0", DP_RX, "drop:stopped", 1);
     dp_peer_run(v->peer, 1);
-    dp_wait_until(link_is(v, true, NULL));
-    check_traffic(v);
-    rig_free(v);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    dp_vu_check_traffic(v);
+    dp_vu_free(v);
 }
 
 static void test_no_reconnect(const void *opaque)
 {
-    VuRig *v = rig_prepare(true);
+    DpVu *v = dp_vu_prepare(true);
     g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=0",
                                                v->path);
 
-    rig_start(v, "", options, 1, 0);
+    dp_vu_start(v, "", options, 1, 0);
     dp_peer_run(v->peer, 1);
-    rig_start_nic(v);
-    dp_wait_until(link_is(v, true, NULL));
+    dp_vu_start_nic(v);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
     dp_peer_disconnect(v->peer);
-    dp_wait_until(link_is(v, false, "has gone"));
+    dp_wait_until(dp_link_is(v->r, false, "has gone"));
     g_usleep(10 * DP_QUIET_US);
-    g_assert_true(link_is(v, false, "has gone"));
-    rig_free(v);
+    g_assert_true(dp_link_is(v->r, false, "has gone"));
+    dp_vu_free(v);
 }
 
 /* ---- What is shared ---- */
@@ -643,7 +537,7 @@ static char *fd_target(pid_t pid, int fd)
  */
 static void test_isolation(const void *opaque)
 {
-    VuRig *v = rig_new(0, 0);
+    DpVu *v = rig_new(0, 0);
     DpPeer *peer = v->peer;
     g_autofree char *memfd = fd_target(getpid(), peer->mem_fd);
     struct stat pool, ram;
@@ -671,22 +565,22 @@ static void test_isolation(const void *opaque)
     }
     /* It cannot be taken away under QEMU's feet */
     g_assert_cmpint(ftruncate(peer->mem_fd, 0), ==, -1);
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* ---- Queue pairs ---- */
 
 static void test_multiqueue(const void *opaque)
 {
-    VuRig *v = rig_prepare(true);
+    DpVu *v = dp_vu_prepare(true);
     g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=10",
                                                v->path);
     unsigned i;
 
-    rig_start(v, "", options, 3, DP_FEATURE(VIRTIO_NET_F_MQ) |
+    dp_vu_start(v, "", options, 3, DP_FEATURE(VIRTIO_NET_F_MQ) |
                                  DP_FEATURE(VIRTIO_NET_F_CTRL_VQ));
     dp_peer_run(v->peer, 3);
-    rig_start_nic(v);
+    dp_vu_start_nic(v);
     /* The guest begins with one pair, and the peer is told */
     dp_wait_until(dp_peer_serve(v->peer, 1000) && !v->peer->ring[5].enabled);
     for (i = 2; i < 6; i++) {
@@ -698,81 +592,66 @@ static void test_multiqueue(const void *opaque)
     dp_nic_set_pairs(v->r->nic, 3);
     dp_wait_until(dp_peer_serve(v->peer, 1000) && v->peer->ring[5].enabled);
     for (i = 0; i < 3; i++) {
-        check_to_peer(v, i, 100, i);
-        check_to_guest(v, i, 100, i);
+        dp_vu_check_to_peer(v, i, 100, i);
+        dp_vu_check_to_guest(v, i, 100, i);
     }
-    rig_free(v);
+    dp_vu_free(v);
 }
 
 /* What the peer has to have */
 static void test_needs(const void *opaque)
 {
-    VuRig *v = rig_prepare(true);
+    DpVu *v = dp_vu_prepare(true);
     g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=10",
                                                v->path);
 
     v->peer->features &= ~DP_FEATURE(VIRTIO_F_VERSION_1);
-    rig_start(v, "", options, 2, 0);
-    dp_peer_connect(v->peer);
-    while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
-        ;
-    }
-    dp_wait_until(link_is(v, false, "VIRTIO_F_VERSION_1") ||
-                  link_is(v, false, "not answered"));
-    dp_peer_disconnect(v->peer);
+    dp_vu_start(v, "", options, 2, 0);
+    dp_vu_wait_refused(v, "VIRTIO_F_VERSION_1");
 
     v->peer->features = -1;
     v->peer->max_pairs = 1;
-    dp_peer_connect(v->peer);
-    while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
-        ;
-    }
-    dp_wait_until(link_is(v, false, "has 1 queue pairs, and queues=2"));
-    dp_peer_disconnect(v->peer);
+    dp_vu_wait_refused(v, "has 1 queue pairs, and queues=2");
 
     v->peer->protocol_features = 0;
-    dp_peer_connect(v->peer);
-    while (dp_peer_serve(v->peer, DP_TIMEOUT_US)) {
-        ;
-    }
-    dp_wait_until(link_is(v, false, "VHOST_USER_PROTOCOL_F_MQ"));
-    rig_free(v);
+    dp_vu_wait_refused(v, "VHOST_USER_PROTOCOL_F_MQ");
+    dp_vu_free(v);
 }
 
 /* An old back end: no protocol features, so no acknowledgements */
 static void test_plain_protocol(const void *opaque)
 {
-    VuRig *v = rig_prepare(true);
+    DpVu *v = dp_vu_prepare(true);
     g_autofree char *options = g_strdup_printf("path=%s", v->path);
 
     v->peer->features = ~DP_FEATURE(VHOST_USER_F_PROTOCOL_FEATURES);
-    rig_start(v, "", options, 1, 0);
+    dp_vu_start(v, "", options, 1, 0);
     dp_peer_run(v->peer, 1);
     /* Rings are enabled from the start then */
     g_assert_false(v->peer->ring[0].enabled);
-    rig_start_nic(v);
-    dp_wait_until(link_is(v, true, NULL));
-    check_traffic(v);
-    rig_free(v);
+    dp_vu_start_nic(v);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    dp_vu_check_traffic(v);
+    dp_vu_free(v);
 }
 
 static void test_options(const void *opaque)
 {
-    VuRig *v = rig_prepare(true);
+    DpVu *v = dp_vu_prepare(true);
     g_autofree char *options = g_strdup_printf(
         "path=%s,mtu=9000,queue-size=64,packed=off", v->path);
 
     v->peer->features = -1;
-    rig_start(v, "", options, 1, 0);
+    dp_vu_start(v, "", options, 1, 0);
     dp_peer_run(v->peer, 1);
     g_assert_cmphex(v->peer->got_features &
                     DP_FEATURE(VIRTIO_F_RING_PACKED), ==, 0);
     g_assert_cmpuint(v->peer->got_mtu, ==, 9000);
     g_assert_cmpuint(v->peer->ring[0].num, ==, 64);
-    rig_start_nic(v);
-    dp_wait_until(link_is(v, true, NULL));
-    check_traffic(v);
-    rig_free(v);
+    dp_vu_start_nic(v);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    dp_vu_check_traffic(v);
+    dp_vu_free(v);
 }
 
 /* ---- Options and life ---- */
@@ -846,7 +725,7 @@ static void test_no_peer(const void *opaque)
  */
 static void test_no_permission(const void *opaque)
 {
-    VuRig *v = rig_prepare(true);
+    DpVu *v = dp_vu_prepare(true);
     g_autofree char *options = g_strdup_printf("'path': '%s'", v->path);
     QTestState *qts;
 
@@ -856,7 +735,7 @@ static void test_no_permission(const void *opaque)
     qts = qtest_init("-M none -nodefaults");
     check_netdev_error(qts, options, v->path, "Permission denied");
     qtest_quit(qts);
-    rig_discard(v);
+    dp_vu_discard(v);
 }
 
 static const struct {
@@ -895,7 +774,7 @@ static void test_bad_options(const void *opaque)
 /* Given back and claimed again, nothing is left over */
 static void test_again(const void *opaque)
 {
-    VuRig *v = rig_prepare(true);
+    DpVu *v = dp_vu_prepare(true);
     DpUsage before = {};
     QTestState *qts;
     unsigned i;
@@ -923,7 +802,7 @@ static void test_again(const void *opaque)
     }
     dp_check_usage(qts, before);
     qtest_quit(qts);
-    rig_discard(v);
+    dp_vu_discard(v);
 }
 
 int main(int argc, char **argv)
