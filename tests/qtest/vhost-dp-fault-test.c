@@ -79,26 +79,27 @@ static unsigned fault_disarm(void)
 
 typedef struct Driver {
     const char *name;
-    const char *object;         /* options */
+    const char *type;
+    const char *options;
     const char *peer;           /* where the test has its packet socket */
     uint32_t files;             /* that it uses */
     bool vnet_hdr;              /* the socket wants to be told of checksums */
 } Driver;
 
 static const Driver tap = {
-    "tap", "vhost-dp-tap,id=drv0,ifname=tap0", "tap0",
+    "tap", "vhost-dp-tap", "id=drv0,ifname=tap0", "tap0",
     DP_FILE_TUN | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE,
 };
 static const Driver af_packet = {
-    "af-packet", "vhost-dp-af-packet,id=drv0,ifname=v0", "v1",
+    "af-packet", "vhost-dp-af-packet", "id=drv0,ifname=v0", "v1",
     DP_FILE_PACKET | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE, true,
 };
 static const Driver af_xdp = {
-    "af-xdp", "vhost-dp-af-xdp,id=drv0,ifname=v0", "v1",
+    "af-xdp", "vhost-dp-af-xdp", "id=drv0,ifname=v0", "v1",
     DP_FILE_XDP | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE, true,
 };
 static const Driver slirp = {
-    "slirp", "vhost-dp-slirp,id=drv0,hostfwd=tcp:127.0.0.1:5555-:22",
+    "slirp", "vhost-dp-slirp", "id=drv0,hostfwd=tcp:127.0.0.1:5555-:22",
     NULL, DP_FILE_INET | DP_FILE_NONE,
 };
 
@@ -136,22 +137,6 @@ static int host_new(const Driver *driver)
     return dp_sock_open(driver->peer, driver->vnet_hdr);
 }
 
-/* Where AF_XDP is not to be had its tests cannot run */
-static bool driver_is_there(const Driver *driver)
-{
-    g_autofree char *status = NULL;
-
-    if (driver != &af_xdp) {
-        return true;
-    }
-    if (getenv("VHOST_DP_QTEST_NAMESPACE")) {
-        g_test_skip("XDP needs CAP_BPF and CAP_NET_ADMIN in the initial user "
-                    "namespace: run the test as root");
-        return false;
-    }
-    return true;
-}
-
 /* ---- The guest ---- */
 
 typedef struct Rig {
@@ -170,7 +155,7 @@ static Rig *rig_begin(const Driver *driver)
 
     r->driver = driver;
     r->sock = host_new(driver);
-    options = g_strdup_printf("-object %s ", driver->object);
+    options = g_strdup_printf("-object %s,%s ", driver->type, driver->options);
     r->guest = dp_guest_new_env(QEMU_VARIABLE, options);
     r->qts = r->guest->qts;
     r->frame = g_malloc(DP_MAX_FRAME);
@@ -541,7 +526,7 @@ static void test_data(const void *opaque)
     unsigned skip;
     Rig *r;
 
-    if (!driver_is_there(place->driver)) {
+    if (!dp_has_driver(place->driver->type)) {
         return;
     }
     r = rig_new(place->driver, place->features);
@@ -916,7 +901,7 @@ static void test_every(const void *opaque)
     unsigned i, number;
     Rig *r;
 
-    if (!driver_is_there(driver)) {
+    if (!dp_has_driver(driver->type)) {
         return;
     }
     r = rig_begin(driver);

@@ -388,6 +388,15 @@ bool dp_link_is(DpRig *rig, bool up, const char *word);
  */
 void dp_check_error(QDict *response, ...) G_GNUC_NULL_TERMINATED;
 
+/*
+ * Why there can be no driver of QOM type @type, or NULL: QEMU was built without
+ * it, or AF_XDP is not allowed.
+ */
+const char *dp_why_no_driver(const char *type);
+
+/* The same; skips the test and returns false if there is a reason */
+bool dp_has_driver(const char *type);
+
 /* Threads and descriptors of QEMU */
 typedef struct DpUsage {
     unsigned fds;

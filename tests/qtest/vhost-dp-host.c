@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <arpa/inet.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
@@ -206,6 +207,22 @@ bool dp_has_io_uring(void)
     return syscall(SYS_io_uring_setup, 1, NULL) < 0 && errno == EFAULT;
 }
 
+bool dp_has_xdp(void)
+{
+    union bpf_attr attr = {
+        .map_type = BPF_MAP_TYPE_XSKMAP,
+        .key_size = sizeof(uint32_t),
+        .value_size = sizeof(int),
+        .max_entries = 1,
+    };
+    int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
 void dp_test_init(int *argc, char ***argv)
 {
     g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
@@ -229,15 +246,6 @@ void dp_test_init(int *argc, char ***argv)
     g_free(command);
     command = g_strdup_printf("%s " SANDBOX_OPTION, getenv(WRAPPER_VARIABLE));
     g_setenv(SANDBOX_VARIABLE, command, true);
-}
-
-const char *dp_qemu_sandboxed(void)
-{
-#ifdef CONFIG_SECCOMP
-    return SANDBOX_VARIABLE;
-#else
-    return NULL;
-#endif
 }
 
 const char *dp_qemu_without_io_uring(void)
@@ -285,6 +293,29 @@ void dp_add_test(const char *path, const void *data,
                  void (*fn)(const void *data))
 {
     add_test("", path, data, fn, false);
+}
+
+#ifndef CONFIG_SECCOMP
+static void skip_sandbox(const void *opaque)
+{
+    g_test_skip("QEMU was built without -sandbox");
+}
+#endif
+
+void dp_add_sandbox_test(const char *path, void (*fn)(const void *data))
+{
+#ifdef CONFIG_SECCOMP
+    dp_add_test(path, SANDBOX_VARIABLE, fn);
+#else
+    dp_add_test(path, NULL, skip_sandbox);
+#endif
+}
+
+void dp_skip_all(const char *why)
+{
+    if (why && !skip_reason) {
+        skip_reason = g_strdup(why);
+    }
 }
 
 void dp_add_split_test(const char *path, const void *data,

@@ -70,6 +70,16 @@ void dp_add_test(const char *path, const void *data,
 void dp_add_ring_test(const char *path, const void *data,
                       void (*fn)(const void *data));
 
+/*
+ * Add a test with the name of an environment variable as its data, as
+ * dp_qemu_unprivileged() returns it, for QEMU with all of -sandbox.  If QEMU
+ * was built without, the test is skipped.
+ */
+void dp_add_sandbox_test(const char *path, void (*fn)(const void *data));
+
+/* Skip all tests, if @why is not NULL */
+void dp_skip_all(const char *why);
+
 /* For one of them alone */
 void dp_add_split_test(const char *path, const void *data,
                        void (*fn)(const void *data));
@@ -90,11 +100,11 @@ const char *dp_qemu_unprivileged(void);
 /* The same without io_uring, as where seccomp forbids it */
 const char *dp_qemu_without_io_uring(void);
 
-/* Unprivileged, and with all of -sandbox; NULL if QEMU was built without */
-const char *dp_qemu_sandboxed(void);
-
 /* Does io_uring work here? */
 bool dp_has_io_uring(void);
+
+/* May this process have AF_XDP sockets received into? */
+bool dp_has_xdp(void);
 
 /* Interfaces */
 

@@ -639,11 +639,8 @@ static void test_own_iothreads(const void *opaque)
 /* ---- Descriptors from outside ---- */
 
 /* The descriptor stays with the object: it can be claimed again */
-static void test_fd(const void *opaque)
+static void check_fd(const char *qemu, bool by_getfd)
 {
-    const char *how = opaque;
-    bool sandbox = !strcmp(how, "sandbox");
-    bool by_getfd = strcmp(how, "inherited");
     int fd = dp_tap_open("mytap", IFF_VNET_HDR);
     g_autofree char *number = g_strdup_printf("%d", fd);
     DpGuest *guest;
@@ -652,7 +649,7 @@ static void test_fd(const void *opaque)
     int sock, i;
 
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
-    guest = dp_guest_new_env(sandbox ? dp_qemu_sandboxed() : NULL, "");
+    guest = dp_guest_new_env(qemu, "");
     qts = guest->qts;
     if (by_getfd) {
         qtest_qmp_fds_assert_success(qts, &fd, 1, "{ 'execute': 'getfd',"
@@ -697,6 +694,21 @@ static void test_fd(const void *opaque)
     }
     dp_guest_free(guest);
     dp_wait_until(!dp_if_exists("mytap"));
+}
+
+static void test_fd_by_getfd(const void *opaque)
+{
+    check_fd(NULL, true);
+}
+
+static void test_fd_inherited(const void *opaque)
+{
+    check_fd(NULL, false);
+}
+
+static void test_fd_sandboxed(const void *qemu)
+{
+    check_fd(qemu, true);
 }
 
 int main(int argc, char **argv)
@@ -746,10 +758,8 @@ int main(int argc, char **argv)
                 "-object vhost-dp-tap,id=tap0", test_order);
     dp_add_ring_test("iothread/shared", NULL, test_shared_iothread);
     dp_add_test("iothread/own", NULL, test_own_iothreads);
-    dp_add_test("fd/getfd", "getfd", test_fd);
-    dp_add_test("fd/inherited", "inherited", test_fd);
-    if (dp_qemu_sandboxed()) {
-        dp_add_test("fd/sandbox", "sandbox", test_fd);
-    }
+    dp_add_test("fd/getfd", NULL, test_fd_by_getfd);
+    dp_add_test("fd/inherited", NULL, test_fd_inherited);
+    dp_add_sandbox_test("fd/sandbox", test_fd_sandboxed);
     return g_test_run();
 }

@@ -240,16 +240,10 @@ static void test_ping(const void *opaque)
     slirp_end(s);
 }
 
-typedef struct UdpCase {
-    bool partial;               /* checksum offload */
-    bool sandbox;
-} UdpCase;
-
-static void test_udp(const void *opaque)
+/* @partial: with checksum offload */
+static void check_udp(const char *qemu, bool partial)
 {
-    const UdpCase *c = opaque;
-    bool partial = c->partial;
-    Slirp *s = slirp_start_qemu(c->sandbox ? dp_qemu_sandboxed() : NULL, "");
+    Slirp *s = slirp_start_qemu(qemu, "");
     struct virtio_net_hdr hdr = {
         .flags = partial ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
         .csum_start = cpu_to_le16(ETH_LEN + IP_LEN),
@@ -276,6 +270,21 @@ static void test_udp(const void *opaque)
     }
     close(fd);
     slirp_end(s);
+}
+
+static void test_udp(const void *opaque)
+{
+    check_udp(NULL, false);
+}
+
+static void test_udp_offload(const void *opaque)
+{
+    check_udp(NULL, true);
+}
+
+static void test_udp_sandboxed(const void *qemu)
+{
+    check_udp(qemu, false);
 }
 
 static void test_hostfwd(const void *opaque)
@@ -456,18 +465,14 @@ static void test_port_in_use(const void *opaque)
 
 int main(int argc, char **argv)
 {
-    static const UdpCase udp;
-    static const UdpCase udp_partial = { .partial = true };
-    static const UdpCase udp_sandbox = { .sandbox = true };
     unsigned i;
 
     dp_test_init(&argc, &argv);
+    dp_skip_all(dp_why_no_driver("vhost-dp-slirp"));
     dp_add_test("slirp/ping", NULL, test_ping);
-    dp_add_test("slirp/udp", &udp, test_udp);
-    dp_add_test("slirp/udp-checksum-offload", &udp_partial, test_udp);
-    if (dp_qemu_sandboxed()) {
-        dp_add_test("slirp/sandbox", &udp_sandbox, test_udp);
-    }
+    dp_add_test("slirp/udp", NULL, test_udp);
+    dp_add_test("slirp/udp-checksum-offload", NULL, test_udp_offload);
+    dp_add_sandbox_test("slirp/sandbox", test_udp_sandboxed);
     dp_add_test("slirp/hostfwd", NULL, test_hostfwd);
     dp_add_test("slirp/restrict", NULL, test_restrict);
     dp_add_test("slirp/many-sockets", NULL, test_many_sockets);
