@@ -30,7 +30,9 @@ class Nic:
         self.netdev = netdev        # netdev_add's arguments
         self.objects = objects      # object-add's arguments, one after the other
         self.device = {}            # more properties of the device
+        self.more = []              # more of the command line
         self.interface = None       # its name on the host, where it has one
+        self.switch = None          # the testpmd that is in between, if one is
         self.id = f"nic{number}"
         self.mac = f"52:54:00:12:34:{0x56 + number:02x}"
         self.host4, self.guest4 = (f"{_NETS4[number]}.{host}" for host in (1, 2))
@@ -43,7 +45,7 @@ class Nic:
         args = ["-netdev", _join(netdev.pop("type"), netdev)]
         for each in objects:
             args += ["-object", _join(each.pop("qom-type"), each)]
-        return args + ["-device", _join("virtio-net-pci", self._device(device, named))]
+        return args + [*self.more, "-device", _join("virtio-net-pci", self._device(device, named))]
 
     def device_arguments(self, **device):
         """device_add's arguments, for Qmp.command()."""
@@ -201,6 +203,7 @@ class VhostDpVhostUser(VhostDpTap):
     max_queues = 1          # the tap of testpmd has one
     rings = False
     any_size = False        # buffers of testpmd that come from the tap have 1500 bytes
+    vhost = ""              # more options of testpmd's vhost port
 
     def missing(self):
         """testpmd, and what it makes."""
@@ -210,7 +213,7 @@ class VhostDpVhostUser(VhostDpTap):
     def nic(self, number=0, **netdev):
         """A NIC. testpmd may be started before QEMU, which listens, or after it."""
         name = f"vu{number}"
-        switch = testpmd.Switch(f"sw{number}")
+        switch = testpmd.Switch(f"sw{number}", self.vhost)
         nic = Nic(number, {"type": "vhost-dp", "id": f"vd{number}", "driver": name, **netdev},
                   [{"qom-type": "vhost-dp-vhost-user", "id": name, "path": switch.socket, "server": True}])
         nic.interface = switch.interface
@@ -298,9 +301,25 @@ class StockTap(VhostDpTap):
         return nic
 
 
+class StockVhostUser(VhostDpVhostUser):
+    """QEMU's own -netdev vhost-user, with the same testpmd. Guest memory has to be shared."""
+
+    counters = False
+    returns = False
+    vhost = ",iommu-support=1"
+
+    def nic(self, number=0, **_netdev):
+        nic = super().nic(number)
+        name = f"vu{number}"
+        nic.netdev = {"type": "vhost-user", "id": f"vd{number}", "chardev": name}
+        nic.objects = []
+        nic.more = ["-chardev", f"socket,id={name},path={nic.switch.socket},server=on"]
+        return nic
+
+
 BACKENDS = {"tap": VhostDpTap(), "vhost-net": VhostDpVhostNet(), "vhost-user": VhostDpVhostUser(),
             "af-packet": VhostDpAfPacket(), "af-xdp": VhostDpAfXdp(), "slirp": VhostDpSlirp(),
-            "stock-tap": StockTap(), "stock-user": StockUser()}
+            "stock-tap": StockTap(), "stock-user": StockUser(), "stock-vhost-user": StockVhostUser()}
 
 
 def quoted(arguments):
