@@ -38,7 +38,7 @@
 #define LINK_LOG_BURST 10
 #define LINK_LOG_MS 6000
 
-/* A driver's peer has so long to come, before the log says that it is missing */
+/* A driver's peer has so long to come, before the log says it is missing */
 #define LINK_PEER_MS 2000
 
 VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);
