@@ -350,7 +350,8 @@ class Steps:
         brought = {os.path.splitext(os.path.basename(path))[0]
                    for path in self.series.tree(patch.index)
                    if path.startswith('tests/')}
-        return [f'tests/{kind}/{target["name"]}' for target in listing
+        return [os.path.relpath(target['filename'][0], self.build_dir)
+                for target in listing
                 if target['name'] in brought
                 for kind in ('unit', 'qtest')
                 if f'/tests/{kind}/' in target['defined_in']]

@@ -66,7 +66,9 @@ mkdir -p meson-info
     done
 } > new.ninja
 for test in "$1"/tests/unit/*.c; do
-    printf '{"name": "%s", "defined_in": "/tests/unit/meson.build"}\\n' \\
+    printf '{"name": "%s", "defined_in": "/tests/unit/meson.build", ' \\
+        "$(basename "$test" .c)"
+    printf '"filename": ["%s/tests/unit/%s"]}\\n' "$PWD" \\
         "$(basename "$test" .c)"
 done | paste -sd, | sed 's/.*/[&]/' > meson-info/intro-targets.json
 mv new.ninja build.ninja
