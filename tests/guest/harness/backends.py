@@ -238,6 +238,7 @@ class VhostDpSlirp:
 
     counters = True
     max_queues = 1
+    fewer_queues = True
     host_is_peer = False
     answers_follow = True
     any_size = False        # libslirp answers no ping of several fragments, and its MTU is fixed

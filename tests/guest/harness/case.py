@@ -90,12 +90,7 @@ class GuestCase(unittest.TestCase):
 
     def state(self):
         """What host, QEMU and guest know about the network, for whoever looks into a failure."""
-        parts = {"host": netns.ip("-s", "link", "show") + netns.ip("neigh", "show")}
-        if self.setup.backend.counters:
-            parts["QEMU"] = self.guest.qmp.hmp("info vhost-dp")
-        parts["guest"] = self.guest.sh("ifconfig -a; ip neigh; grep virtio /proc/interrupts; "
-                                       "grep Icmp: /proc/net/snmp; true", timeout=10)
-        return "".join(f"--- {what} ---\n{text}" for what, text in parts.items())
+        return network_state(self.guest, self.setup.backend.counters)
 
     def transfer(self, megabytes, host=None):
         """Fetch so much into the guest and send it back: nothing is lost or damaged."""
@@ -144,6 +139,16 @@ class GuestCase(unittest.TestCase):
             if time.monotonic() > deadline:
                 self.fail(f"{what} did not come about within {timeout} s")
             time.sleep(every)
+
+
+def network_state(guest, counters=True):
+    """What host, QEMU and guest know about the network; `counters`: query-vhost-dp is one of them."""
+    parts = {"host": netns.ip("-s", "link", "show") + netns.ip("neigh", "show")}
+    if counters:
+        parts["QEMU"] = guest.qmp.hmp("info vhost-dp")
+    parts["guest"] = guest.sh("ifconfig -a; ip neigh; grep virtio /proc/interrupts; "
+                              "grep Icmp: /proc/net/snmp; true", timeout=10)
+    return "".join(f"--- {what} ---\n{text}" for what, text in parts.items())
 
 
 # Drops that no guest driver that keeps the rules can cause.
