@@ -202,7 +202,6 @@ static void pair_rx_called(void *opaque)
 static void pair_tx_called(void *opaque)
 {
     VhostDPVqPair *pair = opaque;
-
     unsigned looks = 0;
 
     vhost_dp_vq_clear_call(&pair->set->vq[2 * pair->index + 1]);
