@@ -28,9 +28,9 @@ from mkimage import ImageError
 NICS = 2
 SPARE = 2    # the number of the NIC that has no device
 
-# With a thread for each of the guest's CPUs, TCG of QEMU 10.0 does not survive that devices come and go:
-# about once in 200 times another CPU finds a section of the memory map that is no longer there
-# (iotlb_to_section()), which is the end of QEMU, or of what that CPU was about to tell a device.
+# With a thread for each of the guest's CPUs, QEMU 10.0's TCG aborted about once in 200 times that a device
+# came or went: a CPU found a section of the memory map that was no longer there (iotlb_to_section()), while
+# another one unmapped a BAR. Guests that hung, or answered no ping, are taken for the same.
 _ACCEL = {"tcg": "tcg,thread=single"}
 
 
