@@ -23,7 +23,7 @@ PAGE = ROOT / 'docs' / 'devel' / 'vhost-dp.rst'
 PICTURE = ROOT / 'docs' / 'devel' / 'vhost-dp-figures.svg'
 TABLE = re.compile(r'(?<=^\.\. vhost-dp-figures\n\n)(?:.+\n)+', re.MULTILINE)
 ROW = re.compile(r'(\S.*?) {2,}([\d.]+) {2,}(\S.*?) {2,}([\d.]+) {2,}([\d.]+)')
-RULE = '  '.join('=' * n for n in (28, 6, 23, 6)) + '\n'
+RULE = '  '.join('=' * n for n in (28, 6, 25, 6)) + '\n'
 
 # How a peer is called on the page, by its name in the results.
 NAMES = {'vhost-user-dpdk': 'DPDK vhost', 'dpdk': 'DPDK virtio-user',
@@ -41,14 +41,14 @@ def number(value):
 
 
 def table_of(entries):
-    lines = [RULE, f'{"case":<28}  {"ours":<6}  {"peer":<23}  ratio\n', RULE]
+    lines = [RULE, f'{"case":<28}  {"ours":<6}  {"peer":<25}  ratio\n', RULE]
     for entry in entries:
         if entry['unit'] != 'million packets per CPU-second' \
            or entry['peer'] not in NAMES or entry['peer_median'] is None:
             continue
-        peer = f'{NAMES[entry["peer"]]:<17}{number(entry["peer_median"])}'
+        peer = f'{NAMES[entry["peer"]]:<19}{number(entry["peer_median"])}'
         lines.append(f'{entry["case"]:<28}  {number(entry["ours_median"]):<6}'
-                     f'  {peer:<23}  {entry["ratio"]:.2f}\n')
+                     f'  {peer:<25}  {entry["ratio"]:.2f}\n')
     if len(lines) == 3:
         raise SystemExit('the results have no case for the table')
     return ''.join(lines + [RULE])
