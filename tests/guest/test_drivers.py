@@ -27,7 +27,7 @@ class SideBySide(GuestCase):
         arguments = ["-name", "guest,debug-threads=on", "-object", "iothread,id=io0"]
         for nic in cls.nics:
             arguments += nic.arguments(named=True)
-        cls.guest = Guest(cls.setup.qemu, cls.setup.image, arguments, cpus=2, accel=cls.setup.accel)
+        cls.guest = Guest(cls.setup.qemu, cls.setup.image, arguments, accel=cls.setup.accel)
         cls.addClassCleanup(cls.guest.close)
         cls.guest.start()
         for backend, nic in zip(cls.backends, cls.nics):
