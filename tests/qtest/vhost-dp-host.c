@@ -43,6 +43,9 @@
 #define URING_VARIABLE "VHOST_DP_QTEST_QEMU_WITHOUT_IO_URING"
 #define SANDBOX_VARIABLE "VHOST_DP_QTEST_QEMU_SANDBOXED"
 
+/* LeakSanitizer looks for leaks in a process of its own, and may not start it */
+#define SANDBOX_ENVIRONMENT \
+    "env ASAN_OPTIONS=\"$ASAN_OPTIONS:detect_leaks=0\""
 #define SANDBOX_OPTION \
     "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny," \
     "resourcecontrol=deny"
@@ -244,7 +247,8 @@ void dp_test_init(int *argc, char ***argv)
                               getenv("QTEST_QEMU_BINARY"));
     g_setenv(URING_VARIABLE, command, true);
     g_free(command);
-    command = g_strdup_printf("%s " SANDBOX_OPTION, getenv(WRAPPER_VARIABLE));
+    command = g_strdup_printf(SANDBOX_ENVIRONMENT " %s " SANDBOX_OPTION,
+                              getenv(WRAPPER_VARIABLE));
     g_setenv(SANDBOX_VARIABLE, command, true);
 }
 
