@@ -43,7 +43,7 @@
 #define URING_VARIABLE "VHOST_DP_QTEST_QEMU_WITHOUT_IO_URING"
 #define SANDBOX_VARIABLE "VHOST_DP_QTEST_QEMU_SANDBOXED"
 
-/* LeakSanitizer looks for leaks in a process of its own, and may not start it */
+/* LeakSanitizer works in a process of its own, and may not start it */
 #define SANDBOX_ENVIRONMENT \
     "env ASAN_OPTIONS=\"$ASAN_OPTIONS:detect_leaks=0\""
 #define SANDBOX_OPTION \
