@@ -575,6 +575,17 @@ static bool netdev_check_options(const NetdevVhostDPOptions *opts,
 
 /* ---- Making one ---- */
 
+/* Does the driver's link wait for another process to connect? */
+static bool netdev_awaits_peer(VhostDPDriver *drv)
+{
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(drv);
+    VhostDPPeerInfo *peer = dc->get_peer ? dc->get_peer(drv) : NULL;
+    bool awaits = peer && !peer->connected;
+
+    qapi_free_VhostDPPeerInfo(peer);
+    return awaits;
+}
+
 int net_init_vhost_dp(const Netdev *opts, const char *name,
                       NetClientState *peer, Error **errp)
 {
@@ -622,7 +633,7 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
                                                          netdev);
     timer_init_ms(&netdev->link_timer, QEMU_CLOCK_REALTIME, netdev_link_bh,
                   netdev);
-    if (VHOST_DP_DRIVER_GET_CLASS(drv)->get_peer) {
+    if (netdev_awaits_peer(drv)) {
         netdev->link_quiet_until = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
                                    LINK_PEER_MS;
     }

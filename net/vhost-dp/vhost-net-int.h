@@ -20,7 +20,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VhostDPVhostNet, VHOST_DP_VHOST_NET)
  * Entries of a virtqueue: at 31 buffers for a frame of 64 KB, 16 of these wait
  * while the IOThread does something else.
  */
-#define VNET_RING_ENTRIES 512
+#define VNET_DEFAULT_QUEUE_SIZE 512
 
 typedef struct VnetPair VnetPair;
 
@@ -51,6 +51,7 @@ struct VhostDPVhostNet {
     char *vhostfds;
     bool has_poll_us;
     uint32_t poll_us;
+    uint32_t queue_size;
     bool hugetlb;
 
     /* What vhostfd= or vhostfds= named: kept until the object goes */

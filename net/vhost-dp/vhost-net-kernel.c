@@ -343,7 +343,7 @@ bool vnet_kernel_open(VhostDPVhostNet *vn, Error **errp)
     if (!features) {
         return false;
     }
-    vn->set = vhost_dp_vqset_new(vn->npairs, VNET_RING_ENTRIES, vn->hugetlb,
+    vn->set = vhost_dp_vqset_new(vn->npairs, vn->queue_size, vn->hugetlb,
                                  errp);
     if (!vn->set) {
         error_prepend(errp, "%s%s: ", vn->parent_obj.who,

@@ -196,7 +196,8 @@ static bool vnet_check_options(VhostDPDriver *drv, Error **errp)
     VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
     g_autofree char *what = NULL;
 
-    if (!vnet_parent()->check_options(drv, errp)) {
+    if (!vnet_parent()->check_options(drv, errp) ||
+        !vhost_dp_vq_check_num(vn->parent_obj.who, vn->queue_size, errp)) {
         return false;
     }
     if (vn->vhostfd && vn->vhostfds) {
@@ -258,6 +259,18 @@ static void vnet_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     caps->rx_offloads = offloads;
 }
 
+static VhostDPPeerInfo *vnet_get_peer(VhostDPDriver *drv)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
+    g_autofree VhostDPVqPair **pairs = g_new(VhostDPVqPair *, vn->npairs);
+    unsigned i;
+
+    for (i = 0; i < vn->npairs; i++) {
+        pairs[i] = vn->pair[i].vq;
+    }
+    return vhost_dp_vqpair_query(pairs, vn->npairs, vn->set, 1);
+}
+
 static char *vnet_describe(VhostDPDriver *drv)
 {
     VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
@@ -311,6 +324,24 @@ static void vnet_set_vhostfds(Object *obj, const char *value, Error **errp)
                  errp);
 }
 
+static void vnet_get_queue_size(Object *obj, Visitor *v, const char *name,
+                                void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &VHOST_DP_VHOST_NET(obj)->queue_size, errp);
+}
+
+static void vnet_set_queue_size(Object *obj, Visitor *v, const char *name,
+                                void *opaque, Error **errp)
+{
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
+    uint32_t value;
+
+    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), name, errp) &&
+        visit_type_uint32(v, name, &value, errp)) {
+        vn->queue_size = value;
+    }
+}
+
 static void vnet_get_poll_us(Object *obj, Visitor *v, const char *name,
                              void *opaque, Error **errp)
 {
@@ -323,7 +354,7 @@ static void vnet_set_poll_us(Object *obj, Visitor *v, const char *name,
     VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
     uint32_t value;
 
-    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), "poll-us", errp) &&
+    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), name, errp) &&
         visit_type_uint32(v, name, &value, errp)) {
         vn->has_poll_us = true;
         vn->poll_us = value;
@@ -359,6 +390,10 @@ static void vnet_add_properties(ObjectClass *oc)
     object_class_property_set_description(oc, "poll-us",
         "microseconds that the kernel's thread looks for frames before it "
         "sleeps (default: 0)");
+    object_class_property_add(oc, "queue-size", "uint32", vnet_get_queue_size,
+                              vnet_set_queue_size, NULL, NULL);
+    object_class_property_set_description(oc, "queue-size",
+        "entries of each virtqueue shared with the kernel (default: 512)");
     object_class_property_add_bool(oc, "hugetlb", vnet_get_hugetlb,
                                    vnet_set_hugetlb);
     object_class_property_set_description(oc, "hugetlb",
@@ -366,6 +401,11 @@ static void vnet_add_properties(ObjectClass *oc)
 }
 
 /* ---- The object ---- */
+
+static void vnet_instance_init(Object *obj)
+{
+    VHOST_DP_VHOST_NET(obj)->queue_size = VNET_DEFAULT_QUEUE_SIZE;
+}
 
 static void vnet_instance_finalize(Object *obj)
 {
@@ -391,6 +431,7 @@ static void vnet_class_init(ObjectClass *oc, void *data)
     dc->close = vnet_close;
     dc->get_caps = vnet_get_caps;
     dc->describe = vnet_describe;
+    dc->get_peer = vnet_get_peer;
     dc->get_io = NULL;
     dc->attach = vnet_attach;
     dc->detach = vnet_detach;
@@ -407,6 +448,7 @@ static const TypeInfo vnet_info = {
     .name = TYPE_VHOST_DP_VHOST_NET,
     .parent = TYPE_VHOST_DP_TAP,
     .instance_size = sizeof(VhostDPVhostNet),
+    .instance_init = vnet_instance_init,
     .instance_finalize = vnet_instance_finalize,
     .class_init = vnet_class_init,
 };

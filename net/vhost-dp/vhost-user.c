@@ -19,7 +19,6 @@
 #include <sys/un.h>
 #include "qapi/error.h"
 #include "qapi/visitor.h"
-#include "qemu/host-utils.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "vhost-user-int.h"
@@ -43,9 +42,11 @@ static bool vu_check_options(VhostDPDriver *drv, Error **errp)
 {
     ERRP_GUARD();
     VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+    g_autofree char *who = g_strdup_printf("vhost-dp-vhost-user '%s'",
+                                           vu_id(vu));
 
     if (!vu->path == !vu->chardev) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': %s", vu_id(vu), vu->path ?
+        error_setg(errp, "%s: %s", who, vu->path ?
                    "path= and chardev= exclude each other" :
                    "path= or chardev= is needed");
         error_append_hint(errp, "Give the path of the peer's socket with "
@@ -53,27 +54,21 @@ static bool vu_check_options(VhostDPDriver *drv, Error **errp)
         return false;
     }
     if (vu->chardev && vu->server_set) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': server= is an option of "
-                   "the chardev when there is chardev=", vu_id(vu));
+        error_setg(errp, "%s: server= is an option of the chardev when "
+                   "there is chardev=", who);
         return false;
     }
     if (vu->reconnect_ms > VU_MAX_RECONNECT_MS) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': reconnect-ms=%u: 0 to %u "
-                   "are accepted", vu_id(vu), vu->reconnect_ms,
-                   VU_MAX_RECONNECT_MS);
+        error_setg(errp, "%s: reconnect-ms=%u: 0 to %u are accepted", who,
+                   vu->reconnect_ms, VU_MAX_RECONNECT_MS);
         return false;
     }
-    if (!is_power_of_2(vu->queue_size) ||
-        vu->queue_size < VHOST_DP_VQ_MIN_NUM ||
-        vu->queue_size > VHOST_DP_VQ_MAX_NUM) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': queue-size=%u: powers of 2 "
-                   "from %u to %u are accepted", vu_id(vu), vu->queue_size,
-                   VHOST_DP_VQ_MIN_NUM, VHOST_DP_VQ_MAX_NUM);
+    if (!vhost_dp_vq_check_num(who, vu->queue_size, errp)) {
         return false;
     }
     if (vu->mtu && (vu->mtu < 68 || vu->mtu > UINT16_MAX)) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': mtu=%u: 68 to %u are "
-                   "accepted, or 0 for none", vu_id(vu), vu->mtu, UINT16_MAX);
+        error_setg(errp, "%s: mtu=%u: 68 to %u are accepted, or 0 for none",
+                   who, vu->mtu, UINT16_MAX);
         return false;
     }
     return !vu->path || vu_check_path(vu, errp);

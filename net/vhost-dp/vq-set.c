@@ -185,6 +185,18 @@ static bool vqset_init_vq(VhostDPVqSet *set, unsigned i, const VqLayout *l,
     return !r;
 }
 
+bool vhost_dp_vq_check_num(const char *who, uint32_t num, Error **errp)
+{
+    if (!is_power_of_2(num) || num < VHOST_DP_VQ_MIN_NUM ||
+        num > VHOST_DP_VQ_MAX_NUM) {
+        error_setg(errp, "%s: queue-size=%u: powers of 2 from %u to %u are "
+                   "accepted", who, num, VHOST_DP_VQ_MIN_NUM,
+                   VHOST_DP_VQ_MAX_NUM);
+        return false;
+    }
+    return true;
+}
+
 VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num, bool hugepages,
                                  Error **errp)
 {

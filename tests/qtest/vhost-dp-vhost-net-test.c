@@ -33,7 +33,7 @@
 #define NODE "/dev/vhost-net"
 #define DRIVER "vhost-dp-vhost-net"
 
-/* As the driver has it: see VNET_RING_ENTRIES */
+/* As the driver has it: see VNET_DEFAULT_QUEUE_SIZE */
 #define RING 512
 
 /* 2.1 MB for a queue pair */
@@ -339,6 +339,33 @@ static void test_queues(const void *opaque)
         dp_rig_restart(r);
     }
     dp_rig_free(r);
+}
+
+/* query-vhost-dp has the kernel's device, and the memory that it sees */
+static void test_peer(const void *opaque)
+{
+    static const unsigned sizes[] = { 64, 1024 };
+    int64_t shared[ARRAY_SIZE(sizes)];
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+        g_autofree char *option = g_strdup_printf("queue-size=%u", sizes[i]);
+        DpRig *r = dp_rig_start(&(DpSetup) { .driver = option }, false);
+        QDict *info = dp_query(r->qts, "vd0");
+        QDict *peer = qdict_get_qdict(info, "peer");
+
+        g_assert_true(qdict_get_bool(peer, "connected"));
+        g_assert_cmpint(qdict_get_int(peer, "connects"), ==, 1);
+        g_assert_cmphex(qdict_get_int(peer, "features") &
+                        DP_FEATURE(VIRTIO_F_VERSION_1), !=, 0);
+        g_assert_true(qlist_empty(qdict_get_qlist(peer, "violations")));
+        shared[i] = qdict_get_int(peer, "shared-memory");
+        qobject_unref(info);
+        dp_rig_free(r);
+    }
+    /* Two virtqueues, whose entries have a buffer each */
+    g_assert_cmpint(shared[1] - shared[0], >=,
+                    2 * (sizes[1] - sizes[0]) * VHOST_DP_VQ_BUF_BYTES);
 }
 
 /* Options that change how the kernel works, and not what is done */
@@ -675,6 +702,9 @@ static void test_options(const void *opaque)
         { "'poll-us': -1", { "poll-us", "uint32" } },
         { "'poll-us': 4294967296", { "poll-us", "uint32" } },
         { "'hugetlb': 1", { "hugetlb", "boolean" } },
+        { "'queue-size': 32", { "queue-size=32", "from 64 to 1024" } },
+        { "'queue-size': 100", { "queue-size=100", "powers of 2" } },
+        { "'queue-size': 2048", { "queue-size=2048", "powers of 2" } },
     };
     DpGuest *guest = dp_guest_new("-S");
     unsigned i;
@@ -709,6 +739,8 @@ int main(int argc, char **argv)
         dp_add_test("vhost-net/deleted-under-traffic", NULL,
                     test_deleted_under_traffic);
         dp_add_test("vhost-net/queues", NULL, test_queues);
+        dp_add_test("vhost-net/peer", NULL, test_peer);
+        dp_add_test("vhost-net/queue-size", "queue-size=64", test_option);
         dp_add_test("vhost-net/poll-us", "poll-us=50", test_option);
         dp_add_test("vhost-net/sndbuf", "sndbuf=64k", test_option);
         dp_add_test("vhost-net/offloads-off", "offloads=off", test_option);
