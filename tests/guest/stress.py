@@ -152,7 +152,7 @@ class Stress:
                       "echo $((1 + (i + irq) % 2)) > /proc/irq/$irq/smp_affinity; done; done; true")
 
     def loop_interface(self, nic):
-        self.guest.sh(f"dev=$(net-up {nic.mac}) && ip link set $dev down && {nic.net_up}")
+        self.guest.sh(f"dev=$({nic.net_up} | head -n 1) && ip link set $dev down && {nic.net_up}")
 
     def loop_rebind(self, nic):
         self.guest.sh(f"dev=$({nic.net_up} | head -n 1) && "

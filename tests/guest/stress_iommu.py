@@ -31,7 +31,7 @@ class IommuStress(stress.Stress):
     def loop_pass(self, nic):
         """The guest's kernel lets the device pass the IOMMU, or no longer."""
         kind = self.random.choice(("identity", "DMA"))
-        self.guest.sh(f"dev=$(net-up {nic.mac}) && pci=$(readlink -f /sys/class/net/$dev/device/..) && "
+        self.guest.sh(f"dev=$({nic.net_up} | head -n 1) && pci=$(readlink -f /sys/class/net/$dev/device/..) && "
                       "cd /sys/bus/pci/drivers/virtio-pci && echo ${pci##*/} > unbind && "
                       f"echo {kind} > $pci/iommu_group/type && echo ${{pci##*/}} > bind")
         self.net_up(nic)
