@@ -140,9 +140,13 @@ static int tap_open_device(VhostDPTap *tap, const char *name, Error **errp)
     if (fd < 0) {
         error_setg_errno(errp, err, "%s: ifname=%s: cannot open %s", tap->who,
                          name, TAP_DEVICE);
-        error_append_hint(errp, "%s\n", err == ENOENT || err == ENODEV ?
-                          "Load the kernel's driver with: modprobe tun" :
-                          "Or pass open descriptors with fd= or fds=.");
+        if (err == ENOENT || err == ENODEV) {
+            error_append_hint(errp, "Load the kernel's driver with: "
+                              "modprobe tun\n"
+                              "or let QEMU have the device, if it is in a "
+                              "container (libvirt: cgroup_device_acl).\n");
+        }
+        error_append_hint(errp, "Or pass open descriptors with fd= or fds=.\n");
     }
     return fd;
 }

@@ -50,7 +50,9 @@ static int vnet_open_device(VhostDPVhostNet *vn, Error **errp)
                      VHOST_NET_DEVICE);
     if (err == ENOENT || err == ENODEV || err == ENXIO) {
         error_append_hint(errp, "Load the kernel's module with: "
-                          "modprobe vhost_net\n");
+                          "modprobe vhost_net\n"
+                          "or let QEMU have the device, if it is in a "
+                          "container (libvirt: cgroup_device_acl).\n");
     } else if (err == EACCES || err == EPERM) {
         error_append_hint(errp, "Give QEMU's user access, for example with: "
                           "setfacl -m u:NAME:rw %s\n"

@@ -808,7 +808,12 @@ typedef struct CommandLine {
     const char *options;
     const char *texts[MAX_STRINGS];
     bool unprivileged;
+    const char *around;         /* what runs QEMU */
 } CommandLine;
+
+/* As in a container, or with libvirt: the host has it, and QEMU does not */
+#define NO_TUN "unshare --mount sh -c 'mount -t tmpfs none /dev/net && " \
+               "exec \"$@\"' sh"
 
 static const CommandLine command_lines[] = {
     { "driver-missing", "-netdev vhost-dp,id=vd0", { "driver", "missing" } },
@@ -844,6 +849,9 @@ static const CommandLine command_lines[] = {
     { "no-permission", DP_NETDEV,
       { "'tap0'", "permission", "ip tuntap add", "fd=" },
       .unprivileged = true },
+    { "no-device", DP_NETDEV,
+      { "cannot open /dev/net/tun", "modprobe tun", "container", "fd=" },
+      .around = NO_TUN },
     { "e1000", DP_NETDEV "-device e1000,netdev=vd0",
       { "vd0", "e1000", "virtio-net-pci" } },
     { "legacy-net", "-object vhost-dp-tap,id=tap0 "
@@ -860,7 +868,8 @@ static const CommandLine command_lines[] = {
 static char *run_qemu(const CommandLine *c)
 {
     g_autofree char *command = g_strdup_printf(
-        "exec %s -M pc -accel qtest -nodefaults -display none %s",
+        "exec %s %s -M pc -accel qtest -nodefaults -display none %s",
+        c->around ?: "",
         getenv(c->unprivileged ? dp_qemu_unprivileged() :
                                  "QTEST_QEMU_BINARY"), c->options);
     char *argv[] = { (char *)"/bin/sh", (char *)"-c", command, NULL };
