@@ -12,24 +12,6 @@
 #include "qemu/osdep.h"
 #include "vhost-dp-rig.h"
 
-/* @opaque of a test: NULL for a split virtqueue */
-#define PACKED(opaque) ((opaque) != NULL)
-
-/* A used element at this place of the ring is all that was written */
-static void check_written(Rig *r, unsigned place)
-{
-    MockRange packed = mock_packed_range_used(&r->p, place, 1);
-    MockRange split[2] = { };
-
-    if (r->s.packed) {
-        mock_memory_check_exact(r->mm, &packed, 1);
-    } else {
-        split[0] = mock_queue_range_elems(&r->q, place, 1);
-        split[1] = mock_queue_range_used_idx(&r->q);
-        mock_memory_check_exact(r->mm, split, 2);
-    }
-}
-
 /* Use all chains of the burst, with one element at @place of the ring */
 static void use_batch(Rig *r, unsigned place)
 {
@@ -41,7 +23,7 @@ static void use_batch(Rig *r, unsigned place)
     }
     mock_memory_snapshot(r->mm);
     vhost_dp_vring_flush(&r->vq);
-    check_written(r, place);
+    check_written(r, place, 1);
     /* The last one's; the driver concludes that the others are used, too */
     check_used(r, r->burst.chain[last].id, 0);
     for (i = 0; i < last; i++) {
@@ -51,13 +33,15 @@ static void use_batch(Rig *r, unsigned place)
 }
 
 /* 2.7.9 and 2.8.8: one used element for a batch, the next a batch further */
-static void test_batch(gconstpointer opaque)
+static void test_batch(Setup s)
 {
-    Rig *r = rig_new((Setup) { .num = 16, .packed = PACKED(opaque),
-                               .in_order = true });
+    Rig *r;
     unsigned place = 0;
     unsigned n, i;
 
+    s.num = 16;
+    s.in_order = true;
+    r = rig_new(s);
     for (i = 0; i < 50; i++) {
         n = 1 + i % 7;
         rig_offer(r, n, 8);
@@ -70,16 +54,18 @@ static void test_batch(gconstpointer opaque)
 }
 
 /* 2.8.8: a packed batch is as long as all of its descriptors */
-static void test_batch_of_chains(gconstpointer opaque)
+static void test_batch_of_chains(Setup s)
 {
-    Rig *r = rig_new((Setup) { .num = 16, .packed = PACKED(opaque),
-                               .in_order = true });
+    Rig *r;
     const MockSeg segs[] = {
         { DATA_GPA, 4 }, { DATA_GPA + 16, 4 }, { DATA_GPA + 32, 4 },
     };
     unsigned place = 0;
     unsigned i;
 
+    s.num = 16;
+    s.in_order = true;
+    r = rig_new(s);
     for (i = 0; i < 20; i++) {
         rig_add_chain(r, segs, 3);
         rig_add_chain(r, segs, 1 + i % 2);
@@ -94,12 +80,14 @@ static void test_batch_of_chains(gconstpointer opaque)
 }
 
 /* What was not used stays in the queue, behind the batch */
-static void test_batch_and_rewind(gconstpointer opaque)
+static void test_batch_and_rewind(Setup s)
 {
-    Rig *r = rig_new((Setup) { .num = 8, .packed = PACKED(opaque),
-                               .in_order = true });
+    Rig *r;
     unsigned i;
 
+    s.num = 8;
+    s.in_order = true;
+    r = rig_new(s);
     for (i = 0; i < 20; i++) {
         rig_offer(r, 5, 8);
         g_assert_cmpuint(rig_pop(r, 64), ==, 5);
@@ -113,12 +101,15 @@ static void test_batch_and_rewind(gconstpointer opaque)
 }
 
 /* 2.7.9: what is skipped counts as written in full, so lengths need elements */
-static void test_lengths(gconstpointer opaque)
+static void test_lengths(Setup s)
 {
-    Rig *r = rig_new((Setup) { .num = 16, .packed = PACKED(opaque),
-                               .in_order = true, .writable = true });
+    Rig *r;
     unsigned i;
 
+    s.num = 16;
+    s.in_order = true;
+    s.writable = true;
+    r = rig_new(s);
     for (i = 0; i < 10; i++) {
         rig_turn(r, 7);
     }
@@ -127,25 +118,23 @@ static void test_lengths(gconstpointer opaque)
 }
 
 /* 2.7.7.2 and 2.8.10: the driver is called when the batch passes its event */
-static void test_batch_calls(gconstpointer opaque)
+static void test_batch_calls(Setup s)
 {
-    Rig *r = rig_new((Setup) { .num = 16, .packed = PACKED(opaque),
-                               .in_order = true, .event_idx = true });
+    Rig *r;
     bool call;
     unsigned i;
 
+    s.num = 16;
+    s.in_order = true;
+    s.event_idx = true;
+    r = rig_new(s);
     /* The first decision is always to call */
     rig_offer(r, 1, 8);
     rig_pop(r, 64);
     use_batch(r, 0);
     for (i = 0; i < 2; i++) {
-        if (r->s.packed) {
-            mock_packed_set_driver_event(&r->p, (i ? 8 : 4) |
-                                         MOCK_PACKED_WRAP);
-            mock_packed_set_driver_flags(&r->p, MOCK_PACKED_DESC);
-        } else {
-            mock_queue_set_used_event(&r->q, i ? 8 : 4);
-        }
+        /* Inside of the batch: 1 was used before, and then 6 */
+        rig_want_call_at(r, i ? 2 : 3);
         rig_offer(r, 5, 8);
         rig_pop(r, 64);
         while (r->vq.nshadow < 5) {
@@ -163,12 +152,14 @@ static void test_batch_calls(gconstpointer opaque)
 }
 
 /* Nothing of a batch is in flight: the next owner finds the queue as it is */
-static void test_hand_over(gconstpointer opaque)
+static void test_hand_over(Setup s)
 {
-    Rig *r = rig_new((Setup) { .num = 8, .packed = PACKED(opaque),
-                               .in_order = true });
+    Rig *r;
     unsigned i;
 
+    s.num = 8;
+    s.in_order = true;
+    r = rig_new(s);
     for (i = 0; i < 10; i++) {
         rig_offer(r, 3, 8);
         rig_pop(r, 64);
@@ -196,12 +187,14 @@ static void use_some(Rig *r, unsigned n)
     }
 }
 
-static void test_reset(gconstpointer opaque)
+static void test_reset(Setup s)
 {
     static const uint16_t sizes[] = { 4, 256, 16, 1024, 4 };
-    Rig *r = rig_new((Setup) { .num = 16, .packed = PACKED(opaque) });
+    Rig *r;
     unsigned i;
 
+    s.num = 16;
+    r = rig_new(s);
     for (i = 0; i < ARRAY_SIZE(sizes); i++) {
         use_some(r, 7);
         /* In the middle of everything */
@@ -220,8 +213,8 @@ static void test_reset(gconstpointer opaque)
         r->vq.num = sizes[i];
         rig_reset(r);
         g_assert_cmphex(vhost_dp_vring_get_base(&r->vq), ==,
-                        PACKED(opaque) ? 0x80008000 : 0);
-        g_assert_cmpuint(r->vq.used_idx, ==, PACKED(opaque) ? 0x8000 : 0);
+                        s.packed ? 0x80008000 : 0);
+        g_assert_cmpuint(r->vq.used_idx, ==, s.packed ? 0x8000 : 0);
         g_assert_cmpuint(r->vq.inflight, ==, 0);
         g_assert_cmpuint(r->vq.nshadow, ==, 0);
         g_assert_cmpuint(rig_pop(r, 64), ==, 0);
@@ -231,24 +224,19 @@ static void test_reset(gconstpointer opaque)
     rig_free(r);
 }
 
-static void add_both(const char *name, GTestDataFunc fn)
-{
-    g_autofree char *split = g_strconcat(RIG_SPLIT, name, NULL);
-    g_autofree char *packed = g_strconcat(RIG_PACKED, name, NULL);
-
-    g_test_add_data_func(split, NULL, fn);
-    g_test_add_data_func(packed, "", fn);
-}
+static const RigTest tests[] = {
+    { "in-order/batch", test_batch, FOR_BOTH },
+    { "in-order/batch-of-chains", test_batch_of_chains, FOR_BOTH },
+    { "in-order/batch-and-rewind", test_batch_and_rewind, FOR_BOTH },
+    { "in-order/lengths", test_lengths, FOR_BOTH },
+    { "in-order/calls", test_batch_calls, FOR_BOTH },
+    { "in-order/hand-over", test_hand_over, FOR_BOTH },
+    { "reset/begins-anew", test_reset, FOR_BOTH },
+};
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    add_both("in-order/batch", test_batch);
-    add_both("in-order/batch-of-chains", test_batch_of_chains);
-    add_both("in-order/batch-and-rewind", test_batch_and_rewind);
-    add_both("in-order/lengths", test_lengths);
-    add_both("in-order/calls", test_batch_calls);
-    add_both("in-order/hand-over", test_hand_over);
-    add_both("reset/begins-anew", test_reset);
+    rig_add_tests(tests, ARRAY_SIZE(tests));
     return g_test_run();
 }

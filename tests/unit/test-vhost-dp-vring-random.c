@@ -14,35 +14,10 @@
 #include "standard-headers/linux/virtio_ring.h"
 #include "vhost-dp-rig.h"
 
-/* What driver and device say about notifications, in either format */
-
 static bool driver_sees_used(Rig *r)
 {
     return r->s.packed ? mock_packed_has_used(&r->p)
                        : mock_queue_used_idx(&r->q) != r->q.last_used;
-}
-
-/* Ask for a call for the next element, or for any */
-static void driver_wants_call(Rig *r, bool by_event)
-{
-    if (r->s.packed && by_event) {
-        mock_packed_set_driver_event(&r->p, r->p.last_used);
-    } else if (r->s.packed) {
-        mock_packed_set_driver_flags(&r->p, MOCK_PACKED_ENABLE);
-    } else if (by_event) {
-        mock_queue_set_used_event(&r->q, r->q.last_used);
-    } else {
-        mock_queue_set_avail_flags(&r->q, 0);
-    }
-}
-
-static void driver_wants_no_call(Rig *r)
-{
-    if (r->s.packed) {
-        mock_packed_set_driver_flags(&r->p, MOCK_PACKED_DISABLE);
-    } else {
-        mock_queue_set_avail_flags(&r->q, VRING_AVAIL_F_NO_INTERRUPT);
-    }
 }
 
 /*
@@ -118,7 +93,11 @@ static void *race_driver(void *opaque)
              !driver_sees_used(r); polls++) {
             cpu_relax();
         }
-        driver_wants_call(r, r->s.event_idx);
+        if (r->s.event_idx) {
+            rig_want_call_at(r, 0);
+        } else {
+            rig_want_call(r);
+        }
         /* The wish, and then one more look (2.7.7 and 2.8.10) */
         smp_mb();
         if (!driver_sees_used(r) && !race_wait(&race->calls, seen) &&
@@ -126,7 +105,7 @@ static void *race_driver(void *opaque)
             qatomic_inc(&race->lost);
         }
         if (!r->s.event_idx || r->s.packed) {
-            driver_wants_no_call(r);
+            rig_want_no_call(r);
         }
     }
     return NULL;
@@ -175,18 +154,13 @@ static void race_test(Setup s)
     rig_free(race.r);
 }
 
-static void test_race(gconstpointer opaque)
+static void test_race(Setup s)
 {
-    race_test((Setup) { .num = 2, .event_idx = opaque != NULL });
-}
-
-static void test_race_packed(gconstpointer opaque)
-{
-    unsigned num;
-
-    for (num = 2; num <= 5; num += 3) {
-        race_test((Setup) { .num = num, .packed = true,
-                            .event_idx = opaque != NULL });
+    s.num = 2;
+    race_test(s);
+    if (s.packed) {
+        s.num = 5;
+        race_test(s);
     }
 }
 
@@ -214,13 +188,15 @@ static void *flicker_driver(void *opaque)
     return NULL;
 }
 
-static void test_flags_read_once(void)
+static void test_flags_read_once(Setup s)
 {
-    Flicker f = { .r = rig_new((Setup) { .num = 4, .packed = true }) };
+    Flicker f;
     QemuThread thread;
     gint64 end = g_get_monotonic_time() + G_USEC_PER_SEC;
     unsigned changes = 0, last = 0, i, n;
 
+    s.num = 4;
+    f = (Flicker) { .r = rig_new(s) };
     mock_packed_set_desc(&f.r->p, 0, DATA_GPA, 4, 0, 0);
     qemu_thread_create(&thread, "driver", flicker_driver, &f,
                        QEMU_THREAD_JOINABLE);
@@ -292,23 +268,6 @@ static WalkChain *walk_chain(Walk *w, uint32_t serial)
     return &w->chain[serial % WALK_NUM];
 }
 
-/* The base behind that many entries of the ring */
-static uint32_t walk_base(Walk *w, uint32_t entries)
-{
-    Rig *r = w->r;
-    uint32_t place, n;
-
-    if (!r->s.packed) {
-        return (uint16_t)(r->s.start + entries);
-    }
-    place = r->s.start ^ MOCK_PACKED_WRAP;
-    n = (place & ~MOCK_PACKED_WRAP) + entries;
-    place = (place & MOCK_PACKED_WRAP) ^
-            (n / r->s.num % 2 ? MOCK_PACKED_WRAP : 0);
-    place |= n % r->s.num;
-    return place | place << 16;
-}
-
 static uint8_t walk_byte(uint32_t serial, uint32_t pos)
 {
     return serial * 31 + pos * 7 + (pos >> 8);
@@ -371,26 +330,24 @@ static void walk_guest_bytes(Walk *w, uint32_t serial, uint32_t len,
     g_assert_cmpuint(pos, ==, len);
 }
 
-static void walk_add_split(Walk *w, WalkChain *c, unsigned ndirect,
+static void walk_add_chain(Walk *w, WalkChain *c, unsigned ndirect,
                            uint64_t table)
 {
-    if (dice(w, 4) == 0) {
-        mock_queue_shuffle(&w->r->q, w->rand);
-    }
-    c->id = mock_queue_add_indirect(&w->r->q, c->segs, c->nsegs, ndirect,
-                                    table, w->rand);
-    c->ndescs = 1;
-}
+    Rig *r = w->r;
+    bool direct = ndirect == c->nsegs;
 
-static void walk_add_packed(Walk *w, WalkChain *c, bool direct,
-                            uint64_t table)
-{
     if (dice(w, 4) == 0) {
-        mock_packed_shuffle(&w->r->p, w->rand);
+        rig_shuffle(r, w->rand);
     }
-    c->id = direct ? mock_packed_add(&w->r->p, c->segs, c->nsegs) :
-            mock_packed_add_indirect(&w->r->p, c->segs, c->nsegs, table);
-    c->ndescs = direct ? c->nsegs : 1;
+    if (!r->s.packed) {
+        c->id = mock_queue_add_indirect(&r->q, c->segs, c->nsegs, ndirect,
+                                        table, w->rand);
+    } else if (direct) {
+        c->id = rig_add_chain(r, c->segs, c->nsegs);
+    } else {
+        c->id = rig_add_indirect(r, c->segs, c->nsegs, table);
+    }
+    c->ndescs = r->s.packed && direct ? c->nsegs : 1;
 }
 
 static void walk_add(Walk *w)
@@ -407,11 +364,7 @@ static void walk_add(Walk *w)
 
         walk_make_segs(w, c, w->added);
         ndirect = dice(w, 2) ? c->nsegs : dice(w, c->nsegs + 1);
-        if (r->s.packed) {
-            walk_add_packed(w, c, ndirect == c->nsegs, table);
-        } else {
-            walk_add_split(w, c, ndirect, table);
-        }
+        walk_add_chain(w, c, ndirect, table);
         if (c->id < 0) {
             break;
         }
@@ -548,12 +501,7 @@ static void walk_burst(Walk *w)
     } else {
         g_assert_false(vhost_dp_vring_flush(&r->vq));
     }
-    g_assert_cmphex(vhost_dp_vring_get_base(&r->vq), ==,
-                    walk_base(w, w->descs_flushed));
-    if (!r->s.packed) {
-        g_assert_cmpuint(mock_queue_used_idx(&r->q), ==,
-                         walk_base(w, w->flushed));
-    }
+    check_progress(r, w->descs_flushed, w->descs_flushed);
     mock_memory_check(r->mm);
 }
 
@@ -576,17 +524,12 @@ static void walk_wish(Walk *w, uint32_t collected)
     w->by_event = r->s.event_idx && !(r->s.packed && dice(w, 4) == 0);
     w->no_interrupt = dice(w, 2);
     if (!w->by_event && w->no_interrupt) {
-        driver_wants_no_call(r);
+        rig_want_no_call(r);
     } else if (!w->by_event) {
-        driver_wants_call(r, false);
-    } else if (r->s.packed) {
-        w->event = collected + dice(w, 24);
-        mock_packed_set_driver_event(
-            &r->p, mock_packed_after(&r->p, r->p.last_used,
-                                     w->event - collected));
+        rig_want_call(r);
     } else {
-        w->event = collected + dice(w, 24) - 4;
-        mock_queue_set_used_event(&r->q, walk_base(w, w->event));
+        w->event = collected + dice(w, 24) - (r->s.packed ? 0 : 4);
+        rig_want_call_at(r, (int32_t)(w->event - collected));
     }
 }
 
@@ -617,8 +560,7 @@ static void walk_restart(Walk *w)
 
     mock_memory_snapshot(r->mm);
     vhost_dp_vring_stop(&r->vq);
-    g_assert_cmphex(vhost_dp_vring_get_base(&r->vq), ==,
-                    walk_base(w, w->descs_flushed));
+    check_progress(r, w->descs_flushed, w->descs_flushed);
     if (dice(w, 2)) {
         rig_hand_over(r);
     }
@@ -709,12 +651,10 @@ static void test_random_walk(gconstpointer opaque)
     }
 }
 
-static void add_race_tests(void)
-{
-    rig_test_event("no-lost-wake-up", test_race);
-    rig_test_packed_event("no-lost-wake-up", test_race_packed);
-    g_test_add_func(RIG_PACKED "flags-read-once", test_flags_read_once);
-}
+static const RigTest tests[] = {
+    { "no-lost-wake-up", test_race, FOR_BOTH | BY_EVENT },
+    { "flags-read-once", test_flags_read_once, FOR_PACKED },
+};
 
 static void add_random_tests(void)
 {
@@ -735,7 +675,7 @@ static void add_random_tests(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    add_race_tests();
+    rig_add_tests(tests, ARRAY_SIZE(tests));
     add_random_tests();
     return g_test_run();
 }

@@ -94,18 +94,17 @@ unsigned rig_resolve(Rig *r)
     return n;
 }
 
-/* The driver begins at @start of Setup */
-static void rig_init_driver(Rig *r, uint16_t start)
+static void rig_init_driver(Rig *r)
 {
     if (r->s.packed) {
         mock_packed_init(&r->p, r->mm, r->s.num, rig_ring(r, DESC_GPA),
                          rig_ring(r, AVAIL_GPA), rig_ring(r, USED_GPA),
-                         start ^ MOCK_PACKED_WRAP, r->s.event_idx,
+                         r->s.start ^ MOCK_PACKED_WRAP, r->s.event_idx,
                          r->s.big_endian);
     } else {
         mock_queue_init(&r->q, r->mm, r->s.num, rig_ring(r, DESC_GPA),
                         rig_ring(r, AVAIL_GPA), rig_ring(r, USED_GPA),
-                        start, r->s.event_idx, r->s.big_endian);
+                        r->s.start, r->s.event_idx, r->s.big_endian);
     }
 }
 
@@ -118,16 +117,30 @@ static void rig_destroy_driver(Rig *r)
     }
 }
 
-static uint32_t rig_make_base(Rig *r, uint16_t start)
+void rig_begin_before_end(Setup *s, unsigned n)
 {
-    uint32_t place = start ^ MOCK_PACKED_WRAP;
-
-    return r->s.packed ? place | place << 16 : start;
+    s->start = s->packed ? s->num - n : 0x10000 - n;
 }
 
-uint32_t rig_base(Rig *r)
+/* What counts entries, @n after the first: an index, or a place */
+static uint16_t rig_entry(Rig *r, unsigned n)
 {
-    return rig_make_base(r, r->s.start);
+    uint16_t first = r->s.start ^ MOCK_PACKED_WRAP;
+    uint16_t wrap;
+
+    if (!r->s.packed) {
+        return r->s.start + n;
+    }
+    n += first & ~MOCK_PACKED_WRAP;
+    wrap = n / r->s.num % 2 ? MOCK_PACKED_WRAP : 0;
+    return (n % r->s.num) | ((first & MOCK_PACKED_WRAP) ^ wrap);
+}
+
+uint32_t rig_base(Rig *r, unsigned taken, unsigned used)
+{
+    uint32_t base = rig_entry(r, taken);
+
+    return r->s.packed ? base | (uint32_t)rig_entry(r, used) << 16 : base;
 }
 
 static void rig_init_device(Rig *r, uint32_t base)
@@ -163,8 +176,8 @@ Rig *rig_new_stopped(Setup s)
                       mock_memory_new(layout, ARRAY_SIZE(layout));
     r->iotlb = s.iommu ? vhost_dp_iotlb_new() : NULL;
     r->mem = mock_memory_table(r->mm, 0);
-    rig_init_driver(r, s.start);
-    rig_init_device(r, rig_base(r));
+    rig_init_driver(r);
+    rig_init_device(r, rig_base(r, 0, 0));
     return r;
 }
 
@@ -204,6 +217,34 @@ int rig_add(Rig *r, uint64_t gpa, uint32_t len)
     return rig_add_chain(r, &seg, 1);
 }
 
+int rig_add_indirect(Rig *r, const MockSeg *segs, unsigned n, uint64_t table)
+{
+    return r->s.packed ? mock_packed_add_indirect(&r->p, segs, n, table) :
+           mock_queue_add_indirect(&r->q, segs, n, 0, table, NULL);
+}
+
+void rig_shuffle(Rig *r, GRand *rand)
+{
+    if (r->s.packed) {
+        mock_packed_shuffle(&r->p, rand);
+    } else {
+        mock_queue_shuffle(&r->q, rand);
+    }
+}
+
+void rig_rewrite(Rig *r, unsigned n, int id, uint64_t gpa, uint32_t len,
+                 uint16_t flags)
+{
+    uint16_t place = rig_entry(r, n);
+
+    if (r->s.packed) {
+        mock_packed_set_desc(&r->p, place & ~MOCK_PACKED_WRAP, gpa, len, id,
+                             flags | mock_packed_avail(place));
+    } else {
+        mock_queue_set_desc(&r->q, id, gpa, len, flags, 0);
+    }
+}
+
 bool rig_publish(Rig *r)
 {
     return r->s.packed ? mock_packed_publish(&r->p)
@@ -225,6 +266,37 @@ void rig_take_back(Rig *r, uint32_t id)
     }
 }
 
+void rig_want_call(Rig *r)
+{
+    if (r->s.packed) {
+        mock_packed_set_driver_flags(&r->p, MOCK_PACKED_ENABLE);
+    } else {
+        mock_queue_set_avail_flags(&r->q, 0);
+    }
+}
+
+void rig_want_no_call(Rig *r)
+{
+    if (r->s.packed) {
+        mock_packed_set_driver_flags(&r->p, MOCK_PACKED_DISABLE);
+    } else {
+        mock_queue_set_avail_flags(&r->q, VRING_AVAIL_F_NO_INTERRUPT);
+    }
+}
+
+void rig_want_call_at(Rig *r, int distance)
+{
+    if (r->s.packed) {
+        /* Two rounds are the same place */
+        unsigned n = distance < 0 ? 2 * r->s.num + distance : distance;
+
+        mock_packed_set_driver_event(
+            &r->p, mock_packed_after(&r->p, r->p.last_used, n));
+    } else {
+        mock_queue_set_used_event(&r->q, r->q.last_used + distance);
+    }
+}
+
 void rig_offer(Rig *r, unsigned n, uint32_t len)
 {
     unsigned i;
@@ -233,6 +305,21 @@ void rig_offer(Rig *r, unsigned n, uint32_t len)
         g_assert_cmpint(rig_add(r, DATA_GPA + i * 16, len), >=, 0);
     }
     rig_publish(r);
+}
+
+int rig_offer_chain(Rig *r, unsigned n)
+{
+    g_autofree MockSeg *segs = g_new0(MockSeg, n);
+    unsigned i;
+    int id;
+
+    for (i = 0; i < n; i++) {
+        segs[i] = (MockSeg) { DATA_GPA + 16 * i, 4, r->s.writable };
+    }
+    id = rig_add_chain(r, segs, n);
+    g_assert_cmpint(id, >=, 0);
+    rig_publish(r);
+    return id;
 }
 
 unsigned rig_pop(Rig *r, unsigned max)
@@ -315,6 +402,77 @@ void check_chain(Rig *r, unsigned i, int id, const MockRange *segs,
     g_assert_cmpuint(chain->len, ==, sum);
 }
 
+void check_progress(Rig *r, unsigned taken, unsigned used)
+{
+    g_assert_cmphex(vhost_dp_vring_get_base(&r->vq), ==,
+                    rig_base(r, taken, used));
+    if (!r->s.packed) {
+        g_assert_cmphex(mock_queue_used_idx(&r->q), ==, rig_entry(r, used));
+    }
+}
+
+void check_asks_kick(Rig *r, unsigned n)
+{
+    if (r->s.packed) {
+        /* DESC must not be used without EVENT_IDX (2.8.14) */
+        g_assert_cmphex(mock_packed_device_flags(&r->p), ==,
+                        r->s.event_idx ? MOCK_PACKED_DESC :
+                                         MOCK_PACKED_ENABLE);
+    } else {
+        g_assert_cmphex(mock_queue_used_flags(&r->q), ==, 0);
+    }
+    if (r->s.event_idx) {
+        g_assert_cmphex(r->s.packed ? mock_packed_device_event(&r->p) :
+                                      mock_queue_avail_event(&r->q), ==,
+                        rig_entry(r, n));
+    }
+}
+
+void check_asks_no_kick(Rig *r)
+{
+    if (r->s.packed) {
+        g_assert_cmphex(mock_packed_device_flags(&r->p), ==,
+                        MOCK_PACKED_DISABLE);
+    } else {
+        /* The flags must not be used with EVENT_IDX (2.7.10) */
+        g_assert_cmphex(mock_queue_used_flags(&r->q), ==,
+                        r->s.event_idx ? 0 : VRING_USED_F_NO_NOTIFY);
+    }
+}
+
+MockRange rig_range_asks(Rig *r)
+{
+    if (r->s.packed) {
+        return r->s.event_idx ? mock_packed_range_device_event(&r->p) :
+                                mock_packed_range_device_flags(&r->p);
+    }
+    return r->s.event_idx ? mock_queue_range_avail_event(&r->q) :
+                            mock_queue_range_flags(&r->q);
+}
+
+void check_written(Rig *r, unsigned first, unsigned n)
+{
+    unsigned before_wrap = MIN(n, r->s.num - first);
+    MockRange ranges[3];
+    unsigned nranges = 0;
+
+    if (r->s.packed) {
+        ranges[nranges++] = mock_packed_range_used(&r->p, first, before_wrap);
+        if (before_wrap < n) {
+            ranges[nranges++] = mock_packed_range_used(&r->p, 0,
+                                                       n - before_wrap);
+        }
+    } else {
+        ranges[nranges++] = mock_queue_range_elems(&r->q, first, before_wrap);
+        if (before_wrap < n) {
+            ranges[nranges++] = mock_queue_range_elems(&r->q, 0,
+                                                       n - before_wrap);
+        }
+        ranges[nranges++] = mock_queue_range_used_idx(&r->q);
+    }
+    mock_memory_check_exact(r->mm, ranges, nranges);
+}
+
 uint64_t violations(Rig *r)
 {
     uint64_t sum = 0;
@@ -346,14 +504,26 @@ void check_broken(Rig *r, VhostDPViolation why)
     g_assert_cmpuint(violations(r), ==, 1);
 }
 
-void rig_reset(Rig *r)
+static void reset(Rig *r, bool packed)
 {
     vhost_dp_vring_stop(&r->vq);
     rig_destroy_driver(r);
-    rig_init_driver(r, 0);
-    vhost_dp_vring_set_base(&r->vq, rig_make_base(r, 0));
+    r->s.packed = packed;
+    r->s.start = 0;
+    rig_init_driver(r);
+    vhost_dp_vring_set_base(&r->vq, rig_base(r, 0, 0));
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_false(r->vq.broken);
+}
+
+void rig_reset(Rig *r)
+{
+    reset(r, r->s.packed);
+}
+
+void rig_change_format(Rig *r)
+{
+    reset(r, !r->s.packed);
 }
 
 void rig_move_memory(Rig *r, uint64_t skip)
@@ -370,44 +540,69 @@ void rig_move_memory(Rig *r, uint64_t skip)
     r->p.mm = mm;
 }
 
-static void test_sizes(const char *root, const char *name,
-                       const unsigned *sizes, unsigned n, GTestDataFunc func)
+/* One run of a test */
+typedef struct RigCase {
+    const RigTest *test;
+    Setup s;
+} RigCase;
+
+static void run_case(gconstpointer opaque)
+{
+    const RigCase *c = opaque;
+
+    c->test->run(c->s);
+}
+
+static void add_case(const RigTest *test, Setup s)
+{
+    RigCase c = { .test = test, .s = s };
+    g_autoptr(GString) path = g_string_new(s.packed ? RIG_PACKED : RIG_SPLIT);
+
+    g_string_append(path, test->name);
+    if (test->how & BY_SIZE) {
+        g_string_append_printf(path, "/%u", s.num);
+    }
+    if (test->how & BY_EVENT) {
+        g_string_append(path, s.event_idx ? "/event-idx" : "/flags");
+    }
+    g_test_add_data_func_full(path->str, g_memdup2(&c, sizeof(c)), run_case,
+                              g_free);
+}
+
+static void add_events(const RigTest *test, Setup s)
+{
+    add_case(test, s);
+    if (test->how & BY_EVENT) {
+        s.event_idx = true;
+        add_case(test, s);
+    }
+}
+
+static void add_format(const RigTest *test, bool packed)
+{
+    const unsigned *sizes = packed ? packed_sizes : split_sizes;
+    unsigned n = packed ? ARRAY_SIZE(packed_sizes) : ARRAY_SIZE(split_sizes);
+    unsigned i;
+
+    if (!(test->how & BY_SIZE)) {
+        add_events(test, (Setup) { .packed = packed });
+        return;
+    }
+    for (i = 0; i < n; i++) {
+        add_events(test, (Setup) { .packed = packed, .num = sizes[i] });
+    }
+}
+
+void rig_add_tests(const RigTest *tests, unsigned n)
 {
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        g_autofree char *path = g_strdup_printf("%s%s/%u", root, name,
-                                                sizes[i]);
-
-        g_test_add_data_func(path, &sizes[i], func);
+        if (tests[i].how & FOR_SPLIT) {
+            add_format(&tests[i], false);
+        }
+        if (tests[i].how & FOR_PACKED) {
+            add_format(&tests[i], true);
+        }
     }
-}
-
-static void test_event(const char *root, const char *name, GTestDataFunc func)
-{
-    g_autofree char *flags = g_strdup_printf("%s%s/flags", root, name);
-    g_autofree char *event = g_strdup_printf("%s%s/event-idx", root, name);
-
-    g_test_add_data_func(flags, NULL, func);
-    g_test_add_data_func(event, "", func);
-}
-
-void rig_test_sizes(const char *name, GTestDataFunc func)
-{
-    test_sizes(RIG_SPLIT, name, split_sizes, ARRAY_SIZE(split_sizes), func);
-}
-
-void rig_test_event(const char *name, GTestDataFunc func)
-{
-    test_event(RIG_SPLIT, name, func);
-}
-
-void rig_test_packed_sizes(const char *name, GTestDataFunc func)
-{
-    test_sizes(RIG_PACKED, name, packed_sizes, ARRAY_SIZE(packed_sizes), func);
-}
-
-void rig_test_packed_event(const char *name, GTestDataFunc func)
-{
-    test_event(RIG_PACKED, name, func);
 }

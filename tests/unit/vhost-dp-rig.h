@@ -89,8 +89,14 @@ Rig *rig_new(Setup s);
 
 void rig_free(Rig *r);
 
-/* The base to start from, as set_vring_base has it */
-uint32_t rig_base(Rig *r);
+/* Both sides begin @n entries before the ring, and the index, begins anew */
+void rig_begin_before_end(Setup *s, unsigned n);
+
+/*
+ * The base, as set_vring_base has it, of a device that has taken and used that
+ * many entries since the driver began at Setup.start
+ */
+uint32_t rig_base(Rig *r, unsigned taken, unsigned used);
 
 /* Somebody else takes the queue over: only the base is handed on */
 void rig_hand_over(Rig *r);
@@ -98,6 +104,17 @@ void rig_hand_over(Rig *r);
 /* Add a chain that is not published yet; returns its id, or -1 */
 int rig_add(Rig *r, uint64_t gpa, uint32_t len);
 int rig_add_chain(Rig *r, const MockSeg *segs, unsigned n);
+int rig_add_indirect(Rig *r, const MockSeg *segs, unsigned n, uint64_t table);
+
+/* Put free descriptors, or buffer ids, in a random order */
+void rig_shuffle(Rig *r, GRand *rand);
+
+/*
+ * Overwrite what was published as chain @id, of one descriptor, in the entry
+ * that is @n after the first
+ */
+void rig_rewrite(Rig *r, unsigned n, int id, uint64_t gpa, uint32_t len,
+                 uint16_t flags);
 
 /* Returns true if the driver has to kick */
 bool rig_publish(Rig *r);
@@ -110,7 +127,18 @@ void rig_take_back(Rig *r, uint32_t id);
 /* Make @n chains available, each with a buffer of @len bytes */
 void rig_offer(Rig *r, unsigned n, uint32_t len);
 
+/* Make one chain of @n buffers available; returns its id */
+int rig_offer_chain(Rig *r, unsigned n);
+
 unsigned rig_pop(Rig *r, unsigned max);
+
+/*
+ * What the driver wishes: a call at the next flush, no call, or (with
+ * EVENT_IDX) a call for the entry that is @distance after the next to be used
+ */
+void rig_want_call(Rig *r);
+void rig_want_no_call(Rig *r);
+void rig_want_call_at(Rig *r, int distance);
 
 /* Push all chains of the burst, the length is 100 + their number in it */
 void rig_push(Rig *r);
@@ -126,6 +154,22 @@ void check_no_used(Rig *r);
 void check_chain(Rig *r, unsigned i, int id, const MockRange *segs,
                  unsigned n);
 
+/* Entries that the device has taken, and used, since the driver began */
+void check_progress(Rig *r, unsigned taken, unsigned used);
+
+/* The device asks for a kick, with EVENT_IDX for entry @n; or for none */
+void check_asks_kick(Rig *r, unsigned n);
+void check_asks_no_kick(Rig *r);
+
+/* Where the device writes that it asks for a kick */
+MockRange rig_range_asks(Rig *r);
+
+/*
+ * Since the snapshot nothing was reported but used elements, from slot @first
+ * of the ring over @n entries (and what tells the driver about them)
+ */
+void check_written(Rig *r, unsigned first, unsigned n);
+
 uint64_t violations(Rig *r);
 
 void check_healthy(Rig *r);
@@ -136,18 +180,35 @@ void check_broken(Rig *r, VhostDPViolation why);
 /* The driver resets the device after DEVICE_NEEDS_RESET (section 2.1.1) */
 void rig_reset(Rig *r);
 
+/* The same, but then driver and device agree upon the other ring format */
+void rig_change_format(Rig *r);
+
 /* The same guest memory is somewhere else in QEMU now */
 void rig_move_memory(Rig *r, uint64_t skip);
 
-/* For queues of several sizes; a pointer to the size is passed */
-void rig_test_sizes(const char *name, GTestDataFunc func);
+/*
+ * Tests.  Rules that hold for both ring formats have one test, which runs for
+ * each of them; in the rig's terms an "entry" is what a ring counts.  That is
+ * a chain in a split ring, and a descriptor in a packed one.
+ */
 
-/* Once without VIRTIO_F_EVENT_IDX, once with it */
-void rig_test_event(const char *name, GTestDataFunc func);
+/* For which formats, and over what else */
+enum {
+    FOR_SPLIT = 1,
+    FOR_PACKED = 2,
+    FOR_BOTH = FOR_SPLIT | FOR_PACKED,
+    BY_EVENT = 4,       /* without VIRTIO_F_EVENT_IDX, and with it */
+    BY_SIZE = 8,        /* for queues of several sizes */
+};
 
-/* The same for packed virtqueues, of other sizes */
-void rig_test_packed_sizes(const char *name, GTestDataFunc func);
-void rig_test_packed_event(const char *name, GTestDataFunc func);
+typedef struct RigTest {
+    const char *name;
+    void (*run)(Setup s);       /* the rest of @s is for the test to fill in */
+    unsigned how;
+} RigTest;
+
+/* Add @n tests; @tests has to stay */
+void rig_add_tests(const RigTest *tests, unsigned n);
 
 /* What the paths of all tests begin with */
 #define RIG_SPLIT "/vhost-dp/vring/split/"
