@@ -109,12 +109,21 @@ static void build_headers(const FrameShape *shape, uint8_t *f, unsigned flow,
     uint8_t *ip = f + ETH_LEN;
     uint8_t *l4_hdr = ip + IP_LEN;
     uint16_t guest_port = 10000 + flow;
-    uint16_t host_port = 20000 + flow;
+    uint16_t host_port = FRAME_HOST_PORT + flow;
+    /* 198.18.0.0/15 is for benchmarks (RFC 2544) */
+    uint32_t guest_ip = 0xc6120001;
+    uint32_t host_ip = 0xc6130001;
     uint16_t pseudo;
 
     /* Locally administered addresses that nobody has */
     memcpy(f, (uint8_t[]) { 2, 0xde, 0xad, 0, 1, from_guest }, 6);
     memcpy(f + 6, (uint8_t[]) { 2, 0xde, 0xad, 0, 2, from_guest }, 6);
+    if (shape->user) {
+        /* libslirp's own, and 10.0.2.15 to 10.0.2.2, its defaults */
+        memcpy(f, (uint8_t[]) { 0x52, 0x55, 10, 0, 2, 2 }, 6);
+        guest_ip = 0x0a00020f;
+        host_ip = 0x0a000202;
+    }
     stw_be_p(f + 12, ETH_P_IP);
 
     memset(ip, 0, IP_LEN + l4_len(shape));
@@ -123,9 +132,8 @@ static void build_headers(const FrameShape *shape, uint8_t *f, unsigned flow,
     stw_be_p(ip + 6, 0x4000);           /* do not fragment */
     ip[8] = 64;
     ip[9] = proto;
-    /* 198.18.0.0/15 is for benchmarks (RFC 2544) */
-    stl_be_p(ip + 12, from_guest ? 0xc6120001 : 0xc6130001);
-    stl_be_p(ip + 16, from_guest ? 0xc6130001 : 0xc6120001);
+    stl_be_p(ip + 12, from_guest ? guest_ip : host_ip);
+    stl_be_p(ip + 16, from_guest ? host_ip : guest_ip);
     stw_be_p(ip + 10, ~fold_sum(ip, IP_LEN, 0));
 
     stw_be_p(l4_hdr, from_guest ? guest_port : host_port);

@@ -9,7 +9,8 @@
  * number as 8 bytes, big-endian, then a salt byte, then a pattern: byte i of
  * the frame is i plus the salt, modulo 256.  Numbers count from 0 in each
  * flow; there is one flow per queue pair.  Neither host nor guest owns the
- * destination address, so that the host's IP layer drops the frame.
+ * destination address, so that the host's IP layer drops the frame; but with
+ * user-mode networking it is the gateway's, which stands for the host.
  */
 
 #ifndef BENCH_FRAME_H
@@ -36,7 +37,11 @@ typedef struct FrameShape {
     uint32_t size;              /* bytes without FCS */
     uint16_t gso_size;          /* TCP payload per segment, or 0 */
     bool csum;                  /* the checksum is left to the receiver */
+    bool user;                  /* for the host behind -netdev user */
 } FrameShape;
+
+/* The host's UDP port that frames of flow 0 go to */
+#define FRAME_HOST_PORT 20000
 
 /* Counts of received frames, for one flow */
 typedef struct FrameCheck {

@@ -231,3 +231,36 @@ uint32_t host_sink_receive(int fd, uint8_t *frame,
     }
     return len - sizeof(struct virtio_net_hdr);
 }
+
+int host_user_open(void)
+{
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET,
+        .sin_port = htons(FRAME_HOST_PORT),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int size = 1;
+
+    if (fd < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) < 0 ||
+        bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+        bench_fail("UDP port %d: %s", FRAME_HOST_PORT, strerror(errno));
+    }
+    return fd;
+}
+
+void host_user_check(int fd, const FrameShape *shape)
+{
+    g_autofree uint8_t *data = g_malloc(FRAME_ROOM);
+    unsigned headers = frame_number_at(shape);
+    ssize_t len = recv(fd, data, FRAME_ROOM, 0);
+
+    if (len < 0) {
+        bench_fail("the host got none of the frames: %s", strerror(errno));
+    }
+    if (len != shape->size - headers) {
+        bench_fail("the host got %zd bytes of a datagram of %u", len,
+                   shape->size - headers);
+    }
+}

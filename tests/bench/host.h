@@ -88,4 +88,17 @@ int host_sink_open(const char *ifname);
 uint32_t host_sink_receive(int fd, uint8_t *frame,
                            struct virtio_net_hdr_v1 *hdr, int64_t *when);
 
+/**
+ * host_user_open: be where frames of FrameShape.user go
+ *
+ * Returns a UDP socket that does not block and holds few datagrams: the host
+ * drops the others.
+ */
+int host_user_open(void);
+
+/**
+ * host_user_check: exit with a message if no frame of @shape got there
+ */
+void host_user_check(int fd, const FrameShape *shape);
+
 #endif /* BENCH_HOST_H */

@@ -55,6 +55,9 @@ static const char usage_text[] =
 "The other side\n"
 "  --tap IFNAME      switch this interface on once QEMU has made it\n"
 "  --source IFNAME   send frames into this interface\n"
+"  --user            frames are datagrams for the host behind -netdev user or\n"
+"                    vhost-dp-slirp, with their default addresses; the\n"
+"                    interface lo has to be on\n"
 "  --sink IFNAME     look at what comes out of this interface, and check it\n"
 "  --window N        frames of the source, or of an echo, on their way [128]\n"
 "  --fill N          let N frames queue up, then receive them flat out, again\n"
@@ -100,7 +103,8 @@ enum {
     OPT_WARMUP, OPT_PACKETS, OPT_SAMPLES, OPT_GAP, OPT_CALL, OPT_RING,
     OPT_PAIRS, OPT_RING_SIZE, OPT_EVENT_IDX, OPT_INDIRECT, OPT_MERGEABLE,
     OPT_SEGMENTS, OPT_BATCH, OPT_BUFFERS, OPT_RX_BUFFER, OPT_DEVICE,
-    OPT_NETDEV, OPT_MEMORY, OPT_TAP, OPT_SOURCE, OPT_SINK, OPT_WINDOW,
+    OPT_NETDEV, OPT_MEMORY, OPT_TAP, OPT_SOURCE, OPT_SINK, OPT_USER,
+    OPT_WINDOW,
     OPT_FILL, OPT_EXPECT, OPT_CHECK_ALL, OPT_CPU, OPT_DATA_CPU, OPT_NAP,
     OPT_THREAD,
     OPT_DURING, OPT_OUTPUT,
@@ -135,6 +139,7 @@ static const struct option long_options[] = {
     { "tap", required_argument, NULL, OPT_TAP },
     { "source", required_argument, NULL, OPT_SOURCE },
     { "sink", required_argument, NULL, OPT_SINK },
+    { "user", no_argument, NULL, OPT_USER },
     { "window", required_argument, NULL, OPT_WINDOW },
     { "fill", required_argument, NULL, OPT_FILL },
     { "expect", required_argument, NULL, OPT_EXPECT },
@@ -221,6 +226,7 @@ static void set_option(Options *o, int c, const char *name, const char *arg)
     case OPT_TAP: o->tap = interface(name, arg); break;
     case OPT_SOURCE: o->source = interface(name, arg); break;
     case OPT_SINK: o->sink = interface(name, arg); break;
+    case OPT_USER: o->shape.user = true; break;
     case OPT_WINDOW: o->window = bench_parse_u64(name, arg, 1, 100000); break;
     case OPT_FILL: o->fill = bench_parse_u64(name, arg, 1, 100000); break;
     case OPT_EXPECT: o->expect = choose(name, arg, expect_names); break;
@@ -275,6 +281,11 @@ static void check_options(const Options *o)
     if (o->sink && o->mode == MODE_TX && !o->rate) {
         bench_usage("--sink: what comes flat out cannot all be checked; give "
                     "--rate");
+    }
+    if (o->shape.user && (o->mode != MODE_TX || o->pairs > 1 ||
+                          o->shape.gso_size || o->sink)) {
+        bench_usage("--user is for --mode tx with one queue pair, without "
+                    "--gso and --sink");
     }
     if (o->mode >= MODE_LATENCY_TX && o->mode <= MODE_LATENCY_ECHO &&
         o->pairs > 1) {

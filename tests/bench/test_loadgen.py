@@ -77,6 +77,9 @@ class Refused(unittest.TestCase):
             with self.subTest(option=option, value=value):
                 self.check([option, value, *null()], f'{option} {value}', text)
 
+    def test_user_has_one_queue_pair(self):
+        self.check(['--pairs', '2', '--user', *null()], '--user is for')
+
     def test_unknown_option(self):
         self.check(['--bogus', *null()], '--bogus')
 

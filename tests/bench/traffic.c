@@ -203,6 +203,7 @@ void load_init(Load *l)
     if (o->tap) {
         host_interface_up(o->tap, o->fill ? o->fill + 2048 : 0);
     }
+    l->user = o->shape.user ? host_user_open() : -1;
     notify_prepare(&l->notify, &l->dev);
     device_start(&l->dev);
     /* What runs in another process is DPDK or the like */
@@ -798,6 +799,9 @@ void load_check(Load *l)
     check_received(l);
     if (options_sends(l->o) && !l->result.tx_packets) {
         bench_fail("nothing was sent");
+    }
+    if (l->user >= 0) {
+        host_user_check(l->user, &l->o->shape);
     }
     if (options_receives(l->o) && !l->result.rx_packets) {
         bench_fail("nothing was received");

@@ -62,6 +62,7 @@ typedef struct Load {
     ThreadSet data_threads;
     ThreadSet all_threads;
     int sink;
+    int user;                   /* where frames for the host go */
     Pair *pair;
     Result result;
 } Load;

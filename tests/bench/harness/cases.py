@@ -280,6 +280,14 @@ class Table:
             'af-packet': self._veth_loadgen(rx, other),
         }, RATE, quick)
 
+    def slirp(self, ring, size):
+        """Datagrams to the host, against -netdev user in the main loop."""
+        words = ['--mode', 'tx', '--user', '--size', str(size), '--ring', ring]
+        self._add(f'slirp/{ring}/tx/{size}', {
+            'ours': self._loadgen(words, runners.vhost_dp('slirp')),
+            'user': self._stock(words, runners.stock_user()),
+        }, RATE)
+
     def tap_latency(self, ring):
         """One frame at a time, against QEMU's main loop."""
         samples = '500' if self.quick else '3000'
@@ -353,6 +361,10 @@ class Table:
             if 'af-xdp' in self.tools.drivers:
                 self.xdp(ring, 60, ring == 'split')
                 self.xdp(ring, 1500, False)
+            if 'slirp' in self.tools.drivers:
+                self.slirp(ring, 60)
+        if 'slirp' in self.tools.drivers:
+            self.slirp('split', 1500)
         if self.has_vhost_user():
             for ring in rings:
                 self.vhost_user(ring, 64, ring == 'split')

@@ -41,6 +41,7 @@ def _command():
         # needs no privileges where user namespaces are allowed
         command += ['--user', '--map-root-user']
     return command + ['sh', '-ec', f'mount -t tmpfs tmpfs {SCRATCH}\n'
+                      'ip link set lo up\n'
                       'exec "$@"', 'sh']
 
 
