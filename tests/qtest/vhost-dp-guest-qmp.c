@@ -140,6 +140,45 @@ void dp_check_error(QDict *response, ...)
     qobject_unref(response);
 }
 
+void dp_run_good(QTestState *qts, const char *command)
+{
+    QDict *response;
+
+    qtest_qmp_send_raw(qts, "%s", command);
+    response = qtest_qmp_receive(qts);
+    if (!qdict_haskey(response, "return")) {
+        g_error("%s: %s", command,
+                qdict_get_str(qdict_get_qdict(response, "error"), "desc"));
+    }
+    qobject_unref(response);
+}
+
+void dp_send_fds(QTestState *qts, const int *fd, unsigned n)
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        char name[] = { 'a' + i, 0 };
+        int one = fd[i];
+
+        qtest_qmp_fds_assert_success(qts, &one, 1, "{ 'execute': 'getfd',"
+                                     " 'arguments': { 'fdname': %s } }", name);
+        close(fd[i]);
+    }
+}
+
+void dp_close_fds(QTestState *qts, unsigned n)
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        char name[] = { 'a' + i, 0 };
+
+        qtest_qmp_assert_success(qts, "{ 'execute': 'closefd',"
+                                 " 'arguments': { 'fdname': %s } }", name);
+    }
+}
+
 static bool has_type(const char *type)
 {
     QTestState *qts = dp_qemu_new(NULL);

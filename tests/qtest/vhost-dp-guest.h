@@ -388,6 +388,15 @@ bool dp_link_is(DpRig *rig, bool up, const char *word);
  */
 void dp_check_error(QDict *response, ...) G_GNUC_NULL_TERMINATED;
 
+/* A command, as JSON, that must succeed */
+void dp_run_good(QTestState *qts, const char *command);
+
+/* Sends @n descriptors as 'a', 'b', ..., and closes them here */
+void dp_send_fds(QTestState *qts, const int *fd, unsigned n);
+
+/* Those that nobody asked for are still the monitor's: closes them there */
+void dp_close_fds(QTestState *qts, unsigned n);
+
 /*
  * Why there can be no driver of QOM type @type, or NULL: QEMU was built without
  * it, or AF_XDP is not allowed.

@@ -55,17 +55,6 @@ static QDict *run_command(QTestState *qts, const char *command)
     return qtest_qmp_receive(qts);
 }
 
-static void run_good(QTestState *qts, const char *command)
-{
-    QDict *response = run_command(qts, command);
-
-    if (!qdict_haskey(response, "return")) {
-        g_error("%s: %s", command,
-                qdict_get_str(qdict_get_qdict(response, "error"), "desc"));
-    }
-    qobject_unref(response);
-}
-
 static void run_bad(QTestState *qts, const char *command,
                     const char *const *texts)
 {
@@ -78,16 +67,16 @@ static void check_goes_on(QTestState *qts)
 {
     QDict *info;
 
-    run_good(qts, ADD_TAP("good"));
-    run_good(qts, ADD_NETDEV("good", "good"));
+    dp_run_good(qts, ADD_TAP("good"));
+    dp_run_good(qts, ADD_NETDEV("good", "good"));
     g_assert_true(dp_if_exists("good"));
     info = dp_query(qts, "good");
     g_assert_nonnull(info);
     g_assert_true(qdict_get_bool(info, "link-up"));
     qobject_unref(info);
-    run_good(qts, DEL_NETDEV("good"));
+    dp_run_good(qts, DEL_NETDEV("good"));
     g_assert_null(dp_query(qts, "good"));
-    run_good(qts, DEL_OBJECT("good"));
+    dp_run_good(qts, DEL_OBJECT("good"));
     dp_wait_until(!dp_if_exists("good"));
 }
 
@@ -127,7 +116,7 @@ static void test_case(const void *opaque)
     unsigned i;
 
     for (i = 0; i < MAX_STRINGS && c->before[i]; i++) {
-        run_good(qts, c->before[i]);
+        dp_run_good(qts, c->before[i]);
     }
     wait_attached(qts);
     before = dp_usage(qts);
@@ -455,13 +444,13 @@ static void test_fd(const void *opaque)
     dp_check_error(run_command(qts, ADD_NETDEV("vd0", "inherited")),
                    "inherited", number, c->texts[0], c->texts[1], NULL);
 
-    run_good(qts, ADD_TAP_WITH("drv0", "'fd': 'name'"));
+    dp_run_good(qts, ADD_TAP_WITH("drv0", "'fd': 'name'"));
     for (i = 0; i < 3; i++) {
         send_fd(qts, "name", fd);
         dp_check_error(run_command(qts, ADD_NETDEV("vd0", "drv0")),
                        "drv0", "fd=name", c->texts[0], c->texts[1], NULL);
     }
-    run_good(qts, DEL_OBJECT("drv0"));
+    dp_run_good(qts, DEL_OBJECT("drv0"));
     check_goes_on(qts);
     dp_check_usage(qts, before);
     qtest_quit(qts);
@@ -523,7 +512,7 @@ static void test_fds(const void *opaque)
 
     c->open(fd);
     before = dp_usage(qts);
-    run_good(qts, ADD_TAP_WITH("drv0", "'fds': 'a:b'"));
+    dp_run_good(qts, ADD_TAP_WITH("drv0", "'fds': 'a:b'"));
     for (i = 0; i < 3; i++) {
         for (j = 0; j < c->nfds; j++) {
             char name[] = { 'a' + j, 0 };
@@ -534,7 +523,7 @@ static void test_fds(const void *opaque)
                                                         "'queues': 2")),
                        "drv0", c->texts[0], c->texts[1], NULL);
     }
-    run_good(qts, DEL_OBJECT("drv0"));
+    dp_run_good(qts, DEL_OBJECT("drv0"));
     check_goes_on(qts);
     dp_check_usage(qts, before);
     qtest_quit(qts);
@@ -576,22 +565,22 @@ static void test_fds_no_permission(const void *opaque)
         send_fd(qts, name, fd);
         close(fd);
     }
-    run_good(qts, ADD_TAP_WITH("drv0", "'fds': 'a:b:c:d'"));
+    dp_run_good(qts, ADD_TAP_WITH("drv0", "'fds': 'a:b:c:d'"));
     for (i = 0; i < 3; i++) {
         QDict *info;
 
-        run_good(qts, ADD_NETDEV_WITH("vd0", "drv0", "'queues': 4"));
+        dp_run_good(qts, ADD_NETDEV_WITH("vd0", "drv0", "'queues': 4"));
         info = dp_query(qts, "vd0");
         g_assert_nonnull(strstr(qdict_get_str(info, "interface"),
                                 "ifname=tap7,fds="));
         g_assert_true(qdict_get_bool(info, "link-up"));
         g_assert_cmpint(qlist_size(qdict_get_qlist(info, "queues")), ==, 4);
         qobject_unref(info);
-        run_good(qts, DEL_NETDEV("vd0"));
+        dp_run_good(qts, DEL_NETDEV("vd0"));
     }
     /* They are the object's, and the interface goes with them */
     g_assert_true(dp_if_exists("tap7"));
-    run_good(qts, DEL_OBJECT("drv0"));
+    dp_run_good(qts, DEL_OBJECT("drv0"));
     dp_wait_until(!dp_if_exists("tap7"));
     dp_check_usage(qts, before);
     qtest_quit(qts);
@@ -605,36 +594,36 @@ static void test_queues(const void *opaque)
     int fd;
 
     /* One that is created */
-    run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'mq%d'"));
-    run_good(qts, ADD_NETDEV_WITH("vd0", "drv0", "'queues': 4"));
+    dp_run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'mq%d'"));
+    dp_run_good(qts, ADD_NETDEV_WITH("vd0", "drv0", "'queues': 4"));
     g_assert_true(dp_if_exists("mq0"));
     g_assert_false(dp_if_exists("mq1"));
-    run_good(qts, DEL_NETDEV("vd0"));
+    dp_run_good(qts, DEL_NETDEV("vd0"));
     dp_wait_until(!dp_if_exists("mq0"));
 
     /* One that is there; also with one queue pair only */
     fd = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
     dp_tap_set_persistent(fd, true);
     close(fd);
-    run_good(qts, ADD_TAP("mq0"));
-    run_good(qts, ADD_NETDEV_WITH("vd0", "mq0", "'queues': 4"));
-    run_good(qts, DEL_NETDEV("vd0"));
-    run_good(qts, ADD_NETDEV("vd0", "mq0"));
-    run_good(qts, DEL_NETDEV("vd0"));
+    dp_run_good(qts, ADD_TAP("mq0"));
+    dp_run_good(qts, ADD_NETDEV_WITH("vd0", "mq0", "'queues': 4"));
+    dp_run_good(qts, DEL_NETDEV("vd0"));
+    dp_run_good(qts, ADD_NETDEV("vd0", "mq0"));
+    dp_run_good(qts, DEL_NETDEV("vd0"));
 
     /* One that has a single queue */
     fd = dp_tap_open("sq0", IFF_VNET_HDR);
     dp_tap_set_persistent(fd, true);
     close(fd);
-    run_good(qts, ADD_TAP("sq0"));
+    dp_run_good(qts, ADD_TAP("sq0"));
     dp_check_error(run_command(qts, ADD_NETDEV_WITH("vd0", "sq0",
                                                     "'queues': 2")),
                    "ifname=sq0", "multi_queue", "queues=2", NULL);
-    run_good(qts, ADD_NETDEV("vd0", "sq0"));
-    run_good(qts, DEL_NETDEV("vd0"));
+    dp_run_good(qts, ADD_NETDEV("vd0", "sq0"));
+    dp_run_good(qts, DEL_NETDEV("vd0"));
 
     /* And one that is no tap at all */
-    run_good(qts, ADD_TAP("lo"));
+    dp_run_good(qts, ADD_TAP("lo"));
     dp_check_error(run_command(qts, ADD_NETDEV_WITH("vd0", "lo",
                                                     "'queues': 2")),
                    "ifname=lo", "not a tap", NULL);
@@ -653,12 +642,12 @@ static void test_queues_too_few(const void *opaque)
     for (i = 0; i < ARRAY_SIZE(fd); i++) {
         fd[i] = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
     }
-    run_good(qts, ADD_TAP("mq0"));
+    dp_run_good(qts, ADD_TAP("mq0"));
     dp_check_error(run_command(qts, ADD_NETDEV_WITH("vd0", "mq0",
                                                     "'queues': 2")),
                    "ifname=mq0", "queues=2", "1 queues", NULL);
     dp_check_usage(qts, before);
-    run_good(qts, ADD_NETDEV("vd0", "mq0"));
+    dp_run_good(qts, ADD_NETDEV("vd0", "mq0"));
     qtest_quit(qts);
     for (i = 0; i < ARRAY_SIZE(fd); i++) {
         close(fd[i]);
@@ -672,10 +661,10 @@ static void test_busy(const void *opaque)
     int fd = dp_tap_open("busy0", IFF_VNET_HDR);
     QTestState *qts = qtest_init("-M pc -nodefaults");
 
-    run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'busy0'"));
+    dp_run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'busy0'"));
     dp_check_error(run_command(qts, ADD_NETDEV("vd0", "drv0")), "drv0",
                    "ifname=busy0", "in use", NULL);
-    run_good(qts, ADD_TAP("busy0"));
+    dp_run_good(qts, ADD_TAP("busy0"));
     dp_check_error(run_command(qts, ADD_NETDEV("vd0", "busy0")), "busy0",
                    "in use", NULL);
     check_goes_on(qts);
@@ -683,7 +672,7 @@ static void test_busy(const void *opaque)
     /* It can be used once the other program has gone, with the same object */
     dp_tap_set_persistent(fd, true);
     close(fd);
-    run_good(qts, ADD_NETDEV("vd0", "drv0"));
+    dp_run_good(qts, ADD_NETDEV("vd0", "drv0"));
     qtest_quit(qts);
     g_assert_true(dp_if_exists("busy0"));
 }
@@ -695,7 +684,7 @@ static void test_no_permission(const void *opaque)
                                           "-M pc -nodefaults", true);
     int fd;
 
-    run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'tap5'"));
+    dp_run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'tap5'"));
     dp_check_error(run_command(qts, ADD_NETDEV("vd0", "drv0")), "drv0",
                    "ifname=tap5", "permission", NULL);
     g_assert_false(dp_if_exists("tap5"));
@@ -704,8 +693,8 @@ static void test_no_permission(const void *opaque)
     fd = dp_tap_open("tap5", IFF_VNET_HDR);
     dp_tap_set_persistent(fd, true);
     close(fd);
-    run_good(qts, ADD_NETDEV("vd0", "drv0"));
-    run_good(qts, DEL_NETDEV("vd0"));
+    dp_run_good(qts, ADD_NETDEV("vd0", "drv0"));
+    dp_run_good(qts, DEL_NETDEV("vd0"));
     g_assert_true(dp_if_exists("tap5"));
 
     /* One that belongs to somebody else; in a user namespace nobody else is */
@@ -722,8 +711,8 @@ static void test_no_permission(const void *opaque)
     fd = dp_tap_open("tap6", IFF_VNET_HDR);
     send_fd(qts, "name", fd);
     close(fd);
-    run_good(qts, ADD_TAP_WITH("drv1", "'fd': 'name'"));
-    run_good(qts, ADD_NETDEV("vd1", "drv1"));
+    dp_run_good(qts, ADD_TAP_WITH("drv1", "'fd': 'name'"));
+    dp_run_good(qts, ADD_NETDEV("vd1", "drv1"));
     qtest_quit(qts);
 }
 
@@ -756,31 +745,31 @@ static void test_ifname(const void *opaque)
 {
     QTestState *qts = qtest_init("-M pc -nodefaults");
 
-    run_good(qts, ADD_TAP("a23456789012345"));
+    dp_run_good(qts, ADD_TAP("a23456789012345"));
     check_ifname(qts, "a23456789012345", "a23456789012345");
-    run_good(qts, ADD_NETDEV("vd0", "a23456789012345"));
+    dp_run_good(qts, ADD_NETDEV("vd0", "a23456789012345"));
     check_ifname(qts, "a23456789012345", "a23456789012345");
     g_assert_true(dp_if_exists("a23456789012345"));
 
-    run_good(qts, ADD_TAP_WITH("drv1", "'ifname': 'foo'"));
-    run_good(qts, ADD_NETDEV("vd1", "drv1"));
+    dp_run_good(qts, ADD_TAP_WITH("drv1", "'ifname': 'foo'"));
+    dp_run_good(qts, ADD_NETDEV("vd1", "drv1"));
     check_ifname(qts, "drv1", "foo");
     g_assert_true(dp_if_exists("foo"));
 
-    run_good(qts, ADD_TAP_WITH("drv2", "'ifname': 'pool%d'"));
-    run_good(qts, ADD_NETDEV("vd2", "drv2"));
+    dp_run_good(qts, ADD_TAP_WITH("drv2", "'ifname': 'pool%d'"));
+    dp_run_good(qts, ADD_NETDEV("vd2", "drv2"));
     check_ifname(qts, "drv2", "pool0");
-    run_good(qts, ADD_TAP_WITH("drv3", "'ifname': 'pool%d'"));
-    run_good(qts, ADD_NETDEV("vd3", "drv3"));
+    dp_run_good(qts, ADD_TAP_WITH("drv3", "'ifname': 'pool%d'"));
+    dp_run_good(qts, ADD_NETDEV("vd3", "drv3"));
     check_ifname(qts, "drv3", "pool1");
 
     /* Changed between two uses */
-    run_good(qts, DEL_NETDEV("vd1"));
+    dp_run_good(qts, DEL_NETDEV("vd1"));
     dp_wait_until(!dp_if_exists("foo"));
-    run_good(qts, "{ 'execute': 'qom-set', 'arguments': {"
+    dp_run_good(qts, "{ 'execute': 'qom-set', 'arguments': {"
              " 'path': '/objects/drv1', 'property': 'ifname',"
              " 'value': 'bar' } }");
-    run_good(qts, ADD_NETDEV("vd1", "drv1"));
+    dp_run_good(qts, ADD_NETDEV("vd1", "drv1"));
     check_ifname(qts, "drv1", "bar");
     g_assert_true(dp_if_exists("bar"));
     qtest_quit(qts);

@@ -1,0 +1,34 @@
+/*
+ * vhost-dp: qtests of vhost-dp-af-xdp, what others load into the kernel
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_QTEST_VHOST_DP_AF_XDP_HOST_H
+#define TESTS_QTEST_VHOST_DP_AF_XDP_HOST_H
+
+/* A map of sockets, as the driver or somebody else makes it; or -1 */
+int dp_xdp_map_new(unsigned entries);
+
+/* The XDP program of an interface, or 0 */
+uint32_t dp_xdp_prog_id(const char *name);
+
+/*
+ * Somebody else's program on v0, with @map.  Returns its link, which removes
+ * it when closed.
+ */
+int dp_xdp_prog_attach(int map);
+
+/*
+ * An AF_XDP socket as somebody else would open it for QEMU, in @map at @key;
+ * @map may be -1
+ */
+int dp_xdp_socket_new(int map, uint32_t key);
+
+/* A BPF file system of the test's own, in a directory that is to be freed */
+char *dp_bpf_fs_mount(void);
+void dp_bpf_fs_unmount(const char *dir);
+
+#endif
