@@ -17,6 +17,12 @@
 #include "qapi/error.h"
 #include "../../net/vhost-dp/vq-int.h"
 
+/* The device can act at the moment when the pair looks */
+static bool look(VhostDPVq *vq);
+#define vhost_dp_vq_enable_call look
+#include "../../net/vhost-dp/vq-pair.c"
+#undef vhost_dp_vq_enable_call
+
 #define NUM VHOST_DP_VQ_MIN_NUM
 #define HDR sizeof(struct virtio_net_hdr_v1)
 #define FRAME_LEN 60
@@ -141,6 +147,30 @@ static void device_use(VhostDPVq *vq, uint32_t id, uint32_t len)
     used->ring[idx % NUM].id = cpu_to_le32(id);
     used->ring[idx % NUM].len = cpu_to_le32(len);
     qatomic_store_release(&used->idx, cpu_to_le16(idx + 1));
+}
+
+/*
+ * While set, the device says at each look at its transmit queue that it has
+ * used one more buffer, and takes it back before that can be taken
+ */
+static bool device_lies;
+static unsigned looks;
+
+static bool look(VhostDPVq *vq)
+{
+    struct vring_used *used = vq->device;
+    uint16_t idx = le16_to_cpu(used->idx);
+    bool lies = device_lies && !vq->rx;
+    bool found;
+
+    if (lies) {
+        g_assert_cmpuint(++looks, <, 1000);
+        used->idx = cpu_to_le16(idx + 1);
+    }
+    found = vhost_dp_vq_enable_call(vq);
+    used->idx = cpu_to_le16(idx);
+    g_assert_true(found || !lies);
+    return found;
 }
 
 static bool device_wants_to_call(VhostDPVq *vq)
@@ -351,6 +381,45 @@ static void test_full(void)
     rig_free(r);
 }
 
+/* What a device does in between cannot keep the pair looking for room */
+static void test_device_keeps_the_pair_looking(void)
+{
+    Rig *r = rig_new();
+    VhostDPVqSet *set = rig_new_set(r);
+    unsigned before;
+
+    g_assert_cmpuint(rig_send(r, NUM, FRAME_LEN), ==, NUM);
+    looks = 0;
+    device_lies = true;
+    g_assert_cmpuint(rig_send(r, 2, FRAME_LEN), ==, 0);
+    g_assert_cmpuint(looks, >, 1);
+    g_assert_cmpuint(rig_ready(r), ==, 0);
+    /* It is offered again, after others had their turn */
+    rig_run(r);
+    g_assert_cmpuint(rig_ready(r), ==, VHOST_DP_READY_TX);
+
+    /* The same when the device calls */
+    device_lies = false;
+    g_assert_cmpuint(rig_send(r, 2, FRAME_LEN), ==, 0);
+    rig_run(r);
+    g_assert_cmpuint(rig_ready(r), ==, 0);
+    device_lies = true;
+    before = looks;
+    event_notifier_set(&set->vq[1].call);
+    rig_run(r);
+    g_assert_cmpuint(looks, >, before + 1);
+    g_assert_cmpuint(rig_ready(r), ==, VHOST_DP_READY_TX);
+
+    /* And a device that goes on is served */
+    device_lies = false;
+    device_send(set, 0);
+    g_assert_cmpuint(rig_send(r, 2, FRAME_LEN), ==, 1);
+    g_assert_cmpuint(r->port.tx_drops, ==, 0);
+    g_assert_cmpuint(r->failures, ==, 0);
+    vhost_dp_vqset_unref(set);
+    rig_free(r);
+}
+
 /* The peer is asked to call while reception is enabled and there is nothing */
 static void test_reception(void)
 {
@@ -435,6 +504,8 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost-dp/vqpair/unsent-frames-are-counted",
                     test_unsent_frames_are_counted);
     g_test_add_func("/vhost-dp/vqpair/full", test_full);
+    g_test_add_func("/vhost-dp/vqpair/device-keeps-the-pair-looking",
+                    test_device_keeps_the_pair_looking);
     g_test_add_func("/vhost-dp/vqpair/reception", test_reception);
     g_test_add_func("/vhost-dp/vqpair/peer-breaks-a-rule",
                     test_peer_breaks_a_rule);
