@@ -231,6 +231,49 @@ static void test_cut(const void *opaque)
     dp_vu_free(v);
 }
 
+/* The same by a chardev, which takes the descriptors itself */
+static DpVu *rig_new_chardev(void)
+{
+    DpVu *v = dp_vu_prepare(false);
+    g_autofree char *before = g_strdup_printf("-chardev socket,id=chr0,"
+                                              "path=%s,server=on,wait=off",
+                                              v->path);
+
+    dp_vu_start(v, before, "chardev=chr0,reconnect-ms=1", 1, 0);
+    dp_vu_start_nic(v);
+    return v;
+}
+
+static void test_chardev_fds(const void *opaque)
+{
+    static const Message with_fds[] = {
+        { "header", VHOST_USER_GET_FEATURES, .value = -1, .nfds = 8 },
+        { "bad-header", VHOST_USER_GET_FEATURES, .flags = 1, .nfds = 1 },
+        { "ack", VHOST_USER_SET_MEM_TABLE, .nfds = 8 },
+    };
+    DpVu *v = rig_new_chardev();
+    DpUsage before;
+    unsigned i;
+
+    behave(v);
+    before = dp_usage(v->r->qts);
+    for (i = 0; i < 9; i++) {
+        message = &with_fds[i % ARRAY_SIZE(with_fds)];
+        dp_peer_disconnect(v->peer);
+        dp_wait_until(dp_link_is(v->r, false, NULL));
+        v->peer->hook = send_message;
+        dp_peer_connect(v->peer);
+        dp_peer_wait_gone(v->peer);
+        dp_wait_until(violations(v, "message-fds") == i + 1);
+        if (i % 3 == 2) {
+            dp_peer_disconnect(v->peer);
+            behave(v);
+        }
+    }
+    dp_check_usage(v->r->qts, before);
+    dp_vu_free(v);
+}
+
 /* What comes when nothing was asked */
 static void test_unasked(const void *opaque)
 {
@@ -635,6 +678,7 @@ int main(int argc, char **argv)
     dp_add_test("hostile-peer/messages", NULL, test_messages);
     dp_add_test("hostile-peer/cut", NULL, test_cut);
     dp_add_test("hostile-peer/unasked", NULL, test_unasked);
+    dp_add_test("hostile-peer/chardev-fds", NULL, test_chardev_fds);
     dp_add_test("hostile-peer/garbage", NULL, test_garbage);
     dp_add_test("hostile-peer/split/rings", NULL, test_rings);
     dp_add_test("hostile-peer/packed/rings", "packed", test_rings);
