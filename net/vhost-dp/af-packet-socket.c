@@ -419,34 +419,48 @@ static bool afp_make_sockets(VhostDPAfPacket *afp, AfpSocket *s, unsigned n,
     return true;
 }
 
+static bool afp_get_ifindex(int fd, const char *name, int *ifindex,
+                            Error **errp)
+{
+    ERRP_GUARD();
+    struct ifreq ifr = {};
+
+    pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), name);
+    if (ioctl(fd, SIOCGIFINDEX, &ifr) == 0) {
+        *ifindex = ifr.ifr_ifindex;
+        return true;
+    }
+    if (errno != ENODEV) {
+        error_setg_errno(errp, errno, "cannot look at the interface");
+        return false;
+    }
+    error_setg(errp, "there is no such interface");
+    error_append_hint(errp, "'ip link' shows those that there are; the "
+                      "default of ifname= is the object's id.\n");
+    return false;
+}
+
 static bool afp_open_by_name(VhostDPAfPacket *afp, Error **errp)
 {
     ERRP_GUARD();
     g_autofree AfpSocket *s = g_new0(AfpSocket, afp->nqueues);
     const char *name = afp_ifname(afp);
-    int ifindex = if_nametoindex(name);
     VhostDPIfState state;
-    int sock;
+    int sock, ifindex;
     bool ok;
     unsigned i;
 
-    if (!ifindex && errno != ENODEV) {
+    /*
+     * Any socket: better say that it is none of Ethernet than "permission".
+     * if_nametoindex() opens one, too, but does not say why it could not.
+     */
+    sock = qemu_socket(AF_INET, SOCK_DGRAM, 0);
+    if (sock < 0) {
         error_setg_errno(errp, errno, "cannot look at the interface");
         return false;
     }
-    if (!ifindex) {
-        error_setg(errp, "there is no such interface");
-        error_append_hint(errp, "'ip link' shows those that there are; the "
-                          "default of ifname= is the object's id.\n");
-        return false;
-    }
-    /* Any socket: better say that it is none of Ethernet than "permission" */
-    sock = qemu_socket(AF_INET, SOCK_DGRAM, 0);
-    if (sock < 0) {
-        error_setg_errno(errp, errno, "cannot open a socket");
-        return false;
-    }
-    ok = afp_check_ethernet(sock, name, errp);
+    ok = afp_get_ifindex(sock, name, &ifindex, errp) &&
+         afp_check_ethernet(sock, name, errp);
     state = vhost_dp_if_state(sock, name, NULL);
     close(sock);
     if (!ok) {
