@@ -5,9 +5,11 @@
 What moves them is vhost-dp's IOThread, or QEMU's main loop, and all of vhost-user's peer. The guest is the
 limit under TCG, so its rate says little; what the data path spends on a byte does, but for a peer that
 polls, which is never idle. The back ends run in turns, and the first is compared with the others by
-medians. For the rings and drivers alone, without a guest's TCP, see tests/bench.
+medians. A round that stands still is counted, and is in no median. For the rings and drivers alone,
+without a guest's TCP, see tests/bench.
 """
 
+import itertools
 import os
 import statistics
 import sys
@@ -15,10 +17,13 @@ import time
 
 from harness import program
 from harness.backends import BACKENDS
-from harness.guest import Guest, GuestError
+from harness.guest import Guest, GuestError, TooSlow
 from harness.httpd import MB, FileServer
 from harness.netns import Missing
 from mkimage import ImageError
+
+
+WAYS = "to the guest", "from the guest"
 
 
 def _cpu_seconds(threads):
@@ -41,20 +46,23 @@ def _data_threads(guest, backend, nic):
     return threads or {f"{tasks}/{guest.pid}"}      # QEMU's main loop
 
 
-def measure(setup, backend, megabytes, iommu=False):
+def measure(setup, backend, options):
     """What measure_nic() does, on a new NIC."""
     nic = backend.nic()
     try:
-        return measure_nic(setup, backend, nic, megabytes, iommu)
+        return measure_nic(setup, backend, nic, options)
     finally:
         if nic.switch:
             nic.switch.close()
 
 
-def measure_nic(setup, backend, nic, megabytes, iommu):
-    """MB per second, and per CPU-second of the data path: {"to the guest": ..., "from the guest": ...}"""
+def measure_nic(setup, backend, nic, options):
+    """MB per second, and per CPU-second of the data path: {"to the guest": ..., "from the guest": ...}.
+
+    None if a transfer stood still."""
+    megabytes = options.megabytes
     arguments, more = nic.arguments(), {}
-    if iommu:
+    if options.iommu:
         arguments = ["-device", "intel-iommu,intremap=off",
                      *nic.arguments(iommu_platform=True, disable__legacy=True)]
         more = {"machine": "q35,kernel-irqchip=split", "append": "intel_iommu=on iommu.strict=1"}
@@ -64,25 +72,43 @@ def measure_nic(setup, backend, nic, megabytes, iommu):
                   "-machine", "memory-backend=ram0"]
     size = megabytes * MB
     url = f"http://{nic.host4}:{FileServer.PORT}/data/{size}"
-    commands = {
-        "to the guest": f"wget -q -O /dev/null {url}",
-        "from the guest": f"http-put /tmp/data {nic.host4} {FileServer.PORT} back",
-    }
-    result = {}
+    commands = dict(zip(WAYS, (f"wget -q -O /dev/null {url}",
+                               f"http-put /tmp/data {nic.host4} {FileServer.PORT} back")))
     with FileServer(), Guest(setup.qemu, setup.image, arguments, accel=setup.accel,
                              memory=memory, **more) as guest:
         guest.start()
         backend.host_up(nic)
         guest.wait_ready()
         guest.sh(nic.net_up)
-        guest.sh(f"wget -q -O /tmp/data {url}", timeout=600)
-        threads = _data_threads(guest, backend, nic)
-        for way, command in commands.items():
-            before, began = _cpu_seconds(threads), time.monotonic()
-            guest.sh(command, timeout=600)
-            seconds = time.monotonic() - began
-            result[way] = megabytes / seconds, megabytes / (_cpu_seconds(threads) - before)
-    return result
+        try:
+            guest.sh(f"wget -q -O /tmp/data {url}", timeout=options.patience)
+            threads = _data_threads(guest, backend, nic)
+            return {way: _transfer(guest, command, threads, options) for way, command in commands.items()}
+        except TooSlow:
+            return None
+
+
+def _transfer(guest, command, threads, options):
+    before, began = _cpu_seconds(threads), time.monotonic()
+    guest.sh(command, timeout=options.patience)
+    seconds = time.monotonic() - began
+    return options.megabytes / seconds, options.megabytes / (_cpu_seconds(threads) - before)
+
+
+def report(results):
+    """Print medians, and how the first back end compares."""
+    for name, rounds in results.items():
+        if None in rounds:
+            print(f"{name}: stood still in {rounds.count(None)} of {len(rounds)} rounds")
+    done = {name: [each for each in rounds if each] for name, rounds in results.items() if any(rounds)}
+    first = next(iter(results))
+    for way, (index, unit) in itertools.product(WAYS, enumerate(("second", "CPU-second"))):
+        values = {name: [each[way][index] for each in rounds] for name, rounds in done.items()}
+        medians = {name: statistics.median(values[name]) for name in values}
+        for name, median in medians.items():
+            ratio = f", {first} has {medians[first] / median:.2f} x" if first in medians else ""
+            print(f"{way}: {name}: {median:.3g} MB per {unit} ({min(values[name]):.3g} to "
+                  f"{max(values[name]):.3g}){ratio}")
 
 
 def main():
@@ -94,6 +120,8 @@ def main():
                          help="behind an intel-iommu, which the guest maps each buffer in")
     options.add_argument("--megabytes", type=int, default=64, metavar="N",
                          help="what to transfer each way (default: %(default)s)")
+    options.add_argument("--patience", type=int, default=600, metavar="SECONDS",
+                         help="when a transfer stands still (default: %(default)s)")
     args = options.parse_args()
     try:
         setup = program.Program(args)
@@ -101,16 +129,10 @@ def main():
         results = {name: [] for name in names}
         for _ in range(args.rounds):
             for name in names:
-                results[name].append(measure(setup, BACKENDS[name], args.megabytes, args.iommu))
+                results[name].append(measure(setup, BACKENDS[name], args))
     except (Missing, ImageError, GuestError, OSError) as e:
         sys.exit(f"throughput: {e}")
-    for way in results[names[0]][0]:
-        for index, unit in enumerate(("second", "CPU-second")):
-            values = {name: [r[way][index] for r in results[name]] for name in names}
-            medians = {name: statistics.median(values[name]) for name in names}
-            for name in names:
-                print(f"{way}: {name}: {medians[name]:.0f} MB per {unit} ({min(values[name]):.0f} to "
-                      f"{max(values[name]):.0f}), {args.driver} has {medians[names[0]] / medians[name]:.2f} x")
+    report(results)
 
 
 if __name__ == "__main__":

@@ -204,6 +204,7 @@ class VhostDpVhostUser(VhostDpTap):
     rings = False
     any_size = False        # buffers of testpmd that come from the tap have 1500 bytes
     vhost = ""              # more options of testpmd's vhost port
+    patient = False         # testpmd waits for a port that takes no frame, and drops none
 
     def missing(self):
         """testpmd, and what it makes."""
@@ -213,7 +214,7 @@ class VhostDpVhostUser(VhostDpTap):
     def nic(self, number=0, **netdev):
         """A NIC. testpmd may be started before QEMU, which listens, or after it."""
         name = f"vu{number}"
-        switch = testpmd.Switch(f"sw{number}", self.vhost)
+        switch = testpmd.Switch(f"sw{number}", self.vhost, self.patient)
         nic = Nic(number, {"type": "vhost-dp", "id": f"vd{number}", "driver": name, **netdev},
                   [{"qom-type": "vhost-dp-vhost-user", "id": name, "path": switch.socket, "server": True}])
         nic.interface = switch.interface
@@ -303,11 +304,15 @@ class StockTap(VhostDpTap):
 
 
 class StockVhostUser(VhostDpVhostUser):
-    """QEMU's own -netdev vhost-user, with the same testpmd. Guest memory has to be shared."""
+    """QEMU's own -netdev vhost-user, with the same testpmd. Guest memory has to be shared.
+
+    DPDK takes no frame for a page that it has to ask for first, which strict mapping makes of each.
+    """
 
     counters = False
     returns = False
     vhost = ",iommu-support=1"
+    patient = True
 
     def nic(self, number=0, **_netdev):
         nic = super().nic(number)

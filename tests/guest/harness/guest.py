@@ -28,6 +28,10 @@ class GuestError(Exception):
     """The guest, or QEMU, did not do what it should; the text says what, with the end of their output."""
 
 
+class TooSlow(GuestError):
+    """The guest did not do it in time."""
+
+
 class CommandError(GuestError):
     """A shell command in the guest ended with a status that is not 0."""
 
@@ -184,7 +188,7 @@ class Guest:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([self._shell], [], [], left)[0]:
             self._still_runs()
-            raise GuestError(f"the guest did not {what} in time{self.said()}")
+            raise TooSlow(f"the guest did not {what} in time{self.said()}")
         try:
             data = self._shell.recv(1 << 16)
         except ConnectionError:

@@ -31,6 +31,10 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+# testpmd drops what a port does not take at once. With these it waits for the port, up to 0.1 s.
+_PATIENT = "set fwd io retry\nset burst tx delay 50 retry 2000\n"
+
+
 class Testpmd:
     """One testpmd; `vhost` are options of net_vhost, `more` are other arguments."""
 
@@ -88,9 +92,14 @@ class Testpmd:
 class Switch(Testpmd):
     """testpmd between QEMU, which listens, and a tap interface that it makes."""
 
-    def __init__(self, interface, vhost=""):
+    def __init__(self, interface, vhost="", patient=False):
         super().__init__(f",client=1{vhost}", ports=[f"net_tap0,iface={interface}"])
         self.interface = interface
+        if patient:
+            commands = os.path.join(self.directory.name, "commands")
+            with open(commands, "w") as f:
+                f.write(_PATIENT)
+            self.command.append(f"--cmdline-file={commands}")
 
     def start(self):
         """Start it, and wait for the interface."""
