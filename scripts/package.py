@@ -151,8 +151,10 @@ class Build:
         programs = [path for path in (stage / HOME).rglob('*')
                     if path.is_file() and not path.is_symlink()
                     and path.open('rb').read(4) == b'\x7fELF']
-        # dpkg-shlibdeps wants to stand in a source package
+        # dpkg-shlibdeps wants to stand in a source package, and tells the
+        # binary one's root by its DEBIAN
         (scratch / 'debian').mkdir()
+        (stage / 'DEBIAN').mkdir(mode=0o755)
         (scratch / 'debian/control').write_text('Source: qemu\n\nPackage: '
                                                 f'{PACKAGE}\nArchitecture: any\n')
         depends = output_of('dpkg-shlibdeps', '-O', '--ignore-missing-info',
@@ -162,7 +164,6 @@ class Build:
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK)
                            else 0o644)
         size = sum(path.lstat().st_size for path in stage.rglob('*')) // 1024
-        (stage / 'DEBIAN').mkdir(mode=0o755)
         (stage / 'DEBIAN/control').write_text(CONTROL.format(
             package=PACKAGE, version=version, size=size,
             architecture=output_of('dpkg', '--print-architecture'),
