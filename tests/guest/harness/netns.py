@@ -87,11 +87,15 @@ def need_vhost_net():
                       "and access for this account") from None
 
 
+def users_are_the_hosts():
+    """Whether root is root, and not that of a user namespace."""
+    return list(map(int, _read("/proc/self/uid_map").split())) == [0, 0, 2**32 - 1]
+
+
 def need_bpf():
     """Whether XDP programs can be loaded: as root, and not of a user namespace."""
-    everybody = [0, 0, 2**32 - 1]
     effective = next(line for line in _read("/proc/self/status").splitlines() if line.startswith("CapEff:"))
-    if list(map(int, _read("/proc/self/uid_map").split())) != everybody or not int(effective.split()[1], 16) >> 39 & 1:
+    if not users_are_the_hosts() or not int(effective.split()[1], 16) >> 39 & 1:
         raise Missing("XDP programs cannot be loaded by this account (no CAP_BPF): run this as root")
 
 
