@@ -29,14 +29,14 @@ static bool is_virt(void)
     return !strcmp(qtest_get_arch(), "aarch64");
 }
 
-static const char *machine(void)
+const char *dp_machine(void)
 {
     return is_virt() ? "virt" : "pc";
 }
 
 QTestState *dp_qemu_new(const char *var)
 {
-    g_autofree char *args = g_strdup_printf("-M %s -nodefaults", machine());
+    g_autofree char *args = g_strdup_printf("-M %s -nodefaults", dp_machine());
 
     return qtest_init_with_env(var, args, true);
 }
@@ -55,7 +55,7 @@ static char *ram_options(int fd, bool split)
         return g_strdup_printf("-M %s,memory-backend=ram "
                                "-object memory-backend-file,id=ram,size=%u,"
                                "share=on,mem-path=/proc/self/fd/%d",
-                               machine(), size, fd);
+                               dp_machine(), size, fd);
     }
     return g_strdup_printf("-M %s -smp 2 "
                            "-object memory-backend-file,id=ram0,size=%u,"
@@ -64,7 +64,7 @@ static char *ram_options(int fd, bool split)
                            "share=on,mem-path=/proc/self/fd/%d,offset=%u "
                            "-numa node,memdev=ram0,cpus=0 "
                            "-numa node,memdev=ram1,cpus=1",
-                           machine(), size / 2, fd, size / 2, fd, size / 2);
+                           dp_machine(), size / 2, fd, size / 2, fd, size / 2);
 }
 
 static void alloc_new(DpGuest *guest)

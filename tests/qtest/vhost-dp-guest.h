@@ -145,6 +145,9 @@ void dp_guest_free(DpGuest *guest);
 /* The machine alone, for tests that need no guest.  @var may be NULL. */
 QTestState *dp_qemu_new(const char *var);
 
+/* What -M takes */
+const char *dp_machine(void);
+
 uint64_t dp_gpa_not_ram(void);
 
 /* Guest memory.  It is not freed one by one. */

@@ -117,12 +117,18 @@ static void add_long_table(const Victim *v, unsigned n, uint32_t len,
                            uint16_t flags)
 {
     g_autofree Desc *descs = g_new(Desc, n);
+    uint64_t buf = v->rig->guest->ram_at + 0x100000;
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        descs[i] = (Desc) { 0x100000, len, flags | (i < n - 1 ? NEXT : 0) };
+        descs[i] = (Desc) { buf, len, flags | (i < n - 1 ? NEXT : 0) };
     }
     add_table(v, descs, n);
+}
+
+static uint64_t end_of_ram(const Victim *v)
+{
+    return v->rig->guest->ram_at + DP_RAM_SIZE;
 }
 
 /* ---- The available ring, split (section 2.7.13.3) ---- */
@@ -288,9 +294,9 @@ static void table_wraps(const Victim *v)
 /* The first descriptor is RAM's last 16 bytes */
 static void table_leaves_ram(const Victim *v)
 {
-    write_table(v, DP_RAM_SIZE - 16,
+    write_table(v, end_of_ram(v) - 16,
                 &(Desc) { good_buffer(v), 114, v->dir | NEXT }, 1);
-    add_one(v, DP_RAM_SIZE - 16, 32, INDIRECT);
+    add_one(v, end_of_ram(v) - 16, 32, INDIRECT);
 }
 
 static void table_then_more(const Victim *v)
@@ -345,7 +351,7 @@ static void buffer_of_a_device(const Victim *v)
 
 static void buffer_leaves_ram(const Victim *v)
 {
-    add_one(v, DP_RAM_SIZE - 50, 114, v->dir);
+    add_one(v, end_of_ram(v) - 50, 114, v->dir);
 }
 
 static void buffer_wraps(const Victim *v)
