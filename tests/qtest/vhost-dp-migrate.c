@@ -185,9 +185,12 @@ static void host_sends(DpTraffic *t, unsigned pair)
 {
     DpFlow *f = &t->flow[pair];
 
-    /* A tap learns from the guest's first frame where the flow goes */
-    while (f->tx_got && f->rx_next - f->rx_got <
-                        WINDOW + f->rx_stopped - f->rx_skipped) {
+    /*
+     * A tap learns from the guest's first frame where the flow goes.  What it
+     * got before may be in another queue, and overtaken by what follows.
+     */
+    while (f->learned && f->rx_next - f->rx_got <
+                         WINDOW + f->rx_stopped - f->rx_skipped) {
         size_t len = make_frame(t->rig->frame, pair, f->rx_next++);
 
         dp_sock_send(t->sock, NULL, t->rig->frame, len);
@@ -205,6 +208,7 @@ static void host_takes(DpTraffic *t)
 
         if (pair < t->rig->pairs) {
             check_frame(t, got, len, pair, &t->flow[pair].tx_got);
+            t->flow[pair].learned = true;
         }
     }
 }
@@ -309,6 +313,23 @@ void dp_traffic_stopped(DpTraffic *t)
         f->rx_got = f->rx_next;
         f->rx_stopped = f->rx_skipped = 0;
     }
+}
+
+/* The host's end is @sock, of an interface that may be new */
+static void set_sock(DpTraffic *t, int sock)
+{
+    unsigned i;
+
+    t->sock = t->rig->sock = sock;
+    for (i = 0; i < t->rig->pairs; i++) {
+        t->flow[i].learned = false;
+    }
+}
+
+void dp_traffic_arrived(DpTraffic *t, int sock)
+{
+    close(t->sock);
+    set_sock(t, sock);
 }
 
 uint64_t dp_gpa(const DpGuest *guest, uint64_t addr)
@@ -435,7 +456,7 @@ void dp_memory_restore(const DpMemory *m, DpTraffic *t)
     unsigned i;
 
     *t = m->traffic;
-    t->sock = t->rig->sock;
+    set_sock(t, t->rig->sock);
     for (i = 0; i < DP_MAX_QUEUES; i++) {
         DpQueue *q = &t->rig->nic->queue[i];
         DpChain *chain = q->chain;

@@ -30,6 +30,7 @@ typedef struct DpFlow {
     uint32_t rx_got;            /* what the guest has to get next */
     uint64_t tx_at, rx_at;      /* the guest's buffers */
     unsigned slot;              /* of the guest's next frame */
+    bool learned;               /* the host's interface knows its queue */
     uint64_t rx_stopped;        /* that QEMU had when the device stopped */
     uint64_t rx_skipped;        /* of them, those that have proved missing */
 } DpFlow;
@@ -66,6 +67,9 @@ void dp_traffic_stopped(DpTraffic *t);
  * as many frames as it counts.
  */
 void dp_traffic_resumed(DpTraffic *t);
+
+/* It goes on at another interface, whose host's end is @sock */
+void dp_traffic_arrived(DpTraffic *t, int sock);
 
 /* Have QEMU write the pages that the driver writes, as they are */
 void dp_traffic_mark(DpTraffic *t);

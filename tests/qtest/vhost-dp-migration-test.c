@@ -145,8 +145,7 @@ static void move_stop(Move *m)
 static void move_arrive(Move *m)
 {
     dp_rig_swap(m->rig, m->to);
-    close(m->rig->sock);
-    m->rig->sock = m->traffic->sock = m->to_sock;
+    dp_traffic_arrived(m->traffic, m->to_sock);
 }
 
 static void say_times(Move *m)
