@@ -75,6 +75,7 @@ typedef struct Fuzz {
     Mutation mutations[MAX_MUTATIONS];
     unsigned nmutations;
     bool mutated;               /* memory is not what the device has seen */
+    bool checking;              /* it is we who look */
 } Fuzz;
 
 static Fuzz fuzz;
@@ -135,7 +136,9 @@ unsigned __wrap_vhost_dp_memory_search(const VhostDPMemory *mem, uint64_t gpa);
 
 unsigned __wrap_vhost_dp_memory_search(const VhostDPMemory *mem, uint64_t gpa)
 {
-    mutate();
+    if (!fuzz.checking) {
+        mutate();
+    }
     return __real_vhost_dp_memory_search(mem, gpa);
 }
 
@@ -275,28 +278,35 @@ static bool read_desc(uint64_t gpa, struct vring_packed_desc *desc)
     return true;
 }
 
-static bool is_in_table(uint64_t table, uint64_t n, uint64_t gpa, uint64_t len,
-                        bool indirect)
+/* Of @len bytes at @gpa, those that a buffer of the right direction has */
+static uint64_t find_in_table(uint64_t table, uint64_t n, uint64_t gpa,
+                              uint64_t len, bool indirect)
 {
     struct vring_packed_desc desc;
+    uint64_t found = 0;
     uint64_t i;
 
     for (i = 0; i < n && read_desc(table + i * 16, &desc); i++) {
+        uint64_t here = 0;
+
         if (desc.flags & VRING_DESC_F_INDIRECT) {
-            if (!indirect && is_in_table(desc.addr, MIN(desc.len / 16, 128),
-                                         gpa, len, true)) {
-                return true;
+            if (!indirect) {
+                here = find_in_table(desc.addr, MIN(desc.len / 16, 128), gpa,
+                                     len, true);
             }
         } else if (!(desc.flags & VRING_DESC_F_WRITE) == !fuzz.vq.writable &&
-                   gpa >= desc.addr && gpa - desc.addr < desc.len &&
-                   len <= desc.len - (gpa - desc.addr)) {
-            return true;
+                   gpa >= desc.addr && gpa - desc.addr < desc.len) {
+            here = MIN(len, desc.len - (gpa - desc.addr));
         }
+        found = MAX(found, here);
     }
-    return false;
+    return found;
 }
 
-/* A segment is part of a buffer of the right direction in some descriptor */
+/*
+ * A segment is part of a buffer of the right direction in some descriptor, or
+ * behind an IOMMU, where neighbours are joined, of several.
+ */
 static void check_segment(const VhostDPChain *chain, unsigned i)
 {
     VhostDPRegion *region = chain->region[i];
@@ -309,8 +319,14 @@ static void check_segment(const VhostDPChain *chain, unsigned i)
     check(!fuzz.iotlb || page_may(region->gpa, fuzz.vq.writable ?
                                   VHOST_DP_IOTLB_WRITE : VHOST_DP_IOTLB_READ));
     if (!fuzz.mutated) {
-        check(is_in_table(fuzz.vq.desc.gpa, fuzz.vq.num, region->gpa + offset,
-                          len, false));
+        uint64_t gpa = region->gpa + offset;
+        uint64_t found;
+
+        for (; len; gpa += found, len -= found) {
+            found = find_in_table(fuzz.vq.desc.gpa, fuzz.vq.num, gpa, len,
+                                  false);
+            check(found && (found == len || fuzz.iotlb));
+        }
     }
 }
 
@@ -320,6 +336,7 @@ static void check_burst(unsigned n, unsigned max)
     unsigned ndescs = 0;
     unsigned i, j;
 
+    fuzz.checking = true;
     check(n == fuzz.burst.nchains && n <= max && n <= fuzz.vq.num);
     check(!n || fuzz.vq.running);
     for (i = 0; i < n; i++) {
@@ -343,6 +360,7 @@ static void check_burst(unsigned n, unsigned max)
     /* In a split ring, chains may have the same descriptors */
     check(!is_packed() || ndescs <= fuzz.vq.num);
     check(!is_packed() || fuzz.vq.inflight <= fuzz.vq.num);
+    fuzz.checking = false;
 }
 
 static unsigned pending(void)
