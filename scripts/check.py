@@ -151,6 +151,17 @@ def how_it_ended(record):
     return f'{record["result"].lower()}, exit status {code}'
 
 
+def why_it_broke_off(record):
+    """How it ended, behind which case, and its last words."""
+    why = how_it_ended(record)
+    stdout = record.get('stdout') or ''
+    good = re.findall(r'^ok\b.*?(/\S+)', stdout, re.MULTILINE)
+    words = re.search(r'^Bail out!\s*(?:FATAL-ERROR:\s*)?(\S.*)$', stdout,
+                      re.MULTILINE)
+    return (why + (f' after {good[-1]}' if good else '')
+            + (f': {words[1].strip()}' if words else ''))
+
+
 def last_line(text):
     lines = [line for line in (text or '').splitlines() if line.strip()]
     return lines[-1].strip() if lines else ''
@@ -166,7 +177,7 @@ def count_test(record, is_tap):
     if result in FAILED:
         if not count.failed:
             # it broke off, or never said a word
-            count.failed.append((name, '', how_it_ended(record)))
+            count.failed.append((name, '', why_it_broke_off(record)))
     elif result == 'SKIP':
         if cases == 0:
             why = whole or last_line(stdout) or last_line(record.get('stderr'))

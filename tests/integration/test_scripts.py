@@ -213,7 +213,14 @@ class Counting(unittest.TestCase):
     def test_crash_after_good_cases(self):
         count = self.count('1..3\nok 1 /a\nok 2 /b\n', 'ERROR', code=-11)
         self.assertEqual(count.passed, 2)
-        self.assertEqual(count.failed, [('t', '', 'killed by SIGSEGV')])
+        self.assertEqual(count.failed,
+                         [('t', '', 'killed by SIGSEGV after /b')])
+
+    def test_last_words(self):
+        count = self.count('1..3\nok 1 /a\nBail out! FATAL-ERROR: leak: 2\n',
+                           'ERROR', code=-5)
+        self.assertEqual(count.failed,
+                         [('t', '', 'killed by SIGTRAP after /a: leak: 2')])
 
     def test_timeout(self):
         count = self.count('', 'TIMEOUT', code=-9)
