@@ -293,9 +293,14 @@ static bool afp_send_failed(AfpQueue *q, int err)
     return true;
 }
 
-/* Returns how many messages it has finished with */
+/*
+ * Returns how many messages it has finished with.  A socket keeps ENETDOWN
+ * until a call tells of it, though the interface may be up again by then
+ * (net/packet/af_packet.c): that one is no frame's fault.
+ */
 static unsigned afp_send(AfpQueue *q, unsigned n)
 {
+    bool told = false;
     unsigned done = 0;
 
     while (done < n) {
@@ -304,6 +309,8 @@ static unsigned afp_send(AfpQueue *q, unsigned n)
 
         if (likely(r > 0)) {
             done += r;
+        } else if (errno == ENETDOWN && !told) {
+            told = true;
         } else if (afp_send_failed(q, errno)) {
             done++;
         } else {

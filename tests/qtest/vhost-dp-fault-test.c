@@ -577,7 +577,8 @@ static const Expect afp_send[] = {
     { ENOMEM, "no-buffer" },
     { EIO, "driver-error" },
     { EBADFD, "driver-error" },
-    { ENETDOWN, "link-down" },
+    /* May be an old one, which was not told of; not if it comes twice */
+    { ENETDOWN },
     { ENXIO, "link-down" },
     { EMSGSIZE, "too-large" },
     { }
