@@ -234,7 +234,35 @@ static unsigned count_entries(pid_t pid, const char *name)
     return n;
 }
 
-DpUsage dp_usage(QTestState *qts)
+/* Drivers are attached soon after netdev_add, in the IOThreads */
+static bool is_settled(QTestState *qts)
+{
+    QDict *response = qtest_qmp(qts, "{ 'execute': 'query-vhost-dp' }");
+    const QListEntry *entry, *pair;
+    bool settled = true;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(response, "return"), entry) {
+        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (qdict_haskey(info, "link-reason")) {
+            /* Or it says here why not */
+            continue;
+        }
+        QLIST_FOREACH_ENTRY(qdict_get_qlist(info, "queues"), pair) {
+            settled &= qdict_get_bool(qobject_to(QDict, qlist_entry_obj(pair)),
+                                      "attached");
+        }
+    }
+    qobject_unref(response);
+    return settled;
+}
+
+void dp_wait_settled(QTestState *qts)
+{
+    dp_wait_until(is_settled(qts));
+}
+
+static DpUsage count_usage(QTestState *qts)
 {
     return (DpUsage) {
         .fds = count_entries(qtest_pid(qts), "fd"),
@@ -242,10 +270,16 @@ DpUsage dp_usage(QTestState *qts)
     };
 }
 
+DpUsage dp_usage(QTestState *qts)
+{
+    dp_wait_settled(qts);
+    return count_usage(qts);
+}
+
 void dp_check_usage(QTestState *qts, DpUsage before)
 {
     int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
-    DpUsage now = dp_usage(qts);
+    DpUsage now = count_usage(qts);
 
     while (now.fds > before.fds || now.threads > before.threads) {
         if (g_get_monotonic_time() > end) {
@@ -253,7 +287,7 @@ void dp_check_usage(QTestState *qts, DpUsage before)
                     now.fds, before.fds, now.threads, before.threads);
         }
         g_usleep(1000);
-        now = dp_usage(qts);
+        now = count_usage(qts);
     }
 }
 

@@ -629,6 +629,7 @@ DpRig *dp_rig_start_on(const DpSetup *setup, const char *ifname, bool vnet_hdr)
     r->device = setup->device ?: "disable-legacy=on";
     r->guest = rig_guest_new(setup, r->pairs, r->device);
     r->qts = r->guest->qts;
+    dp_wait_settled(r->qts);
     r->sock = ifname ? dp_sock_open(ifname, vnet_hdr) : -1;
     r->features = (setup->bare ? 0 : DP_FEATURES_DEFAULT) | setup->features;
     if (r->pairs > 1) {

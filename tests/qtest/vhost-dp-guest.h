@@ -409,7 +409,10 @@ const char *dp_why_no_driver(const char *type);
 /* The same; skips the test and returns false if there is a reason */
 bool dp_has_driver(const char *type);
 
-/* Threads and descriptors of QEMU */
+/* Wait until the IOThreads have attached all drivers, or say why not */
+void dp_wait_settled(QTestState *qts);
+
+/* Threads and descriptors of QEMU, those that IOThreads open included */
 typedef struct DpUsage {
     unsigned fds;
     unsigned threads;

@@ -80,34 +80,6 @@ static void check_goes_on(QTestState *qts)
     dp_wait_until(!dp_if_exists("good"));
 }
 
-/* Until the IOThreads have all that they open, too */
-static void wait_attached(QTestState *qts)
-{
-    static const char *const ids[] = { "vd0", "vd1" };
-    unsigned i;
-
-    for (i = 0; i < ARRAY_SIZE(ids); i++) {
-        int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
-        bool attached;
-
-        do {
-            QDict *info = dp_query(qts, ids[i]);
-            const QListEntry *entry;
-
-            g_assert_cmpint(g_get_monotonic_time(), <, end);
-            attached = true;
-            if (info) {
-                QLIST_FOREACH_ENTRY(qdict_get_qlist(info, "queues"), entry) {
-                    QDict *pair = qobject_to(QDict, qlist_entry_obj(entry));
-
-                    attached &= qdict_get_bool(pair, "attached");
-                }
-                qobject_unref(info);
-            }
-        } while (!attached);
-    }
-}
-
 static void test_case(const void *opaque)
 {
     const Case *c = opaque;
@@ -118,7 +90,6 @@ static void test_case(const void *opaque)
     for (i = 0; i < MAX_STRINGS && c->before[i]; i++) {
         dp_run_good(qts, c->before[i]);
     }
-    wait_attached(qts);
     before = dp_usage(qts);
     run_bad(qts, c->command, c->texts);
     run_bad(qts, c->command, c->texts);
