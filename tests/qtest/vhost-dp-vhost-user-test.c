@@ -182,6 +182,7 @@ static void test_offloads_change(const void *opaque)
     check_segments(v);
 
     dp_peer_disconnect(v->peer);
+    dp_wait_until(dp_link_is(v->r, false, "has gone"));
     v->peer->features = -1;
     dp_peer_run(v->peer, 1);
     dp_wait_until(dp_link_is(v->r, true, NULL));
@@ -351,8 +352,12 @@ static void test_accept_fails(const void *opaque)
     pid = qtest_pid(v->r->qts);
     g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, NULL, &old), ==, 0);
     none = old;
-    none.rlim_cur = lowest_free_fd(pid);
-    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &none, NULL), ==, 0);
+    do {
+        /* What the IOThread has still to close would be free again */
+        none.rlim_cur = lowest_free_fd(pid);
+        g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &none, NULL), ==, 0);
+        g_usleep(4 * DP_QUIET_US);
+    } while (lowest_free_fd(pid) != none.rlim_cur);
     dp_peer_connect(v->peer);
     before = cpu_time(pid);
     /* The kernel has accepted it; from QEMU comes no message */
