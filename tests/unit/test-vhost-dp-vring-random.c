@@ -33,7 +33,7 @@ typedef struct Race {
     unsigned lost;              /* waits that ended although there was work */
 } Race;
 
-#define RACE_TIMEOUT_US     (2 * G_USEC_PER_SEC)
+#define RACE_TIMEOUT_US     (20 * G_USEC_PER_SEC)
 
 /*
  * Wait until *@event is not @seen any more.  This spins, because the windows

@@ -109,7 +109,7 @@ class FileServer:
 
     def last(self, verb):
         """The last finished "GET" or "PUT"; waits a moment for one that is just being finished."""
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 20
         while verb not in self._server.last and time.monotonic() < deadline:
             time.sleep(0.01)
         return self._server.last[verb]
