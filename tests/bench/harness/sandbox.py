@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 INSIDE = 'VHOST_DP_BENCH_INSIDE'
+PROGRAMS = {'unshare': 'util-linux', 'ip': 'iproute2'}  # and their packages
 SCRATCH = Path('/dev/shm')
 PR_SET_PDEATHSIG = 1
 
@@ -46,9 +47,10 @@ def _command():
 
 
 def _check():
-    if not shutil.which('unshare'):
-        raise SandboxError('unshare(1) is not installed (Debian package '
-                           'util-linux)')
+    for program, package in PROGRAMS.items():
+        if not shutil.which(program):
+            raise SandboxError(f'{program} is not installed (Debian package '
+                               f'{package})')
     result = subprocess.run(_command() + ['true'], capture_output=True,
                             text=True, check=False)
     if result.returncode:
