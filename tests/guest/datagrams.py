@@ -11,7 +11,7 @@ _UDP_SEGMENT = 103      # linux/udp.h; of SOL_UDP
 
 
 class DatagramTests:
-    """A mix-in for a GuestCase."""
+    """A mix-in for a GuestCase whose back end keeps_books."""
 
     DATAGRAMS = 12000
 

@@ -474,7 +474,7 @@ def traffic(backend):
         mixins.append(MtuTests)
     if backend.counters:
         mixins += [CounterTests, OffloadTests]
-        if backend.host_is_peer:
+        if backend.host_is_peer and backend.keeps_books:
             mixins.append(DatagramTests)
     return type("Traffic", (*mixins, Traffic), {})
 

@@ -76,6 +76,7 @@ class VhostDpTap:
     answers_follow = True   # received frames of a flow come through the queue pair that sends it
     rings = True            # the tests of what drivers know nothing of are done with this one
     returns = True          # the host's interface may go away and come back
+    keeps_books = True      # host_counts() tells of every frame, where the host is the peer
 
     def missing(self):
         """Raise netns.Missing where this machine cannot run it."""
@@ -203,6 +204,7 @@ class VhostDpVhostUser(VhostDpTap):
     max_queues = 1          # the tap of testpmd has one
     rings = False
     any_size = False        # buffers of testpmd that come from the tap have 1500 bytes
+    keeps_books = False     # testpmd in between does not say what it loses
     vhost = ""              # more options of testpmd's vhost port
     patient = False         # testpmd waits for a port that takes no frame, and drops none
 
@@ -230,7 +232,7 @@ class VhostDpVhostUser(VhostDpTap):
         nic.switch.close()
 
     def host_counts(self, nic):
-        """testpmd in between does not say what it loses."""
+        """The interface's are not QEMU's."""
         return {}
 
 
