@@ -16,381 +16,11 @@
  */
 
 #include "qemu/osdep.h"
-#include <linux/if_tun.h>
-#include <netinet/in.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include "qemu/atomic.h"
-#include "qemu/bswap.h"
-#include "libqos/pci-pc.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
-#include "vhost-dp-fault.h"
-#include "vhost-dp-guest.h"
-
-/* Of the host, on the loopback interface */
-#define UDP_PORT 7000
-
-#define QEMU_VARIABLE "VHOST_DP_QTEST_QEMU_FAULT"
-
-/* ---- Rules ---- */
-
-static DpFault *fault;
-
-/* QEMU with the library of vhost-dp-fault-shim.c */
-static void fault_init(void)
-{
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    g_autofree char *dir = g_path_get_dirname(self);
-    g_autofree char *command = NULL;
-    int fd = memfd_create("vhost-dp-qtest-fault", MFD_CLOEXEC);
-
-    g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(ftruncate(fd, sizeof(*fault)), ==, 0);
-    fault = mmap(NULL, sizeof(*fault), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                 0);
-    g_assert(fault != MAP_FAILED);
-    /* AddressSanitizer wants to be first, and can do without */
-    command = g_strdup_printf("env LD_PRELOAD='%s/vhost-dp-fault-shim.so' "
-                              "ASAN_OPTIONS=verify_asan_link_order=0:%s "
-                              DP_FAULT_VARIABLE "=/proc/%d/fd/%d %s", dir,
-                              getenv("ASAN_OPTIONS") ?: "", (int)getpid(), fd,
-                              getenv("QTEST_QEMU_BINARY"));
-    g_setenv(QEMU_VARIABLE, command, true);
-}
-
-/* @count calls fail after @skip that do not */
-static void fault_arm(DpFault rule)
-{
-    g_assert_false(fault->armed);
-    *fault = rule;
-    qatomic_store_release(&fault->armed, 1);
-}
-
-/* Returns how many failed */
-static unsigned fault_disarm(void)
-{
-    qatomic_store_release(&fault->armed, 0);
-    return qatomic_read(&fault->failed);
-}
-
-/* ---- Drivers ---- */
-
-typedef struct Driver {
-    const char *name;
-    const char *type;
-    const char *options;
-    const char *peer;           /* where the test has its packet socket */
-    uint32_t files;             /* that it uses */
-    bool vnet_hdr;              /* the socket wants to be told of checksums */
-} Driver;
-
-static const Driver tap = {
-    "tap", "vhost-dp-tap", "id=drv0,ifname=tap0", "tap0",
-    DP_FILE_TUN | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE,
-};
-static const Driver af_packet = {
-    "af-packet", "vhost-dp-af-packet", "id=drv0,ifname=v0", "v1",
-    DP_FILE_PACKET | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE, true,
-};
-static const Driver af_xdp = {
-    "af-xdp", "vhost-dp-af-xdp", "id=drv0,ifname=v0", "v1",
-    DP_FILE_XDP | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE, true,
-};
-static const Driver slirp = {
-    "slirp", "vhost-dp-slirp", "id=drv0,hostfwd=tcp:127.0.0.1:5555-:22",
-    NULL, DP_FILE_INET | DP_FILE_NONE,
-};
-
-/* libslirp has no interface: the guest's datagrams end there */
-static int udp_socket_new(void)
-{
-    struct sockaddr_in addr = {
-        .sin_family = AF_INET,
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-        .sin_port = htons(UDP_PORT),
-    };
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
-    return fd;
-}
-
-/* The driver's interface, and a socket at its other end */
-static int host_new(const Driver *driver)
-{
-    int fd;
-
-    dp_if_up("lo");
-    if (driver == &slirp) {
-        return udp_socket_new();
-    }
-    if (driver == &tap) {
-        fd = dp_tap_open("tap0", IFF_VNET_HDR);
-        dp_tap_set_persistent(fd, true);
-        close(fd);
-        dp_if_set_mtu("tap0", 60000);
-    } else if (driver->peer) {
-        dp_veth_new("v0", "v1");
-    }
-    return dp_sock_open(driver->peer, driver->vnet_hdr);
-}
-
-/* ---- The guest ---- */
-
-typedef struct Rig {
-    const Driver *driver;
-    DpGuest *guest;
-    QTestState *qts;
-    DpNic *nic;
-    int sock;
-    uint8_t *frame, *got;
-} Rig;
-
-static Rig *rig_begin(const Driver *driver)
-{
-    Rig *r = g_new0(Rig, 1);
-    g_autofree char *options = NULL;
-
-    r->driver = driver;
-    r->sock = host_new(driver);
-    options = g_strdup_printf("-object %s,%s ", driver->type, driver->options);
-    r->guest = dp_guest_new_env(QEMU_VARIABLE, options);
-    r->qts = r->guest->qts;
-    r->frame = g_malloc(DP_MAX_FRAME);
-    r->got = g_malloc(DP_MAX_FRAME);
-    return r;
-}
-
-static void rig_end(Rig *r)
-{
-    dp_guest_free(r->guest);
-    close(r->sock);
-    g_free(r->frame);
-    g_free(r->got);
-    g_free(r);
-}
-
-static QDict *netdev_add(Rig *r)
-{
-    return qtest_qmp(r->qts, "{ 'execute': 'netdev_add', 'arguments': {"
-                     " 'type': 'vhost-dp', 'id': 'vd0', 'driver': 'drv0' } }");
-}
-
-static void nic_add(Rig *r, uint64_t features)
-{
-    qtest_qmp_device_add(r->qts, "virtio-net-pci", "nic",
-                         "{ 'netdev': 'vd0', 'addr': '04.0', 'romfile': '',"
-                         " 'disable-legacy': 'on' }");
-    r->nic = dp_nic_new(r->guest, DP_SLOT, DP_FEATURES_DEFAULT | features);
-}
-
-static void nic_del(Rig *r)
-{
-    qpci_unplug_acpi_device_test(r->qts, "nic", DP_SLOT);
-    dp_nic_free(r->nic);
-    r->nic = NULL;
-}
-
-static void netdev_del(Rig *r)
-{
-    qtest_qmp_assert_success(r->qts, "{ 'execute': 'netdev_del',"
-                             " 'arguments': { 'id': 'vd0' } }");
-}
-
-static Rig *rig_new(const Driver *driver, uint64_t features)
-{
-    Rig *r = rig_begin(driver);
-    QDict *response = netdev_add(r);
-
-    g_assert_true(qdict_haskey(response, "return"));
-    qobject_unref(response);
-    nic_add(r, features);
-    return r;
-}
-
-static void rig_free(Rig *r)
-{
-    nic_del(r);
-    netdev_del(r);
-    rig_end(r);
-}
-
-/* ---- Frames ---- */
-
-static void sock_send(Rig *r, size_t len, unsigned seed)
-{
-    static const struct virtio_net_hdr no_offload;
-
-    dp_make_frame(r->frame, len, seed);
-    dp_sock_send(r->sock, r->driver->vnet_hdr ? &no_offload : NULL, r->frame,
-                 len);
-}
-
-/* Make @n frames available to the device, without telling */
-static void guest_add(Rig *r, unsigned n, size_t len, unsigned seed)
-{
-    size_t size = r->nic->hdr_len + len;
-    uint64_t addr = dp_alloc(r->guest, n * size);
-    unsigned i;
-
-    for (i = 0; i < n; i++) {
-        DpBuf buf = { .addr = addr + i * size, .len = size };
-        uint8_t *p = dp_host(r->guest, buf.addr);
-
-        memset(p, 0, r->nic->hdr_len);
-        dp_make_frame(p + r->nic->hdr_len, len, seed + i);
-        dp_add(&r->nic->queue[DP_TX], &buf, 1);
-    }
-}
-
-static void guest_wait_sent(Rig *r, unsigned n)
-{
-    while (n--) {
-        dp_wait_used(&r->nic->queue[DP_TX], NULL);
-    }
-}
-
-/*
- * Take the frames that arrive, which are some of @n from @seed on, in order.
- * Returns how many there were.
- */
-static unsigned sock_count(Rig *r, unsigned n, unsigned want, size_t len,
-                           unsigned seed)
-{
-    unsigned i, got = 0;
-
-    for (i = 0; i < n; i++) {
-        struct virtio_net_hdr hdr;
-        size_t got_len = dp_sock_recv(r->sock, DP_ETHERTYPE,
-                                      r->driver->vnet_hdr ? &hdr : NULL,
-                                      r->got, DP_MAX_FRAME, got < want ?
-                                      DP_TIMEOUT_US : DP_QUIET_US);
-
-        if (!got_len) {
-            break;
-        }
-        /* Those that are missing */
-        for (;; i++) {
-            g_assert_cmpuint(i, <, n);
-            dp_make_frame(r->frame, len, seed + i);
-            if (got_len == len && !memcmp(r->got, r->frame, len)) {
-                break;
-            }
-        }
-        got++;
-    }
-    return got;
-}
-
-/* ---- Datagrams, for libslirp ---- */
-
-/* From the guest to the test: 10.0.2.15 to 10.0.2.2, without a UDP checksum */
-static void udp_send(Rig *r, uint32_t number)
-{
-    uint8_t frame[60] = {
-        0x52, 0x55, 10, 0, 2, 2, 2, 0, 0, 0, 0, 1, 8, 0,
-        0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0x62, 0xbd, 10, 0, 2, 15,
-        10, 0, 2, 2, 0x13, 0x88, UDP_PORT >> 8, UDP_PORT & 0xff, 0, 12,
-    };
-
-    stl_be_p(frame + 42, number);
-    dp_transmit(r->nic, NULL, frame, sizeof(frame));
-}
-
-/* Answer what has arrived.  Returns whether that number was among it. */
-static bool udp_answer(Rig *r, uint32_t number)
-{
-    struct sockaddr_in from;
-    socklen_t len = sizeof(from);
-    bool found = false;
-    uint8_t data[4];
-
-    while (recvfrom(r->sock, data, 4, MSG_DONTWAIT, (struct sockaddr *)&from,
-                    &len) == 4) {
-        sendto(r->sock, data, 4, 0, (struct sockaddr *)&from, len);
-        found |= ldl_be_p(data) == number;
-    }
-    return found;
-}
-
-/* Answer libslirp's question for the guest's address */
-static void arp_answer(Rig *r)
-{
-    uint8_t frame[60] = {
-        0x52, 0x55, 10, 0, 2, 2, 2, 0, 0, 0, 0, 1, 8, 6,
-        0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 1, 10, 0, 2, 15,
-        0x52, 0x55, 10, 0, 2, 2, 10, 0, 2, 2,
-    };
-
-    dp_transmit(r->nic, NULL, frame, sizeof(frame));
-}
-
-/* Datagrams may be lost, so ask again */
-static void check_udp(Rig *r)
-{
-    static uint32_t number;
-    int64_t end = g_get_monotonic_time() + DP_TIMEOUT_US;
-
-    number++;
-    arp_answer(r);
-    dp_post(r->nic, 1, 2048);
-    for (;;) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        udp_send(r, number);
-        g_usleep(10 * 1000);
-        udp_answer(r, number);
-        g_usleep(10 * 1000);
-        while (dp_has_used(&r->nic->queue[DP_RX])) {
-            size_t len = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
-
-            if (len >= 46 && lduw_be_p(r->got + 12) == ETH_P_IP &&
-                r->got[23] == IPPROTO_UDP &&
-                ldl_be_p(r->got + 42) == number) {
-                return;
-            }
-            dp_post(r->nic, 1, 2048);
-        }
-    }
-}
-
-/* Frames of before may come first */
-static void check_works(Rig *r)
-{
-    static unsigned seed;
-    size_t len;
-
-    dp_wait_until(dp_nic_link(r->nic));
-    if (r->driver == &slirp) {
-        check_udp(r);
-        return;
-    }
-    /* A tap has a carrier while QEMU has it open */
-    dp_if_wait_running(r->driver->peer);
-    /* Lengths that nothing else here has */
-    seed++;
-    guest_add(r, 1, 333, seed);
-    dp_publish(&r->nic->queue[DP_TX]);
-    guest_wait_sent(r, 1);
-    do {
-        struct virtio_net_hdr hdr;
-
-        len = dp_sock_recv(r->sock, DP_ETHERTYPE,
-                           r->driver->vnet_hdr ? &hdr : NULL, r->got,
-                           DP_MAX_FRAME, DP_TIMEOUT_US);
-        g_assert_cmpuint(len, >, 0);
-    } while (len != 333);
-    dp_make_frame(r->frame, 333, seed);
-    dp_assert_frame(r->got, len, r->frame, 333);
-
-    sock_send(r, 334, seed);
-    do {
-        dp_post(r->nic, 1, 2048);
-        len = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
-    } while (len != 334);
-    dp_assert_frame(r->got, len, r->frame, 334);
-}
+#include "vhost-dp-fault-rig.h"
 
 /* ---- data/ ---- */
 
@@ -402,7 +32,7 @@ typedef struct Expect {
 
 typedef struct Place {
     const char *name;
-    const Driver *driver;
+    const FaultDriver *driver;
     bool receive;
     uint64_t features;
     uint32_t call, file;
@@ -449,15 +79,15 @@ static void send_with_fault(Rig *r, const Place *place, const Expect *expect,
     uint64_t packets = dp_counter(r->qts, "vd0", DP_TX, "packets");
     unsigned got;
 
-    guest_add(r, place->n, place->len, 1000);
+    rig_guest_add(r, place->n, place->len, 1000);
     fault_arm((DpFault) {
         .calls = place->call, .files = place->file,
         .threads = DP_THREAD_OTHER, .err = expect->err, .skip = skip,
         .count = place->fail,
     });
     dp_publish(&r->nic->queue[DP_TX]);
-    guest_wait_sent(r, place->n);
-    got = sock_count(r, place->n, place->n - lost, place->len, 1000);
+    rig_wait_sent(r, place->n);
+    got = rig_sock_count(r, place->n, place->n - lost, place->len, 1000);
     g_assert_cmpuint(fault_disarm(), ==, place->fail);
     g_assert_cmpuint(got, ==, place->n - lost);
     g_assert_cmpuint(drops(r, DP_TX, expect->drop) - before, ==, lost);
@@ -496,7 +126,7 @@ static void receive_with_fault(Rig *r, const Place *place,
     if (place->call == DP_CALL_READV) {
         /* Frames go straight to the guest if those before them were long */
         post_buffers(r, place);
-        sock_send(r, place->len, 1);
+        rig_sock_send(r, place->len, 1);
         check_received(r, place->len, 1);
     }
     packets = dp_counter(r->qts, "vd0", DP_RX, "packets");
@@ -506,7 +136,7 @@ static void receive_with_fault(Rig *r, const Place *place,
         .count = place->fail,
     });
     for (i = 0; i < place->n; i++) {
-        sock_send(r, place->len, 1000 + i);
+        rig_sock_send(r, place->len, 1000 + i);
     }
     post_buffers(r, place);
     for (i = 0; i < place->n; i++) {
@@ -530,7 +160,7 @@ static void test_data(const void *opaque)
         return;
     }
     r = rig_new(place->driver, place->features);
-    check_works(r);
+    rig_check_works(r);
     before = dp_usage(r->qts);
     for (expect = place->expect; expect->err; expect++) {
         for (skip = 0; skip <= place->skip; skip++) {
@@ -540,7 +170,7 @@ static void test_data(const void *opaque)
             } else {
                 send_with_fault(r, place, expect, skip);
             }
-            check_works(r);
+            rig_check_works(r);
         }
     }
     dp_check_usage(r->qts, before);
@@ -598,23 +228,23 @@ static const Expect xdp_send[] = {
 
 static const Place places[] = {
     /* Fewer than three, and more: system calls, io_uring */
-    { "tap/write", &tap, false, 0, DP_CALL_WRITE, DP_FILE_TUN,
+    { "tap/write", &fault_tap, false, 0, DP_CALL_WRITE, DP_FILE_TUN,
       2, 200, 0, 0, 1, 1, tap_write },
-    { "tap/writev", &tap, false, 0, DP_CALL_WRITEV, DP_FILE_TUN,
+    { "tap/writev", &fault_tap, false, 0, DP_CALL_WRITEV, DP_FILE_TUN,
       2, 3000, 0, 0, 1, 1, tap_write },
-    { "tap/io_uring/write", &tap, false, 0, DP_CALL_URING_WRITE, DP_FILE_NONE,
-      20, 200, 0, 0, 5, 2, tap_write },
-    { "tap/io_uring/writev", &tap, false, 0, DP_CALL_URING_WRITEV,
+    { "tap/io_uring/write", &fault_tap, false, 0, DP_CALL_URING_WRITE,
+      DP_FILE_NONE, 20, 200, 0, 0, 5, 2, tap_write },
+    { "tap/io_uring/writev", &fault_tap, false, 0, DP_CALL_URING_WRITEV,
       DP_FILE_NONE, 20, 3000, 0, 0, 5, 2, tap_write },
-    { "tap/read", &tap, true, 0, DP_CALL_READ, DP_FILE_TUN,
+    { "tap/read", &fault_tap, true, 0, DP_CALL_READ, DP_FILE_TUN,
       2, 200, 2048, 2, 1, 1, tap_read },
-    { "tap/io_uring/read", &tap, true, 0, DP_CALL_URING_READ, DP_FILE_NONE,
-      40, 200, 2048, 40, 3, 2, tap_read },
-    { "tap/readv", &tap, true, DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
+    { "tap/io_uring/read", &fault_tap, true, 0, DP_CALL_URING_READ,
+      DP_FILE_NONE, 40, 200, 2048, 40, 3, 2, tap_read },
+    { "tap/readv", &fault_tap, true, DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
       DP_CALL_READV, DP_FILE_TUN, 3, 20000, 8192, 30, 1, 1, tap_read },
-    { "af-packet/sendmmsg", &af_packet, false, 0, DP_CALL_SENDMMSG,
+    { "af-packet/sendmmsg", &fault_af_packet, false, 0, DP_CALL_SENDMMSG,
       DP_FILE_PACKET, 20, 200, 0, 0, 1, 0, afp_send },
-    { "af-xdp/sendto", &af_xdp, false, 0, DP_CALL_SEND, DP_FILE_XDP,
+    { "af-xdp/sendto", &fault_af_xdp, false, 0, DP_CALL_SEND, DP_FILE_XDP,
       40, 200, 0, 0, 1, 0, xdp_send },
 };
 
@@ -626,17 +256,18 @@ static void test_read_fails_for_good(const void *opaque)
 {
     const bool mergeable = opaque != NULL;
     const int64_t wait_us = 300 * 1000;
-    Rig *r = rig_new(&tap, mergeable ? DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) : 0);
+    Rig *r = rig_new(&fault_tap,
+                     mergeable ? DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) : 0);
     const size_t len = mergeable ? 20000 : 200;
     uint64_t before;
     int64_t begin;
     unsigned failed;
 
-    check_works(r);
+    rig_check_works(r);
     dp_post(r->nic, 30, 8192);
     if (mergeable) {
         /* As in receive_with_fault() */
-        sock_send(r, len, 1);
+        rig_sock_send(r, len, 1);
         check_received(r, len, 1);
     }
     before = drops(r, DP_RX, "driver-error");
@@ -646,7 +277,7 @@ static void test_read_fails_for_good(const void *opaque)
         .files = DP_FILE_TUN | DP_FILE_NONE, .threads = DP_THREAD_OTHER,
         .err = EIO, .count = UINT32_MAX,
     });
-    sock_send(r, len, 2);
+    rig_sock_send(r, len, 2);
     dp_wait_until(qatomic_read(&fault->failed) > 2);
     g_usleep(wait_us);
     failed = fault_disarm();
@@ -655,14 +286,14 @@ static void test_read_fails_for_good(const void *opaque)
     check_received(r, len, 2);
     g_assert_cmpuint(qatomic_read(&fault->failed), ==,
                      drops(r, DP_RX, "driver-error") - before);
-    check_works(r);
+    rig_check_works(r);
     rig_free(r);
 }
 
 /* An error that does not say that there is no such interface */
 static void test_open_reason(const void *opaque)
 {
-    Rig *r = rig_begin(&af_xdp);
+    Rig *r = rig_begin(&fault_af_xdp);
     QDict *response;
 
     fault_arm((DpFault) {
@@ -670,7 +301,7 @@ static void test_open_reason(const void *opaque)
         .threads = DP_THREAD_ANY, .arg = SIOCGIFINDEX, .err = EPERM,
         .count = 1,
     });
-    response = netdev_add(r);
+    response = rig_netdev_add(r);
     g_assert_cmpuint(fault_disarm(), ==, 1);
     dp_check_error(response, "ifname=v0", "Operation not permitted", NULL);
     rig_end(r);
@@ -714,7 +345,7 @@ static void test_uring_setup(const void *opaque)
         /* Flags that the kernel does not know; no memory to be locked */
         { DP_CALL_URING_BUFFERS, ENOMEM, "io-uring" },
     };
-    Rig *r = rig_begin(&tap);
+    Rig *r = rig_begin(&fault_tap);
     DpUsage before;
     unsigned i;
 
@@ -728,16 +359,16 @@ static void test_uring_setup(const void *opaque)
             .calls = faults[i].call, .files = DP_FILE_NONE | DP_FILE_TUN,
             .threads = DP_THREAD_OTHER, .err = faults[i].err, .count = 1,
         });
-        response = netdev_add(r);
+        response = rig_netdev_add(r);
         g_assert_true(qdict_haskey(response, "return"));
         qobject_unref(response);
-        nic_add(r, 0);
+        rig_nic_add(r, 0);
         dp_wait_until(qatomic_read(&fault->failed));
         fault_disarm();
-        check_works(r);
+        rig_check_works(r);
         check_io(r, faults[i].io);
-        nic_del(r);
-        netdev_del(r);
+        rig_nic_del(r);
+        rig_netdev_del(r);
         dp_check_usage(r->qts, before);
     }
     rig_end(r);
@@ -763,10 +394,10 @@ static void test_uring_enter(const void *opaque)
     unsigned i, k;
 
     for (i = 0; i < ARRAY_SIZE(faults); i++) {
-        Rig *r = rig_new(&tap, 0);
+        Rig *r = rig_new(&fault_tap, 0);
         uint64_t before;
 
-        check_works(r);
+        rig_check_works(r);
         check_io(r, "io-uring");
         before = all_drops(r, receive ? DP_RX : DP_TX);
         fault_arm((DpFault) {
@@ -776,7 +407,7 @@ static void test_uring_enter(const void *opaque)
         });
         if (receive) {
             for (k = 0; k < 40; k++) {
-                sock_send(r, 200, k);
+                rig_sock_send(r, 200, k);
             }
             dp_post(r->nic, 40, 2048);
             for (k = 0; k < 40; k++) {
@@ -786,15 +417,15 @@ static void test_uring_enter(const void *opaque)
                 dp_assert_frame(r->got, len, r->frame, 200);
             }
         } else {
-            guest_add(r, 40, 200, 0);
+            rig_guest_add(r, 40, 200, 0);
             dp_publish(&r->nic->queue[DP_TX]);
-            guest_wait_sent(r, 40);
-            g_assert_cmpuint(sock_count(r, 40, 40, 200, 0), ==, 40);
+            rig_wait_sent(r, 40);
+            g_assert_cmpuint(rig_sock_count(r, 40, 40, 200, 0), ==, 40);
         }
         g_assert_cmpuint(fault_disarm(), >, 0);
         g_assert_cmpuint(all_drops(r, receive ? DP_RX : DP_TX), ==, before);
         check_io(r, faults[i].io);
-        check_works(r);
+        rig_check_works(r);
         rig_free(r);
         dp_if_delete("tap0");
     }
@@ -807,25 +438,25 @@ static void exercise(Rig *r)
 {
     unsigned i;
 
-    if (r->driver == &slirp) {
+    if (r->driver == &fault_slirp) {
         dp_post(r->nic, 3, 2048);
         for (i = 0; i < 3; i++) {
-            arp_answer(r);
-            udp_send(r, 0);
+            rig_arp_answer(r);
+            rig_udp_send(r, 0);
             g_usleep(5 * 1000);
-            udp_answer(r, 0);
+            rig_udp_answer(r, 0);
         }
         return;
     }
-    guest_add(r, 5, 200, 1);
+    rig_guest_add(r, 5, 200, 1);
     dp_publish(&r->nic->queue[DP_TX]);
     /* Without a link it is virtio-net that takes them, if it is kicked */
     dp_kick(&r->nic->queue[DP_TX]);
     dp_post(r->nic, 5, 2048);
     for (i = 0; i < 5; i++) {
-        sock_send(r, 200, i);
+        rig_sock_send(r, 200, i);
     }
-    guest_wait_sent(r, 5);
+    rig_wait_sent(r, 5);
 }
 
 /* vhost did not start: the driver sees nothing wrong, and there is no link */
@@ -844,7 +475,7 @@ static void check_recovers(Rig *r)
     dp_wait_until(dp_nic_link(r->nic) || start_failed(r));
     dp_nic_reset(r->nic);
     dp_nic_start(r->nic, DP_FEATURES_DEFAULT);
-    check_works(r);
+    rig_check_works(r);
 }
 
 /* It names the driver or the netdev */
@@ -869,26 +500,26 @@ static bool fail_call(Rig *r, unsigned number, int err)
         .calls = DP_CALL_ANY, .files = r->driver->files,
         .threads = DP_THREAD_ANY, .err = err, .skip = number, .count = 1,
     });
-    response = netdev_add(r);
+    response = rig_netdev_add(r);
     added = qdict_haskey(response, "return");
     if (added) {
         qobject_unref(response);
-        nic_add(r, 0);
+        rig_nic_add(r, 0);
         exercise(r);
     }
     if (!fault_disarm()) {
         g_assert_true(added);
-        check_works(r);
-        nic_del(r);
-        netdev_del(r);
+        rig_check_works(r);
+        rig_nic_del(r);
+        rig_netdev_del(r);
         return false;
     }
     g_test_message("%u: %s, %s: %s", number, fault->what, g_strerror(err),
                    added ? "added" : "error");
     if (added) {
         check_recovers(r);
-        nic_del(r);
-        netdev_del(r);
+        rig_nic_del(r);
+        rig_netdev_del(r);
     } else {
         check_error(response);
     }
@@ -899,7 +530,7 @@ static bool fail_call(Rig *r, unsigned number, int err)
 static void test_every(const void *opaque)
 {
     static const int errors[] = { ENOMEM, EIO };
-    const Driver *driver = opaque;
+    const FaultDriver *driver = opaque;
     unsigned i, number;
     Rig *r;
 
@@ -920,8 +551,8 @@ static void test_every(const void *opaque)
 
 int main(int argc, char **argv)
 {
-    static const Driver *const drivers[] = {
-        &tap, &af_packet, &af_xdp, &slirp,
+    static const FaultDriver *const drivers[] = {
+        &fault_tap, &fault_af_packet, &fault_af_xdp, &fault_slirp,
     };
     unsigned i;
 

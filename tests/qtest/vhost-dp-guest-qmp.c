@@ -11,6 +11,7 @@
 #include "qobject/qlist.h"
 #include "qobject/qnum.h"
 #include "vhost-dp-guest.h"
+#include "vhost-dp-commands.h"
 
 QDict *dp_query(QTestState *qts, const char *id)
 {
@@ -151,6 +152,23 @@ void dp_run_good(QTestState *qts, const char *command)
                 qdict_get_str(qdict_get_qdict(response, "error"), "desc"));
     }
     qobject_unref(response);
+}
+
+void dp_check_goes_on(QTestState *qts)
+{
+    QDict *info;
+
+    dp_run_good(qts, ADD_TAP("good"));
+    dp_run_good(qts, ADD_NETDEV("good", "good"));
+    g_assert_true(dp_if_exists("good"));
+    info = dp_query(qts, "good");
+    g_assert_nonnull(info);
+    g_assert_true(qdict_get_bool(info, "link-up"));
+    qobject_unref(info);
+    dp_run_good(qts, DEL_NETDEV("good"));
+    g_assert_null(dp_query(qts, "good"));
+    dp_run_good(qts, DEL_OBJECT("good"));
+    dp_wait_until(!dp_if_exists("good"));
 }
 
 void dp_send_fds(QTestState *qts, const int *fd, unsigned n)

@@ -394,6 +394,9 @@ void dp_check_error(QDict *response, ...) G_GNUC_NULL_TERMINATED;
 /* A command, as JSON, that must succeed */
 void dp_run_good(QTestState *qts, const char *command);
 
+/* A netdev on a TAP interface of its own, 'good', can be added and deleted */
+void dp_check_goes_on(QTestState *qts);
+
 /* Sends @n descriptors as 'a', 'b', ..., and closes them here */
 void dp_send_fds(QTestState *qts, const int *fd, unsigned n);
 
