@@ -144,6 +144,7 @@ struct VhostDPPort {
     bool rx_long;               /* the last frames were long: see rx_into */
     uint8_t rx_head[VHOST_DP_HEAD_BYTES];   /* of the frame in rx_into */
     struct iovec rx_iov[VHOST_DP_INTO_SEGMENTS];
+    VhostDPRegion *rx_region[VHOST_DP_INTO_SEGMENTS];   /* of each */
     uint8_t *rx_copy;           /* of a frame from rx_into, as if lent */
     bool rx_own;                /* rx_frames[0] is in rx_copy */
 

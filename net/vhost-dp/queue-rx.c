@@ -414,35 +414,27 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
 
 /* ---- Long frames, straight into the guest's buffers ---- */
 
-static void rx_dirty_chain(const VhostDPChain *chain, size_t len)
-{
-    unsigned i;
-
-    for (i = 0; len; i++) {
-        size_t n = MIN(len, chain->iov[i].iov_len);
-
-        vhost_dp_memory_dirty(chain->region[i], chain->iov[i].iov_base, n);
-        len -= n;
-    }
-}
-
 /*
- * The vectors of @nchains chains from @first on, without their first @skip
- * bytes.  Returns the number, or 0 if it is too large.
+ * The vectors for a frame of any length in the chains of the burst from @first
+ * on, up to @end, without their first @skip bytes.  Returns the number, or 0
+ * if there is no room for such a frame, or it is in too many places.
  *
  * A guest's buffers often lie side by side.  Each vector costs the kernel some
  * time, and interrupts its copying, so neighbours become one.
  */
 static unsigned rx_into_vectors(VhostDPPort *port, unsigned first,
-                                unsigned nchains, size_t skip)
+                                unsigned end, size_t skip)
 {
+    size_t want = port->hdr_len + VHOST_DP_MAX_FRAME;
     struct iovec *last = NULL;
     unsigned niov = 0;
+    uint64_t room = 0;
     unsigned i, j;
 
-    for (i = first; i < first + nchains; i++) {
+    for (i = first; i < end && room < want; i++) {
         const VhostDPChain *chain = &port->burst.chain[i];
 
+        room += chain->len;
         for (j = 0; j < chain->nsegs; j++) {
             size_t n = MIN(skip, chain->iov[j].iov_len);
             uint8_t *base = chain->iov[j].iov_base + n;
@@ -452,29 +444,47 @@ static unsigned rx_into_vectors(VhostDPPort *port, unsigned first,
             if (!len) {
                 continue;
             }
-            if (last && last->iov_base + last->iov_len == base) {
+            if (last && last->iov_base + last->iov_len == base &&
+                port->rx_region[niov - 1] == chain->region[j]) {
                 last->iov_len += len;
                 continue;
             }
             if (niov == ARRAY_SIZE(port->rx_iov)) {
                 return 0;
             }
+            port->rx_region[niov] = chain->region[j];
             last = &port->rx_iov[niov++];
             last->iov_base = base;
             last->iov_len = len;
         }
     }
-    return niov;
+    return room < want ? 0 : niov;
+}
+
+/* @len bytes were written to the vectors */
+static void rx_into_dirty(VhostDPPort *port, unsigned niov, size_t len)
+{
+    unsigned i;
+
+    for (i = 0; i < niov && len; i++) {
+        const struct iovec *iov = &port->rx_iov[i];
+        size_t n = MIN(len, iov->iov_len);
+
+        vhost_dp_memory_dirty(port->rx_region[i], iov->iov_base, n);
+        len -= n;
+    }
 }
 
 /*
- * A frame is in the chains from @first on, but for its head, and the header
- * in front.  Returns the number of chains it takes.
+ * A frame is in the vectors, but for its head and the header in front, which
+ * go to the start of the chains from @first on.  Returns the number of chains
+ * that the frame takes.
  */
 static unsigned rx_into_finish(VhostDPPort *port, VhostDPVring *vq,
                                const VhostDPFrame *frame, unsigned first,
-                               unsigned nchains)
+                               unsigned niov)
 {
+    const VhostDPChain *chain = &port->burst.chain[first];
     struct virtio_net_hdr_v1_hash hdr;
     struct iovec head = {
         .iov_base = port->rx_head,
@@ -485,34 +495,26 @@ static unsigned rx_into_finish(VhostDPPort *port, VhostDPVring *vq,
         .next = &head,
         .left = 1,
     };
-    size_t missing = port->hdr_len + head.iov_len;
     size_t len = port->hdr_len + frame->len;
+    unsigned nchains;
     unsigned i;
 
-    nchains = rx_count_chains(port, first, first + nchains, len);
-    rx_make_hdr(port, frame, nchains, &hdr);
-    for (i = first; i < first + nchains; i++) {
-        const VhostDPChain *chain = &port->burst.chain[i];
-        size_t n = MIN(len, chain->len);
-        size_t copy = MIN(missing, n);
+    for (nchains = 0; len; nchains++) {
+        size_t n = MIN(len, chain[nchains].len);
 
-        rx_fill_chain(chain, copy, &src);
-        rx_dirty_chain(chain, n);
-        vhost_dp_vring_push(vq, chain, n);
-        missing -= copy;
+        vhost_dp_vring_push(vq, &chain[nchains], n);
         len -= n;
     }
-    return nchains;
-}
+    rx_make_hdr(port, frame, nchains, &hdr);
+    len = port->hdr_len + head.iov_len;
+    for (i = 0; len; i++) {
+        size_t n = MIN(len, chain[i].len);
 
-/* A frame was lost on its way: anything may have been written */
-static void rx_into_lost(VhostDPPort *port, unsigned first, unsigned nchains)
-{
-    unsigned i;
-
-    for (i = first; i < first + nchains; i++) {
-        rx_dirty_chain(&port->burst.chain[i], port->burst.chain[i].len);
+        rx_fill_chain(&chain[i], n, &src);
+        len -= n;
     }
+    rx_into_dirty(port, niov, frame->len - head.iov_len);
+    return nchains;
 }
 
 /*
@@ -558,12 +560,11 @@ static unsigned rx_into_chains(VhostDPPort *port, VhostDPVring *vq, unsigned n,
     for (tries = 0; tries < VHOST_DP_BURST_FRAMES &&
                     bytes < VHOST_DP_BURST_BYTES; tries++) {
         VhostDPFrame frame;
-        unsigned nchains, niov;
+        unsigned niov;
         int r;
 
-        nchains = rx_count_chains(port, used, mergeable ? n : MIN(used + 1, n),
-                                  port->hdr_len + VHOST_DP_MAX_FRAME);
-        niov = nchains ? rx_into_vectors(port, used, nchains, skip) : 0;
+        niov = rx_into_vectors(port, used, mergeable ? n : MIN(used + 1, n),
+                               skip);
         if (!niov) {
             break;
         }
@@ -575,17 +576,17 @@ static unsigned rx_into_chains(VhostDPPort *port, VhostDPVring *vq, unsigned n,
             break;
         }
         if (r < 0) {
-            rx_into_lost(port, used, nchains);
+            rx_into_dirty(port, niov, SIZE_MAX);
         } else if (unlikely(frame.len > VHOST_DP_MAX_FRAME)) {
-            rx_into_lost(port, used, nchains);
+            rx_into_dirty(port, niov, SIZE_MAX);
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
         } else if (unlikely(!vhost_dp_offload_allowed(&frame,
                                                       port->offloads))) {
-            rx_into_lost(port, used, nchains);
+            rx_into_dirty(port, niov, SIZE_MAX);
             rx_into_lend(port, &frame, niov);
             break;
         } else {
-            used += rx_into_finish(port, vq, &frame, used, nchains);
+            used += rx_into_finish(port, vq, &frame, used, niov);
             packets++;
             bytes += frame.len;
         }
