@@ -691,6 +691,8 @@ void vhost_dp_port_rx_update(VhostDPPort *port)
 static bool rx_fetch(VhostDPPort *port)
 {
     bool poll = !port->rx_ready;
+    /* What is read ahead of rx_into has to be copied */
+    bool one = port->rx_long && port->dc->rx_into;
 
     if (poll && !port_polls_driver(port)) {
         return false;
@@ -700,7 +702,7 @@ static bool rx_fetch(VhostDPPort *port)
     port->rx_next = 0;
     port->rx_lent = port->dc->rx_burst(port->drv, port->index,
                                        port->rx_frames,
-                                       VHOST_DP_BURST_FRAMES);
+                                       one ? 1 : VHOST_DP_BURST_FRAMES);
     if (port->rx_lent) {
         port->rx_ready = true;
         port->worked = true;

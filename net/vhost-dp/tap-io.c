@@ -456,10 +456,10 @@ static bool tap_read_failed(TapQueue *q, int err)
     return false;
 }
 
-/* Read a batch of frames into the slots, which are all free */
-static void tap_fill_slots(TapQueue *q)
+/* Read a batch of frames, @max at most, into the slots, which are all free */
+static void tap_fill_slots(TapQueue *q, unsigned max)
 {
-    unsigned n = q->rx_batch;
+    unsigned n = MIN(q->rx_batch, max);
     bool tried;
     unsigned i;
 
@@ -523,7 +523,7 @@ static unsigned tap_rx_burst(VhostDPDriver *drv, unsigned pair,
     unsigned i = 0;
 
     if (q->rx_next == q->rx_have && !q->rx_drained) {
-        tap_fill_slots(q);
+        tap_fill_slots(q, n);
     }
     while (q->rx_next < q->rx_have && i < n && bytes < VHOST_DP_BURST_BYTES) {
         unsigned k = q->rx_next++;

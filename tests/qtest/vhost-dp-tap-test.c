@@ -232,6 +232,58 @@ static void test_long(const void *opaque)
     dp_rig_free(r);
 }
 
+/* @n frames of 60000 bytes come, each in 15 buffers of 4096 */
+static void receive_long(DpRig *r, unsigned n)
+{
+    struct virtio_net_hdr_v1 hdr;
+    size_t got;
+
+    while (n--) {
+        got = dp_receive(r->nic, &hdr, r->got, DP_MAX_FRAME);
+        dp_assert_frame(r->got, got, r->frame, 60000);
+        g_assert_cmpuint(le16_to_cpu(hdr.num_buffers), ==, 15);
+    }
+}
+
+/*
+ * Of long frames that have to wait for buffers, one is read ahead and copied:
+ * it waits in the driver, and the others in the interface.
+ */
+static void test_long_waits(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .features = LONG_FEATURES | DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
+        .ring_size = 256,
+    }, true);
+    uint64_t direct;
+    unsigned i;
+
+    dp_make_ip_frame(r->frame, 60000, IPPROTO_TCP, 1);
+    for (i = 0; i < 2; i++) {
+        dp_post(r->nic, 15 + 2 * !i, 4096);
+        send_long(r, 60000);
+        receive_long(r, 1);
+    }
+    dp_wait_counter(r->qts, "vd0", DP_RX, "packets", 2);
+    direct = dp_counter(r->qts, "vd0", DP_RX, "direct-packets");
+    g_assert_cmpuint(direct, ==, 1);
+
+    /* There are two: enough for this frame, but not for any frame */
+    for (i = 0; i < 3; i++) {
+        send_long(r, 60000);
+    }
+    dp_post(r->nic, 14, 4096);
+    receive_long(r, 1);
+    /* Enough for the other two, and for any */
+    dp_post(r->nic, 32, 4096);
+    receive_long(r, 2);
+    dp_wait_counter(r->qts, "vd0", DP_RX, "packets", 5);
+    /* More, if the buffers came before the second one was read */
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_RX, "direct-packets"), >,
+                     direct);
+    dp_rig_free(r);
+}
+
 /* ---- What becomes of the interface ---- */
 
 #define ROUNDS 3
@@ -681,6 +733,7 @@ int main(int argc, char **argv)
 
         dp_add_test(path, &long_cases[i], test_long);
     }
+    dp_add_test("tap/long/waits", NULL, test_long_waits);
     dp_add_test("tap/io-uring", NULL, test_io_uring);
     dp_add_test("tap/without-io-uring", NULL, test_without_io_uring);
     dp_add_test("tap/sndbuf", NULL, test_sndbuf);
