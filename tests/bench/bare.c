@@ -19,6 +19,10 @@
  * The reader is in the same situation as a data path under the load generator:
  * the frames come from a thread on another CPU, which does not sleep, and the
  * reader has slept for a moment.  That it wakes up is counted.
+ *
+ * Where a guest is the receiver, a frame goes to many buffers, which another CPU
+ * has just read.  What that costs the kernel is found out with --pieces and
+ * --read.
  */
 
 #include "qemu/osdep.h"
@@ -27,6 +31,7 @@
 #include <net/if.h>
 #include <sys/uio.h>
 #include "qemu/atomic.h"
+#include "qemu/iov.h"
 #include "qemu/processor.h"
 #include "host.h"
 #include "util.h"
@@ -78,6 +83,9 @@ static const char usage_text[] =
 "  --seconds S, --warmup S   [1, 0.2]\n"
 "  --cpu N        pin to a CPU\n"
 "  --source-cpu N what sends the frames to be received is another thread, there\n"
+"  --read         it also reads all buffers before each receiving, as a guest\n"
+"                 has read its; meant for no more to --fill than --buffers\n"
+"  --pieces N     rx-readv: into pieces of N bytes, no two of them side by side\n"
 "  --ifname NAME  of the interface; %d becomes a number [bare%d]\n"
 "  --source NAME  where frames for rx-recvmmsg go in: the veth peer\n";
 
@@ -90,6 +98,8 @@ typedef struct Bare {
     double warmup;
     int cpu;
     int source_cpu;
+    bool read;
+    unsigned piece;             /* bytes, or 0: a frame is in one */
     char ifname[IFNAMSIZ];
     char source_ifname[IFNAMSIZ];
 
@@ -97,7 +107,8 @@ typedef struct Bare {
     size_t hdr_len;             /* of the virtio-net header it wants */
     size_t room;
     uint8_t *buf;               /* nbuf of @room: header, then frame */
-    struct iovec (*iov)[2];
+    struct iovec *iov;          /* niov of each buffer: header, and frame */
+    unsigned niov;
     struct mmsghdr msg[BATCH];
     struct io_uring ring;
     Xdp *xdp;
@@ -156,24 +167,54 @@ static void init_uring(Bare *b)
     }
 }
 
+static struct iovec *frame_iov(const Bare *b, unsigned i)
+{
+    return &b->iov[i * b->niov];
+}
+
+/* Header and frame in pieces, the last of which comes first in memory */
+static void init_pieces(Bare *b, unsigned i)
+{
+    size_t len = b->hdr_len + b->shape.size;
+    struct iovec *iov = frame_iov(b, i);
+    uint8_t *end = b->buf + (i + 1) * b->room;
+    unsigned k;
+
+    for (k = 0; k < b->niov; k++) {
+        iov[k].iov_base = end - (k + 1) * b->piece;
+        iov[k].iov_len = MIN(len, b->piece);
+        len -= iov[k].iov_len;
+    }
+}
+
 static void init_buffers(Bare *b)
 {
     unsigned i;
 
     b->room = ROUND_UP(HDR_LEN + b->shape.size, 64);
+    b->niov = 2;
+    if (b->piece) {
+        b->niov = DIV_ROUND_UP(b->hdr_len + b->shape.size, b->piece);
+        b->room = b->niov * b->piece;
+    }
     if (posix_memalign((void **)&b->buf, 4096, b->nbuf * b->room)) {
         bench_fail("no memory for %u frames", b->nbuf);
     }
-    b->iov = g_malloc0_n(b->nbuf, sizeof(*b->iov));
+    b->iov = g_new0(struct iovec, b->nbuf * b->niov);
     for (i = 0; i < b->nbuf; i++) {
         uint8_t *hdr = b->buf + i * b->room;
+        struct iovec *iov = frame_iov(b, i);
 
+        if (b->piece) {
+            init_pieces(b, i);
+            continue;
+        }
         frame_build_vnet(&b->shape, (struct virtio_net_hdr_v1 *)hdr);
         frame_build(&b->shape, hdr + HDR_LEN, 0, i * 37, true);
-        b->iov[i][0].iov_base = hdr;
-        b->iov[i][0].iov_len = b->hdr_len;
-        b->iov[i][1].iov_base = hdr + HDR_LEN;
-        b->iov[i][1].iov_len = b->shape.size;
+        iov[0].iov_base = hdr;
+        iov[0].iov_len = b->hdr_len;
+        iov[1].iov_base = hdr + HDR_LEN;
+        iov[1].iov_len = b->shape.size;
     }
 }
 
@@ -232,8 +273,13 @@ static void check_result(Bare *b, ssize_t r)
 
 static void check_frame(Bare *b, unsigned i)
 {
+    static uint8_t whole[HDR_LEN + FRAME_MAX];
     const uint8_t *hdr = b->buf + i * b->room;
 
+    if (b->piece) {
+        iov_to_buf(frame_iov(b, i), b->niov, 0, whole, sizeof(whole));
+        hdr = whole;
+    }
     frame_check_vnet(&b->shape, &b->check, (const void *)hdr);
     frame_check(&b->shape, &b->check, hdr + HDR_LEN, b->shape.size,
                 b->shape.size, 0, false, true);
@@ -245,8 +291,8 @@ static void system_calls(Bare *b, unsigned n, bool check)
 
     for (j = 0; j < n; j++) {
         unsigned i = take_buffer(b);
-        ssize_t r = is_rx(b) ? readv(b->fd, b->iov[i], 2)
-                             : writev(b->fd, b->iov[i], 2);
+        ssize_t r = is_rx(b) ? readv(b->fd, frame_iov(b, i), b->niov)
+                             : writev(b->fd, frame_iov(b, i), b->niov);
 
         check_result(b, r < 0 ? -errno : r);
         if (check) {
@@ -265,7 +311,7 @@ static void prepare(Bare *b, struct io_uring_sqe *sqe, unsigned i)
         io_uring_prep_write(sqe, 0, hdr, len, 0);
         break;
     case TX_URING_WRITEV:
-        io_uring_prep_writev(sqe, 0, b->iov[i], 2, 0);
+        io_uring_prep_writev(sqe, 0, frame_iov(b, i), 2, 0);
         break;
     default:
         io_uring_prep_read_fixed(sqe, 0, hdr, b->room, 0, i);
@@ -307,7 +353,7 @@ static void socket_batch(Bare *b, unsigned n, bool check)
     unsigned j;
 
     for (j = 0; j < n; j++) {
-        b->msg[j].msg_hdr.msg_iov = b->iov[take_buffer(b)];
+        b->msg[j].msg_hdr.msg_iov = frame_iov(b, take_buffer(b));
         b->msg[j].msg_hdr.msg_iovlen = 2;
     }
     while (done < n) {
@@ -359,6 +405,16 @@ static void source_fill(Bare *b)
     }
 }
 
+/* Bring the buffers into this CPU's caches: a byte of each line does it */
+static void source_read(const Bare *b)
+{
+    size_t i;
+
+    for (i = 0; i < b->nbuf * b->room; i += 64) {
+        (void)qatomic_read(&b->buf[i]);
+    }
+}
+
 static void *source_run(void *opaque)
 {
     Bare *b = opaque;
@@ -369,6 +425,9 @@ static void *source_run(void *opaque)
             cpu_relax();
         }
         source_fill(b);
+        if (b->read) {
+            source_read(b);
+        }
         qatomic_store_release(&b->want_fill, false);
     }
     return NULL;
@@ -450,6 +509,8 @@ static const struct option long_options[] = {
     { "source-cpu", required_argument, NULL, 'C' },
     { "ifname", required_argument, NULL, 'i' },
     { "source", required_argument, NULL, 'S' },
+    { "read", no_argument, NULL, 'r' },
+    { "pieces", required_argument, NULL, 'p' },
     { }
 };
 
@@ -502,6 +563,10 @@ static void parse(Bare *b, int argc, char **argv)
         case 'S':
             parse_ifname("--source", b->source_ifname, optarg);
             break;
+        case 'r': b->read = true; break;
+        case 'p':
+            b->piece = bench_parse_u64("--pieces", optarg, 128, 65536);
+            break;
         case 'h':
             fputs(usage_text, stdout);
             exit(0);
@@ -515,6 +580,12 @@ static void parse(Bare *b, int argc, char **argv)
     if (b->shape.size > 1514 && !b->shape.gso_size) {
         bench_usage("--size %u is more than an interface sends in one piece; "
                     "give --gso", b->shape.size);
+    }
+    if (b->piece && b->method != RX_READV) {
+        bench_usage("--pieces is for --method rx-readv");
+    }
+    if (b->read && (!is_rx(b) || b->source_cpu < 0)) {
+        bench_usage("--read is for receiving, with a --source-cpu");
     }
 }
 
