@@ -14,8 +14,12 @@
 #include <sanitizer/tsan_interface.h>
 #include "qemu/thread.h"
 
+/* The header of GCC 14 has them, that of GCC 12 has not */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wredundant-decls"
 const char *__tsan_default_options(void);
 const char *__tsan_default_suppressions(void);
+#pragma GCC diagnostic pop
 void __real_qemu_event_set(QemuEvent *ev);
 void __real_qemu_event_wait(QemuEvent *ev);
 void __wrap_qemu_event_set(QemuEvent *ev);
