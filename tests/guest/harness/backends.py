@@ -204,6 +204,7 @@ class VhostDpVhostUser(VhostDpTap):
     max_queues = 1          # the tap of testpmd has one
     rings = False
     any_size = False        # buffers of testpmd that come from the tap have 1500 bytes
+    returns = False         # the interface is testpmd's, which goes and comes in test_vhost_user.py
     keeps_books = False     # testpmd in between does not say what it loses
     vhost = ""              # more options of testpmd's vhost port
     patient = False         # testpmd waits for a port that takes no frame, and drops none
@@ -312,7 +313,6 @@ class StockVhostUser(VhostDpVhostUser):
     """
 
     counters = False
-    returns = False
     vhost = ",iommu-support=1"
     patient = True
 
