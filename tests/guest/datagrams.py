@@ -77,19 +77,28 @@ class DatagramTests:
         self._check_to_guest(sent, books.settle(links=True))
 
     def test_udp_segments(self):
-        """datagrams that the host's kernel segments arrive one by one, whole"""
+        """datagrams that the host's kernel segments arrive one by one, or those of a call as one"""
         books = Books(self)
+        calls, each = 20, 20
+        before = self._received()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, _SEGMENT)
-            for _ in range(20):
-                s.sendto(bytes(20 * _SEGMENT), (self.nic.guest4, 9))
-        wanted = 20 * 20
+            for _ in range(calls):
+                s.sendto(bytes(each * _SEGMENT), (self.nic.guest4, 9))
+        wanted = {calls * each}
+        if "uso4" in self.guest.qmp.command("query-vhost-dp")[0]["guest-offloads"]:
+            # Linux 6.2 and later take them whole; nobody listens, so each counts once
+            wanted.add(calls)
 
         def arrived():
-            return books.now()["guest udp NoPorts"]
+            return (self._received() - before >= calls * each * _SEGMENT and
+                    books.now()["guest udp NoPorts"] in wanted)
 
-        self.wait_until(lambda: arrived() >= wanted, f"the arrival of {wanted} datagrams")
+        self.wait_until(arrived, f"the arrival of {calls * each} datagrams")
         self.assertEqual(books.now()["guest udp InCsumErrors"], 0)
+
+    def _received(self):
+        return sum(pair["rx"]["bytes"] for pair in self._pairs())
 
     def _pairs(self):
         return self.guest.qmp.command("query-vhost-dp")[0]["queues"]

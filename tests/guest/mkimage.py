@@ -223,6 +223,10 @@ def _program_files():
         files["bin/" + name] = program
         for library in re.findall(r"(?:=>\s+)?(/\S+) \(0x", _run(["ldd", program])):
             files[library.lstrip("/")] = library
+            # The C library loads it when a thread is cancelled, and ends the program without it
+            unwinder = os.path.join(os.path.dirname(library), "libgcc_s.so.1")
+            if os.path.basename(library) == "libc.so.6" and os.path.exists(unwinder):
+                files[unwinder.lstrip("/")] = unwinder
     return files
 
 
