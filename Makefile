@@ -7,17 +7,20 @@ BUILD_DIR ?= build
 # For make demo: a name of tests/guest/harness/backends.py
 DRIVER ?= tap
 
-# -jN goes on to ninja, which otherwise uses all processors.
-JOBS := $(filter -j%,$(MAKEFLAGS))
-ifeq ($(JOBS),-j)
-JOBS :=
+# -jN goes on to ninja, which otherwise uses all processors.  Up to GNU make 4.3
+# it is in MAKEFLAGS when a recipe is expanded, and not before.
+JOBS = $(filter-out -j,$(filter -j%,$(MAKEFLAGS)))
+
+# As ./configure --no-install has it
+ifndef NO_INSTALL
+NO_INSTALL := $(if $(shell grep -s '"install": false' "$(BUILD_DIR)/vhost-dp.json"),1,0)
 endif
 
 NEED    := @scripts/need.sh
 PREPARE := scripts/python.sh scripts/prepare.py
 CHECK   := @scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)"
 
-export V
+export V NO_INSTALL
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
@@ -66,7 +69,8 @@ help:
 	@echo "  clean              remove what was built"
 	@echo "  distclean          remove the build directory with QEMU's source"
 	@echo "  help               this list"
-	@echo "V=1 shows every command.  Options of the build: ./configure --help"
+	@echo "V=1 shows every command.  NO_INSTALL=1 installs no packages, and says what is"
+	@echo "missing.  Options of the build: ./configure --help"
 
 configured:
 	@test -e "$(BUILD_DIR)/prep/configured.json" || \

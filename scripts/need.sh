@@ -6,7 +6,8 @@
 # Make sure that what scripts/packages.list names for the given purposes is on
 # the machine.  What is missing is installed with apt-get on Debian, as root or
 # through sudo, after the command has been printed.  Where that is impossible,
-# the missing things are named and the exit status is 1.
+# or NO_INSTALL=1 is in the environment (./configure --no-install), the missing
+# things are named and the exit status is 1.
 #
 # Runs before python is known to be there: POSIX shell only.
 
@@ -133,6 +134,14 @@ if ! have_apt; then
     exit 1
 fi
 
+install="apt-get install -y --no-install-recommends$packages"
+if [ "${NO_INSTALL:-0}" != 0 ]; then
+    echo "error: missing on this machine:$names" >&2
+    echo "No packages are installed (--no-install, NO_INSTALL). As root, run" >&2
+    echo "    $install" >&2
+    exit 1
+fi
+
 as_root=
 if [ "$(id -u)" != 0 ]; then
     if command -v sudo >/dev/null 2>&1; then
@@ -143,7 +152,6 @@ if [ "$(id -u)" != 0 ]; then
     fi
 fi
 
-install="apt-get install -y --no-install-recommends$packages"
 if [ "$as_root" = impossible ]; then
     echo "error: packages are missing, and this user can install none. As root, run" >&2
     echo "    $install" >&2

@@ -99,8 +99,7 @@ class Build:
                      [self.meson, 'install', '-C', self.build, '--no-rebuild',
                       '--destdir', scratch, *(['--strip'] if strip else [])],
                      self.logs / 'install.log')
-            made = Path(scratch) / self.prefix.relative_to('/')
-            shutil.copytree(made, target, symlinks=True, dirs_exist_ok=True)
+            put_tree(Path(scratch) / self.prefix.relative_to('/'), target)
         return target
 
     # ------------------------------------------------------------- .deb
@@ -169,6 +168,34 @@ class Build:
             architecture=output_of('dpkg', '--print-architecture'),
             maintainer='vhost-dp developers <vhost-dp@example.org>',
             depends=depends.partition('=')[2], qemu=self.qemu_version()))
+
+
+def put_tree(made, target):
+    """Put all that is in @made below @target, where some of it may be.
+
+    A program that runs cannot be written to, but its name can be given to
+    another file.  All files are there before the first gets its name: when
+    there is no room for one, nothing has changed.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    waiting = []
+    try:
+        for source in sorted(made.rglob('*')):
+            goal = target / source.relative_to(made)
+            if source.is_dir() and not source.is_symlink():
+                if not goal.is_dir():
+                    goal.mkdir()
+                    shutil.copymode(source, goal)
+                continue
+            new = goal.with_name(f'.{goal.name}.{os.getpid()}.new')
+            waiting.append((new, goal))
+            shutil.copy2(source, new, follow_symlinks=False)
+        while waiting:
+            os.replace(*waiting[0])
+            waiting.pop(0)
+    finally:
+        for new, _ in waiting:
+            new.unlink(missing_ok=True)
 
 
 def git(*words):

@@ -176,6 +176,7 @@ def command_configure(arguments):
         # Marks the directory as one that distclean may remove.
         config = {'build': str(build), 'root': str(ROOT),
                   'python': sys.executable, 'options': arguments.options,
+                  'install': not arguments.no_install,  # for the Makefile
                   'qemu_src': arguments.qemu_src and
                   os.path.abspath(arguments.qemu_src)}
         write_if_changed(build / CONFIG, json.dumps(config, indent=2) + '\n')
@@ -272,6 +273,7 @@ def parse_arguments(words):
 
     sub = command('configure', command_configure)
     sub.add_argument('--qemu-src')
+    sub.add_argument('--no-install', action='store_true')
     sub.add_argument('options', nargs='*', help="QEMU's configure options")
     command('update', command_update)
     sub = command('build', command_build)

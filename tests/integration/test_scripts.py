@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""configure's options, need.sh, the archive's address, the count of tests."""
+"""configure's options, need.sh, the Makefile, installing, the archive's address, the count of tests."""
 
+import os
 import shutil
+import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 import fake
 import tap
 import check
+import package
 from prep import debian
 
 HOST = 'mirror.invalid'
@@ -33,6 +38,38 @@ class Options(fake.FakeProject):
                 said = self.run_command([self.root / 'configure', word],
                                         good=False)
                 self.assertIn(word.strip('='), said)
+
+    def test_no_install(self):
+        """Nothing is installed, now or by a later make; what is missing is named."""
+        self.write('repository/scripts/packages.list',
+                   'build some-package cmd:no-such-program\n')
+        for name in ('apt-get', 'sudo'):
+            self.write(f'bin/{name}', '#!/bin/sh\necho CALLED\n')
+            (self.top / 'bin' / name).chmod(0o755)
+        self.env['PATH'] = f'{self.top}/bin:{self.env["PATH"]}'
+        command = [self.root / 'configure', f'--qemu-src={self.qemu}']
+        said = self.run_command([*command, '--no-install'], good=False)
+        self.assertIn('cmd:no-such-program', said)
+        self.assertIn('apt-get install -y --no-install-recommends '
+                      'some-package', said)
+        self.assertNotIn('CALLED', said)
+        self.env['NO_INSTALL'] = '1'
+        self.assertNotIn('CALLED', self.run_command(command, good=False))
+        del self.env['NO_INSTALL']
+
+        # It is known to make, which asks for more
+        self.write('repository/scripts/packages.list', '')
+        self.run_command([*command, '--no-install'])
+        self.assertNotIn('--no-install', (self.build / 'called').read_text())
+        self.write('repository/scripts/packages.list',
+                   'run some-package cmd:no-such-program\n')
+        shutil.copy(tap.ROOT / 'Makefile', self.root)
+        made = subprocess.run(['make', 'need-run'], cwd=self.root,
+                              env=self.env, capture_output=True, text=True,
+                              check=False)
+        self.assertNotEqual(made.returncode, 0)
+        self.assertIn('cmd:no-such-program', made.stderr)
+        self.assertNotIn('CALLED', made.stdout + made.stderr)
 
     def test_bad_python(self):
         said = self.run_command(
@@ -136,6 +173,73 @@ class Need(fake.FakeProject):
             words = line.partition('#')[0].split()
             if words:
                 self.assertEqual(len(words), 3, line)
+
+
+class Make(fake.FakeProject):
+    """The Makefile, with a script that prints what it was called with."""
+
+    def setUp(self):
+        super().setUp()
+        shutil.copy(tap.ROOT / 'Makefile', self.root)
+        self.write('repository/scripts/python.sh', '#!/bin/sh\necho "$@"\n')
+        (self.root / 'scripts/python.sh').chmod(0o755)
+        self.write('repository/build/vhost-dp.json', '{}')
+        for name in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS'):
+            self.env.pop(name, None)
+
+    def test_jobs(self):
+        """-jN goes on to ninja, however it is written; -j is its default."""
+        for words, want in (([], []), (['-j'], []), (['-j1'], ['-j1']),
+                            (['-j', '3'], ['-j3']), (['--jobs=4'], ['-j4']),
+                            (['-kj5', 'V=1'], ['-j5'])):
+            with self.subTest(words=words):
+                said = self.run_command(['make', *words, 'build'])
+                found = [word for word in said.split()
+                         if word.startswith('-j')]
+                self.assertEqual(found, want, said)
+
+
+class Install(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory(prefix='vhost-dp-test-')
+        self.addCleanup(scratch.cleanup)
+        self.made = Path(scratch.name) / 'made'
+        self.target = Path(scratch.name) / 'target'
+        (self.made / 'bin').mkdir(parents=True)
+        shutil.copy(shutil.which('sleep'), self.made / 'bin' / 'program')
+        (self.made / 'bin' / 'link').symlink_to('program')
+        (self.made / 'share').mkdir()
+        (self.made / 'share' / 'data').write_text('old')
+
+    def test_again_while_it_runs(self):
+        """A program that runs is replaced, and goes on."""
+        package.put_tree(self.made, self.target)
+        program = self.target / 'bin' / 'program'
+        with subprocess.Popen([program, '60']) as running:
+            try:
+                (self.made / 'share' / 'data').write_text('new')
+                package.put_tree(self.made, self.target)
+                self.assertIsNone(running.poll())
+            finally:
+                running.kill()
+        self.assertTrue(os.access(program, os.X_OK))
+        self.assertEqual((self.target / 'bin' / 'link').readlink().name,
+                         'program')
+        self.assertEqual((self.target / 'share' / 'data').read_text(), 'new')
+        self.assertEqual(sorted(path.name
+                                for path in self.target.rglob('*')),
+                         ['bin', 'data', 'link', 'program', 'share'])
+
+    def test_failure_changes_nothing(self):
+        package.put_tree(self.made, self.target)
+        (self.made / 'share' / 'data').write_text('new')
+        (self.made / 'share' / ('y' * 255)).write_text('the name is too long')
+        with self.assertRaises(OSError):
+            package.put_tree(self.made, self.target)
+        self.assertEqual((self.target / 'share' / 'data').read_text(), 'old')
+        self.assertEqual(sorted(path.name
+                                for path in (self.target / 'share').iterdir()),
+                         ['data'])
 
 
 class Archive(unittest.TestCase):
