@@ -93,10 +93,12 @@
  *
  * On RX the driver promises @csum_start + @csum_offset + 2 <= @len.  @hdr_len
  * is a hint.  VIRTIO_NET_HDR_F_DATA_VALID says that the host has verified the
- * frame's checksums, or that they never left the host; the guest is told if
- * it takes VHOST_DP_OFFLOAD_CSUM.  Metadata that the guest does not take, be it
- * that the driver was not asked for it or cannot be told, is checked against
- * the headers, and finished in software or, when malformed, dropped.
+ * frame's checksums, or that they never left the host: then the field may have
+ * anything in it.  Metadata that the guest does not take, be it that the driver
+ * was not asked for it or cannot be told, is checked against the headers, and
+ * finished in software or, when malformed, dropped.  For DATA_VALID, which goes
+ * with VHOST_DP_OFFLOAD_CSUM, that means to compute the checksum: a driver that
+ * knows it to be right leaves the flag out when CSUM is not asked for.
  *
  * The struct fills one cache line.
  */

@@ -234,31 +234,86 @@ bool vhost_dp_offload_check(VhostDPFrame *frame, const uint8_t *head,
 }
 
 /* The pseudo header's sum goes to where the checksum belongs */
+static void put_partial(VhostDPFrame *frame, uint8_t *head,
+                        const VhostDPHeaders *h)
+{
+    uint16_t sum;
+
+    if (h->ip6) {
+        sum = vhost_dp_csum(head + h->l3 +
+                            offsetof(struct ip6_header, ip6_src),
+                            2 * sizeof(struct in6_address));
+    } else {
+        sum = vhost_dp_csum(head + h->l3 + offsetof(struct ip_header, ip_src),
+                            2 * sizeof(uint32_t));
+    }
+    sum = vhost_dp_csum_add(sum, cpu_to_be16(h->proto));
+    sum = vhost_dp_csum_add(sum, cpu_to_be16(frame->len - h->l4));
+
+    frame->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    frame->csum_start = h->l4;
+    frame->csum_offset = h->proto == IP_PROTO_TCP ? TCP_CSUM_OFFSET :
+                                                    UDP_CSUM_OFFSET;
+    stw_he_p(head + h->l4 + frame->csum_offset, sum);
+}
+
 static bool make_partial(VhostDPFrame *frame, uint8_t *head, size_t head_len)
 {
     const GsoRule *rule = gso_rule(frame->gso_type);
     VhostDPHeaders h;
-    uint16_t sum;
 
     /* A routed packet's pseudo header has an address that is elsewhere */
     if (!rule || !vhost_dp_offload_parse(&h, head, head_len) || h.routed ||
         h.proto != rule->proto) {
         return false;
     }
-    if (h.ip6) {
-        sum = vhost_dp_csum(head + h.l3 + offsetof(struct ip6_header, ip6_src),
-                            2 * sizeof(struct in6_address));
-    } else {
-        sum = vhost_dp_csum(head + h.l3 + offsetof(struct ip_header, ip_src),
-                            2 * sizeof(uint32_t));
-    }
-    sum = vhost_dp_csum_add(sum, cpu_to_be16(h.proto));
-    sum = vhost_dp_csum_add(sum, cpu_to_be16(frame->len - h.l4));
+    put_partial(frame, head, &h);
+    return true;
+}
 
-    frame->flags |= VIRTIO_NET_HDR_F_NEEDS_CSUM;
-    frame->csum_start = h.l4;
-    frame->csum_offset = rule->csum_offset;
-    stw_he_p(head + h.l4 + rule->csum_offset, sum);
+/* The length of a frame without what follows its packet, such as padding */
+static size_t packet_end(const VhostDPHeaders *h, const uint8_t *head)
+{
+    const uint8_t *ip = head + h->l3;
+    size_t end;
+
+    if (h->ip6) {
+        end = h->l3 + sizeof(struct ip6_header) +
+              lduw_be_p(ip + offsetof(struct ip6_header, ip6_plen));
+    } else {
+        end = h->l3 + lduw_be_p(ip + offsetof(struct ip_header, ip_len));
+    }
+    if (h->proto == IP_PROTO_UDP) {
+        end = MIN(end, h->l4 + lduw_be_p(head + h->l4 +
+                                         offsetof(struct udp_header, uh_ulen)));
+    }
+    return end;
+}
+
+bool vhost_dp_offload_compute_checksum(VhostDPFrame *frame, uint8_t *head,
+                                       size_t head_len)
+{
+    uint32_t len = frame->len;
+    VhostDPHeaders h;
+    size_t end;
+
+    frame->flags = 0;
+    if (!vhost_dp_offload_parse(&h, head, head_len) || h.routed) {
+        return false;
+    }
+    end = packet_end(&h, head);
+    if (end < h.payload || end > len) {
+        return false;
+    }
+    /* UDP over IPv4 may do without one (RFC 768) */
+    if (h.proto == IP_PROTO_UDP && !h.ip6 &&
+        !lduw_he_p(head + h.l4 + UDP_CSUM_OFFSET)) {
+        return false;
+    }
+    frame->len = end;
+    put_partial(frame, head, &h);
+    vhost_dp_offload_finish_checksum(frame);
+    frame->len = len;
     return true;
 }
 
@@ -277,7 +332,8 @@ bool vhost_dp_offload_allowed(const VhostDPFrame *frame, uint32_t offloads)
 {
     uint32_t need = 0;
 
-    if (frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+    if (frame->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
+                        VIRTIO_NET_HDR_F_DATA_VALID)) {
         need |= VHOST_DP_OFFLOAD_CSUM;
     }
     if (frame->gso_type & VIRTIO_NET_HDR_GSO_ECN) {

@@ -84,10 +84,27 @@ bool vhost_dp_offload_check_received(VhostDPFrame *frame, uint8_t *head,
                                      size_t head_len);
 
 /**
+ * vhost_dp_offload_compute_checksum: give a frame from a driver a checksum
+ * @frame: without a segment size; its flags are cleared
+ * @head: the first bytes of the frame: the memory that its vector begins with
+ * @head_len: their number: VHOST_DP_HEAD_BYTES, or all of a shorter frame
+ *
+ * For VIRTIO_NET_HDR_F_DATA_VALID and a receiver that does not take it: the
+ * flag asks not to look at the TCP or UDP checksum, so that hosts leave it out
+ * (passt does).  Any other checksum stays as it is, and so does that of a
+ * fragment, and an IPv4 datagram's zero, which means none.
+ *
+ * Returns true if a checksum was computed.
+ */
+bool vhost_dp_offload_compute_checksum(VhostDPFrame *frame, uint8_t *head,
+                                       size_t head_len);
+
+/**
  * vhost_dp_offload_allowed: does a receiver take @frame's metadata?
  * @offloads: what the receiver agreed to, VHOST_DP_OFFLOAD_*
  *
- * VIRTIO_NET_HDR_F_DATA_VALID is no matter of agreement here.
+ * VIRTIO_NET_HDR_F_DATA_VALID needs VHOST_DP_OFFLOAD_CSUM: whoever computes and
+ * verifies checksums itself cannot rely on the host's word.
  */
 bool vhost_dp_offload_allowed(const VhostDPFrame *frame, uint32_t offloads);
 

@@ -79,9 +79,6 @@ static void rx_make_hdr(VhostDPPort *port, const VhostDPFrame *frame,
 
     memset(hdr, 0, sizeof(*hdr));
     v1->flags = frame->flags;
-    if (!(port->offloads & VHOST_DP_OFFLOAD_CSUM)) {
-        v1->flags &= ~VIRTIO_NET_HDR_F_DATA_VALID;
-    }
     v1->gso_type = frame->gso_type;
     v1->num_buffers = nchains;
     if (frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {

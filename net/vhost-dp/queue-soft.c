@@ -196,6 +196,8 @@ static bool rx_soft_begin(VhostDPPort *port, VhostDPFrame *lent)
 {
     PortRxSoft *soft = port->rx_soft;
     VhostDPFrame *frame = &soft->frame;
+    bool summed = false;
+    size_t head_len;
 
     if (lent->len > VHOST_DP_MAX_FRAME) {
         return false;
@@ -206,9 +208,11 @@ static bool rx_soft_begin(VhostDPPort *port, VhostDPFrame *lent)
     *frame = *lent;
     frame->iov = &soft->whole;
     frame->iovcnt = 1;
-    if (!vhost_dp_offload_check_received(frame, soft->buf,
-                                         MIN(frame->len,
-                                             VHOST_DP_HEAD_BYTES))) {
+    head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
+    if (frame->flags == VIRTIO_NET_HDR_F_DATA_VALID &&
+        frame->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+        summed = vhost_dp_offload_compute_checksum(frame, soft->buf, head_len);
+    } else if (!vhost_dp_offload_check_received(frame, soft->buf, head_len)) {
         return false;
     }
     soft->cut = frame->gso_type != VIRTIO_NET_HDR_GSO_NONE;
@@ -217,8 +221,9 @@ static bool rx_soft_begin(VhostDPPort *port, VhostDPFrame *lent)
                                 port->fragment_id++);
     } else if (frame->flags) {
         vhost_dp_offload_finish_checksum(frame);
-        vhost_dp_count(&port->stats[VHOST_DP_RX].soft_checksums, 1);
+        summed = true;
     }
+    vhost_dp_count(&port->stats[VHOST_DP_RX].soft_checksums, summed);
     soft->active = true;
     /* Even if the guest takes such frames from now on */
     lent->gso_type = GSO_TYPE_TAKEN;

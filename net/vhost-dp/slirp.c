@@ -94,6 +94,7 @@ struct VhostDPSlirp {
     Slirp *slirp;
     int epfd;
     QLIST_HEAD(, SlirpTimer) timers;
+    bool rx_csum;               /* the guest takes the host's word; atomic */
 
     /* While attached; the IOThread's own */
     VhostDPPort *port;
@@ -528,6 +529,8 @@ static char *slirp_describe(VhostDPDriver *drv)
 
 static void slirp_set_offload(VhostDPDriver *drv, uint32_t offloads)
 {
+    qatomic_set(&VHOST_DP_SLIRP(drv)->rx_csum,
+                !!(offloads & VHOST_DP_OFFLOAD_CSUM));
 }
 
 /* ---- Data side ---- */
@@ -661,6 +664,7 @@ static unsigned slirp_rx_burst(VhostDPDriver *drv, unsigned pair,
                                VhostDPFrame *frames, unsigned n)
 {
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
+    bool csum = qatomic_read(&s->rx_csum);
     unsigned i;
 
     for (i = 0; i < n && s->ring_lent != s->ring_head; i++) {
@@ -673,7 +677,7 @@ static unsigned slirp_rx_burst(VhostDPDriver *drv, unsigned pair,
         frame->iovcnt = 1;
         frame->len = s->ring_len[slot];
         /* libslirp's checksums are complete, and come from this process */
-        frame->flags = VIRTIO_NET_HDR_F_DATA_VALID;
+        frame->flags = csum ? VIRTIO_NET_HDR_F_DATA_VALID : 0;
         frame->gso_type = VIRTIO_NET_HDR_GSO_NONE;
     }
     return i;

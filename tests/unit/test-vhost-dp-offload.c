@@ -662,6 +662,111 @@ static void test_received_complete(void)
     }
 }
 
+static bool compute_checksum(Rig *r)
+{
+    r->frame.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+    r->frame.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+    r->frame.iov = r->iov;
+    r->frame.iovcnt = 1;
+    r->iov[0] = (struct iovec) { r->buf, r->frame.len };
+    return vhost_dp_offload_compute_checksum(&r->frame, r->buf,
+                                             MIN(r->frame.len,
+                                                 VHOST_DP_HEAD_BYTES));
+}
+
+/*
+ * A checksum that was never computed, as the host asks not to look at it
+ * (VIRTIO_NET_HDR_F_DATA_VALID).  What follows the packet has no part in it.
+ */
+static void test_received_unchecked(void)
+{
+    g_autofree Rig *r = g_new0(Rig, 1);
+    unsigned i;
+
+    for (i = 0; i < 1000; i++) {
+        unsigned padding = i % 3 ? g_rand_int_range(rnd, 0, 47) : 0;
+        FrameSpec *s = &r->spec;
+        bool routed = false;
+        unsigned k;
+
+        rig_random(r, false);
+        for (k = 0; k < s->next; k++) {
+            routed |= s->ext[k] == 43;
+        }
+        stw_he_p(r->buf + r->frame.csum_start + r->frame.csum_offset,
+                 g_rand_int(rnd) | 1);
+        for (k = 0; k < padding; k++) {
+            r->buf[s->len + k] = g_rand_int(rnd);
+        }
+        r->frame.len = s->len + padding;
+        if (compute_checksum(r)) {
+            g_assert_true(frames_l4_checksum_ok(s, r->buf, s->len));
+        } else {
+            g_assert_true(routed);
+        }
+        g_assert_cmpint(r->frame.flags, ==, 0);
+        g_assert_cmpuint(r->frame.len, ==, s->len + padding);
+        for (k = 0; k < padding; k++) {
+            r->buf[s->len + k] = 0;
+        }
+    }
+}
+
+/* What stays as it is */
+static void test_received_as_is(void)
+{
+    static const struct {
+        const char *what;
+        FrameSpec spec;
+        unsigned at;            /* from the IP header on */
+        uint8_t value;
+        bool computes;
+    } cases[] = {
+        { "TCP", { .tcp = true }, 6, 0, true },
+        { "UDP", { }, 6, 0, true },
+        { "a first fragment", { .tcp = true }, 6, 0x20, false },
+        { "another fragment", { .tcp = true }, 7, 1, false },
+        { "ICMP", { .tcp = true }, 9, 1, false },
+        { "a packet that ends in its header", { .tcp = true }, 3, 39, false },
+        { "a packet that goes on", { .tcp = true }, 2, 0x10, false },
+        { "a packet over IPv6 that goes on", { .tcp = true, .ip6 = true }, 4,
+          0x10, false },
+        { "an ICMPv6 packet", { .ip6 = true }, 6, 58, false },
+    };
+    g_autofree Rig *r = g_new0(Rig, 1);
+    g_autofree uint8_t *copy = g_malloc(MAX_FRAME);
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint8_t *field;
+
+        r->spec = cases[i].spec;
+        r->spec.payload = 20;
+        rig_build(r);
+        field = r->buf + r->frame.csum_start + r->frame.csum_offset;
+        stw_he_p(field, 1);
+        r->buf[r->spec.l3 + cases[i].at] = cases[i].value;
+        memcpy(copy, r->buf, r->frame.len);
+        if (compute_checksum(r) != cases[i].computes) {
+            g_error("%s", cases[i].what);
+        }
+        g_assert_cmpint(r->frame.flags, ==, 0);
+        g_assert_true(cases[i].computes ==
+                      !!memcmp(copy, r->buf, r->frame.len));
+    }
+    /* RFC 768: no checksum */
+    r->spec = (FrameSpec) { .payload = 20 };
+    rig_build(r);
+    stw_he_p(r->buf + r->frame.csum_start + r->frame.csum_offset, 0);
+    g_assert_false(compute_checksum(r));
+    /* RFC 8200, 8.1: there has to be one */
+    r->spec.ip6 = true;
+    rig_build(r);
+    stw_he_p(r->buf + r->frame.csum_start + r->frame.csum_offset, 0);
+    g_assert_true(compute_checksum(r));
+    g_assert_true(frames_l4_checksum_ok(&r->spec, r->buf, r->spec.len));
+}
+
 /* ---- What a receiver takes ---- */
 
 static void test_allowed(void)
@@ -671,7 +776,7 @@ static void test_allowed(void)
         uint32_t needs;
     } cases[] = {
         { 0, 0, 0 },
-        { VIRTIO_NET_HDR_F_DATA_VALID, 0, 0 },
+        { VIRTIO_NET_HDR_F_DATA_VALID, 0, VHOST_DP_OFFLOAD_CSUM },
         { VIRTIO_NET_HDR_F_NEEDS_CSUM, 0, VHOST_DP_OFFLOAD_CSUM },
         { VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4,
           VHOST_DP_OFFLOAD_CSUM | VHOST_DP_OFFLOAD_TSO4 },
@@ -897,6 +1002,9 @@ int main(int argc, char **argv)
                     test_small_fragments);
     g_test_add_func("/vhost-dp/offload/received/complete-checksum",
                     test_received_complete);
+    g_test_add_func("/vhost-dp/offload/received/unchecked",
+                    test_received_unchecked);
+    g_test_add_func("/vhost-dp/offload/received/as-is", test_received_as_is);
     g_test_add_func("/vhost-dp/offload/allowed", test_allowed);
     g_test_add_func("/vhost-dp/offload/hostile/random", test_hostile);
     g_test_add_func("/vhost-dp/offload/hostile/lies", test_lies);
