@@ -5,12 +5,12 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The innermost loops of vq.c, so they are inline.  A chain is a list of the
- * queue's buffers, linked by VhostDPVqBuf.next, and named by its first.
+ * The innermost loops of vq.c, so they are inline.  What is made available is
+ * one descriptor each: for a buffer, or for several that are side by side, by
+ * the number of the first.
  *
- * Split: descriptor i of the table is always for buffer i, so only its length
- * and its place in a chain change.  Packed: descriptors are used in ring order;
- * the buffer id is the number of the chain's first buffer.
+ * Split: descriptor i of the table is for what begins with buffer i.  Packed:
+ * descriptors are used in ring order; the buffer id is that number.
  */
 
 #ifndef NET_VHOST_DP_VQ_INT_H
@@ -45,7 +45,7 @@ static inline uint64_t vq_buf_iova(const VhostDPVq *vq, unsigned i)
     return vq->buf_iova + (uint64_t)i * VHOST_DP_VQ_BUF_BYTES;
 }
 
-/* Chains, not buffers, that the peer may have */
+/* Has the peer nothing? */
 static inline bool vq_is_idle(const VhostDPVq *vq)
 {
     return vq->next_used == vq->flushed;
@@ -63,25 +63,17 @@ static inline uint16_t *vq_split_avail_event(const VhostDPVq *vq)
     return (uint16_t *)&((struct vring_used *)vq->device)->ring[vq->num];
 }
 
-static inline void vq_split_add(VhostDPVq *vq, uint16_t head)
+static inline void vq_split_add(VhostDPVq *vq, uint16_t i)
 {
-    struct vring_desc *table = vq->desc;
+    struct vring_desc *desc = vq->desc;
     struct vring_avail *avail = vq->driver;
-    unsigned left = vq->bufs[head].ndescs;
-    uint16_t i = head;
 
-    while (left--) {
-        const VhostDPVqBuf *buf = &vq->bufs[i];
-
-        /* All of it: the peer may have written anything there */
-        table[i].addr = cpu_to_le64(vq_buf_iova(vq, i));
-        table[i].len = cpu_to_le32(buf->len);
-        table[i].flags = cpu_to_le16((vq->rx ? VRING_DESC_F_WRITE : 0) |
-                                     (left ? VRING_DESC_F_NEXT : 0));
-        table[i].next = cpu_to_le16(left ? buf->next : 0);
-        i = buf->next;
-    }
-    avail->ring[vq->next_avail++ & (vq->num - 1)] = cpu_to_le16(head);
+    /* All of it: the peer may have written anything there */
+    desc[i].addr = cpu_to_le64(vq_buf_iova(vq, i));
+    desc[i].len = cpu_to_le32(vq->bufs[i].len);
+    desc[i].flags = cpu_to_le16(vq->rx ? VRING_DESC_F_WRITE : 0);
+    desc[i].next = 0;
+    avail->ring[vq->next_avail++ & (vq->num - 1)] = cpu_to_le16(i);
 }
 
 static inline bool vq_split_flush(VhostDPVq *vq)
@@ -179,30 +171,23 @@ static inline int vq_relative(const VhostDPVq *vq, uint16_t place,
     return vq_index(place) - ((place ^ now) & VQ_WRAP ? vq->num : 0);
 }
 
-static inline void vq_packed_add(VhostDPVq *vq, uint16_t head)
+static inline void vq_packed_add(VhostDPVq *vq, uint16_t i)
 {
     struct vring_packed_desc *ring = vq->desc;
-    unsigned left = vq->bufs[head].ndescs;
-    uint16_t i = head;
+    struct vring_packed_desc *desc = &ring[vq_index(vq->next_avail)];
+    uint16_t flags = vq->next_avail & VQ_WRAP ? VQ_AVAIL : VQ_USED;
 
-    while (left--) {
-        struct vring_packed_desc *desc = &ring[vq_index(vq->next_avail)];
-        uint16_t flags = vq->next_avail & VQ_WRAP ? VQ_AVAIL : VQ_USED;
-
-        flags |= (vq->rx ? VRING_DESC_F_WRITE : 0) |
-                 (left ? VRING_DESC_F_NEXT : 0);
-        desc->addr = cpu_to_le64(vq_buf_iova(vq, i));
-        desc->len = cpu_to_le32(vq->bufs[i].len);
-        desc->id = cpu_to_le16(head);
-        /* The device goes no further than the first until the flush */
-        if (vq->next_avail == vq->flushed) {
-            vq->first_flags = flags;
-        } else {
-            desc->flags = cpu_to_le16(flags);
-        }
-        vq->next_avail = vq_after(vq, vq->next_avail, 1);
-        i = vq->bufs[i].next;
+    flags |= vq->rx ? VRING_DESC_F_WRITE : 0;
+    desc->addr = cpu_to_le64(vq_buf_iova(vq, i));
+    desc->len = cpu_to_le32(vq->bufs[i].len);
+    desc->id = cpu_to_le16(i);
+    /* The device goes no further than the first until the flush */
+    if (vq->next_avail == vq->flushed) {
+        vq->first_flags = flags;
+    } else {
+        desc->flags = cpu_to_le16(flags);
     }
+    vq->next_avail = vq_after(vq, vq->next_avail, 1);
 }
 
 static inline bool vq_packed_flush(VhostDPVq *vq)
@@ -289,13 +274,13 @@ void vhost_dp_vq_post_all(VhostDPVq *vq);
 
 /* ---- Both ---- */
 
-/* Make the chain @head available; it becomes visible by a flush */
-static inline void vq_add(VhostDPVq *vq, uint16_t head)
+/* Make bufs[@i] available; it becomes visible by a flush */
+static inline void vq_add(VhostDPVq *vq, uint16_t i)
 {
     if (vq->packed) {
-        vq_packed_add(vq, head);
+        vq_packed_add(vq, i);
     } else {
-        vq_split_add(vq, head);
+        vq_split_add(vq, i);
     }
 }
 
@@ -308,36 +293,35 @@ static inline bool vq_has_used(const VhostDPVq *vq)
 }
 
 /*
- * Take the next chain that the peer has used: it is the caller's now, with
- * bufs[].ndescs of its first buffer still telling how many follow, but not in
- * the ring.  Returns false if there is none, or if the queue has just broken.
+ * Take what the peer has used next: it is the caller's now.  Returns the number
+ * of buffers, or 0 if there are none, or if the queue has just broken.
  */
-static inline bool vq_get_used(VhostDPVq *vq, VhostDPVqUsed *u,
-                               uint16_t *ndescs)
+static inline unsigned vq_get_used(VhostDPVq *vq, VhostDPVqUsed *u)
 {
+    unsigned nbufs;
     uint32_t id, len;
 
     if (vq_is_idle(vq) ||
         !(vq->packed ? vq_packed_next_used(vq, &id, &len) :
                        vq_split_next_used(vq, &id, &len))) {
-        return false;
+        return 0;
     }
-    if (unlikely(id >= vq->num || !vq->bufs[id].ndescs)) {
+    nbufs = id < vq->num ? vq->bufs[id].nbufs : 0;
+    if (unlikely(!nbufs)) {
         vq_break(vq, VHOST_DP_PEER_VIOLATION_USED_ID);
-        return false;
+        return 0;
     }
     /* On transmit the length says nothing (virtio 1.3, 2.7.8.2) */
     if (unlikely(vq->rx && len > vq->bufs[id].len)) {
         vq_break(vq, VHOST_DP_PEER_VIOLATION_USED_LENGTH);
-        return false;
+        return 0;
     }
     u->id = id;
     u->len = len;
-    *ndescs = vq->bufs[id].ndescs;
-    vq->bufs[id].ndescs = 0;
-    vq->next_used = vq->packed ? vq_after(vq, vq->next_used, *ndescs) :
+    vq->bufs[id].nbufs = 0;
+    vq->next_used = vq->packed ? vq_after(vq, vq->next_used, 1) :
                                  vq->next_used + 1;
-    return true;
+    return nbufs;
 }
 
 #endif /* NET_VHOST_DP_VQ_INT_H */

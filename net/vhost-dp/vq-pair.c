@@ -175,16 +175,11 @@ static void pair_broken(VhostDPVqPair *pair, VhostDPVq *vq)
     pair->failed(pair->opaque, pair->index, pair->set, vq->violation);
 }
 
-/* Frames that the peer of @set has not sent, as far as one can know */
+/* Frames that the peer has not sent, as far as one can know */
 static unsigned pair_count_unsent(VhostDPVq *vq)
 {
-    unsigned i, n = 0;
-
     vhost_dp_vq_tx_reap(vq);
-    for (i = 0; i < vq->num; i++) {
-        n += vq->bufs[i].ndescs > 0;
-    }
-    return n;
+    return vq->nout;
 }
 
 /* ---- Calls ---- */

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include "qapi/error.h"
+#include "qemu/bitmap.h"
 #include "qemu/host-utils.h"
 #include "qemu/memfd.h"
 #include "qemu/mmap-alloc.h"
@@ -173,7 +174,7 @@ static bool vqset_init_vq(VhostDPVqSet *set, unsigned i, const VqLayout *l,
     vq->device = base + l->device;
     vq->buf = base + l->buf;
     vq->buf_iova = VHOST_DP_VQ_IOVA + vhost_dp_vqset_offset(set, vq->buf);
-    vq->free = g_new0(uint16_t, set->num);
+    vq->busy = bitmap_new(set->num);
     vq->bufs = g_new0(VhostDPVqBuf, set->num);
     r = event_notifier_init(&vq->kick, 0);
     if (!r) {
@@ -249,18 +250,14 @@ bool vhost_dp_vqset_guard(VhostDPVqSet *set, Error **errp)
 
 static void vqset_start_vq(VhostDPVq *vq, uint64_t features)
 {
-    unsigned i;
-
     vq->packed = vq_has(features, VIRTIO_F_RING_PACKED);
     vq->event_idx = vq_has(features, VIRTIO_RING_F_EVENT_IDX);
     vq->mergeable = vq_has(features, VIRTIO_NET_F_MRG_RXBUF);
     if (vq->packed) {
         vq->next_avail = vq->next_used = vq->flushed = VQ_WRAP;
     }
-    for (i = 0; i < vq->num; i++) {
-        vq->free[i] = vq->num - 1 - i;
-    }
     vq->nfree = vq->num;
+    vq->wanted = 1;
     vq->call_enabled = true;
     vhost_dp_vq_disable_call(vq);
     if (vq->rx) {
@@ -301,7 +298,7 @@ static void vqset_free(VhostDPVqSet *set)
         if (vq->call.initialized) {
             event_notifier_cleanup(&vq->call);
         }
-        g_free(vq->free);
+        g_free(vq->busy);
         g_free(vq->bufs);
     }
     if (set->base) {

@@ -7,19 +7,23 @@
  *
  * Theory of operation: runs in one thread at a time; nothing here locks.
  *
- * Each buffer of a queue is in one of three places: on the stack of free ones
- * (transmit), with the peer (ndescs of its chain's first buffer is not 0), or
- * lent as part of a received frame.  All of that is private memory.  A buffer
- * that the peer gives back must be one that it has, so whatever it writes, no
- * buffer is in two places, and no loop is longer than the ring.
+ * Each buffer of a queue is in one of three places: free (transmit), with the
+ * peer (nbufs of it, or of one before it, is not 0), or lent as part of a
+ * received frame.  All of that is private memory.  A buffer that the peer gives
+ * back must be one that it has, so whatever it writes, no buffer is in two
+ * places, and no loop is longer than the ring.
  *
- * A frame to be sent is copied: the peer never sees the guest's memory.  A
+ * A frame to be sent is copied: the peer never sees the guest's memory.  It
+ * goes to the lowest free buffers that are side by side and have room for it,
+ * so that it is one descriptor.  So buffers are used again while they are in
+ * the cache, and those that are never needed take no memory.  A
  * received frame stays where the peer put it, until it is released; the
  * virtio-net header in front is copied before it is looked at.
  */
 
 #include "qemu/osdep.h"
 #include <sys/uio.h>
+#include "qemu/bitmap.h"
 #include "net/eth.h"
 #include "vq-int.h"
 #include "vnet-hdr.h"
@@ -47,15 +51,9 @@ bool vhost_dp_vq_enable_call(VhostDPVq *vq)
     if (vq->broken) {
         return false;
     }
-    /*
-     * For room to send, the call may come when three quarters are used.  What
-     * the peer has is counted in descriptors for a packed ring, in chains for
-     * a split one.
-     */
+    /* For room to send, the call may come when three quarters are used */
     if (!vq->rx) {
-        skip = vq->packed ? vq->num - vq->nfree :
-                            (uint16_t)(vq->flushed - vq->next_used);
-        skip = skip * 3 / 4;
+        skip = vq->nout * 3 / 4;
     }
     vq->call_enabled = true;
     if (vq->packed) {
@@ -103,84 +101,90 @@ static inline unsigned vq_bufs_for(uint32_t len)
     return DIV_ROUND_UP(VQ_HDR_BYTES + len, VHOST_DP_VQ_BUF_BYTES);
 }
 
-bool vhost_dp_vq_tx_reap(VhostDPVq *vq)
+static void vq_reap(VhostDPVq *vq)
 {
     VhostDPVqUsed u;
-    uint16_t n;
+    unsigned n;
 
-    while (!vq->broken && vq_get_used(vq, &u, &n)) {
-        uint16_t i = u.id;
-
-        while (n--) {
-            uint16_t next = vq->bufs[i].next;
-
-            vq->free[vq->nfree++] = i;
-            i = next;
+    while (!vq->broken && (n = vq_get_used(vq, &u)) > 0) {
+        if (likely(n == 1)) {
+            clear_bit(u.id, vq->busy);
+        } else {
+            bitmap_clear(vq->busy, u.id, n);
         }
+        vq->nfree += n;
+        vq->nout--;
+        vq->first_free = MIN(vq->first_free, u.id);
     }
-    return vq->broken || vq->nfree >= vq_bufs_for(VHOST_DP_MAX_FRAME);
 }
 
-/* Copy a frame into @nbufs buffers that are linked from @head on */
-static void vq_put_frame(VhostDPVq *vq, const VhostDPFrame *frame,
-                         uint16_t head)
+/* The first of @n free buffers side by side, or vq->num if there are none */
+static inline unsigned vq_find_room(const VhostDPVq *vq, unsigned n)
 {
-    VhostDPVqBuf *to = &vq->bufs[head];
-    uint8_t *buf = vq_buf(vq, head);
-    uint32_t used = VQ_HDR_BYTES;
-    unsigned i;
+    unsigned long i;
+
+    if (likely(n == 1)) {
+        return find_next_zero_bit(vq->busy, vq->num, vq->first_free);
+    }
+    i = bitmap_find_next_zero_area(vq->busy, vq->num, vq->first_free, n, 0);
+    return MIN(i, vq->num);
+}
+
+bool vhost_dp_vq_tx_reap(VhostDPVq *vq)
+{
+    vq_reap(vq);
+    return vq->broken || (vq->nfree >= vq_bufs_for(VHOST_DP_MAX_FRAME) &&
+                          vq_find_room(vq, vq->wanted) < vq->num);
+}
+
+/* Copy a frame into buffer @i and those behind it */
+static void vq_put_frame(VhostDPVq *vq, const VhostDPFrame *frame, unsigned i)
+{
+    uint8_t *buf = vq_buf(vq, i);
+    unsigned k;
 
     /* num_buffers is the peer's, and 0 here (virtio 1.3, 5.1.6.2) */
     memset(buf, 0, VQ_HDR_BYTES);
     vhost_dp_vnet_hdr_put((struct virtio_net_hdr *)buf, frame, true);
-    for (i = 0; i < frame->iovcnt; i++) {
-        const uint8_t *from = frame->iov[i].iov_base;
-        size_t left = frame->iov[i].iov_len;
-
-        while (left) {
-            size_t n;
-
-            if (used == VHOST_DP_VQ_BUF_BYTES) {
-                to->len = used;
-                buf = vq_buf(vq, to->next);
-                to = &vq->bufs[to->next];
-                used = 0;
-            }
-            n = MIN(left, VHOST_DP_VQ_BUF_BYTES - used);
-            memcpy(buf + used, from, n);
-            used += n;
-            from += n;
-            left -= n;
-        }
+    buf += VQ_HDR_BYTES;
+    for (k = 0; k < frame->iovcnt; k++) {
+        memcpy(buf, frame->iov[k].iov_base, frame->iov[k].iov_len);
+        buf += frame->iov[k].iov_len;
     }
-    to->len = used;
+    vq->bufs[i].len = VQ_HDR_BYTES + frame->len;
 }
 
 unsigned vhost_dp_vq_tx(VhostDPVq *vq, const VhostDPFrame *frames, unsigned n)
 {
-    unsigned i, k;
+    unsigned i;
 
-    vhost_dp_vq_tx_reap(vq);
+    vq_reap(vq);
     for (i = 0; i < n && !vq->broken; i++) {
         unsigned nbufs = vq_bufs_for(frames[i].len);
-        uint16_t head;
+        unsigned at;
 
         if (unlikely(frames[i].len > VHOST_DP_MAX_FRAME)) {
             vq_drop(vq, VHOST_DP_DROP_REASON_TOO_LARGE);
             continue;
         }
-        if (nbufs > vq->nfree) {
+        at = vq_find_room(vq, nbufs);
+        if (at == vq->num) {
+            vq->wanted = nbufs;
             break;
         }
-        vq->nfree -= nbufs;
-        head = vq->free[vq->nfree];
-        vq->bufs[head].ndescs = nbufs;
-        for (k = 1; k < nbufs; k++) {
-            vq->bufs[vq->free[vq->nfree + k - 1]].next =
-                vq->free[vq->nfree + k];
+        if (likely(nbufs == 1)) {
+            set_bit(at, vq->busy);
+        } else {
+            bitmap_set(vq->busy, at, nbufs);
         }
-        vq_put_frame(vq, &frames[i], head);
-        vq_add(vq, head);
+        if (at == vq->first_free || nbufs == 1) {
+            vq->first_free = at + nbufs;
+        }
+        vq->nfree -= nbufs;
+        vq->nout++;
+        vq->bufs[at].nbufs = nbufs;
+        vq_put_frame(vq, &frames[i], at);
+        vq_add(vq, at);
     }
     return i;
 }
@@ -190,7 +194,7 @@ unsigned vhost_dp_vq_tx(VhostDPVq *vq, const VhostDPFrame *frames, unsigned n)
 /* Give a buffer that is ours to the peer */
 static inline void vq_post(VhostDPVq *vq, uint16_t i)
 {
-    vq->bufs[i].ndescs = 1;
+    vq->bufs[i].nbufs = 1;
     vq_add(vq, i);
 }
 
@@ -202,7 +206,6 @@ void vhost_dp_vq_post_all(VhostDPVq *vq)
         vq->bufs[i].len = VHOST_DP_VQ_BUF_BYTES;
         vq_post(vq, i);
     }
-    vq->nfree = 0;
 }
 
 /*
@@ -221,9 +224,8 @@ static unsigned vq_take_bufs(VhostDPVq *vq, struct virtio_net_hdr_v1 *hdr,
     frame->len = 0;
     for (i = 0; i < nbufs; i++) {
         VhostDPVqUsed u;
-        uint16_t ndescs;
 
-        if (!vq_get_used(vq, &u, &ndescs)) {
+        if (!vq_get_used(vq, &u)) {
             /* A frame's buffers are used together (virtio 1.3, 5.1.6.4.1) */
             if (i && !vq->broken) {
                 vq_break(vq, VHOST_DP_PEER_VIOLATION_INCOMPLETE_FRAME);

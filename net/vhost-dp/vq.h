@@ -107,11 +107,11 @@ uint32_t vhost_dp_vq_tx_offloads(uint64_t features);
 
 /* ---- A virtqueue ---- */
 
-/* Use of a buffer; driver's private memory */
+/* What is in the ring by the number of a buffer; driver's private memory */
 typedef struct VhostDPVqBuf {
     uint32_t len;               /* bytes that were made available */
-    uint16_t next;              /* buffer of the same chain, when more */
-    uint16_t ndescs;            /* of the chain that begins here, or 0: ours */
+    /* Buffers that the peer has, from this one on, or 0: it is ours */
+    uint16_t nbufs;
 } VhostDPVqBuf;
 
 /* A used buffer, as the peer gave it back; the id and the length are checked */
@@ -143,14 +143,11 @@ typedef struct VhostDPVq {
     bool broken;
     bool call_enabled;          /* the peer is asked to call */
     VhostDPPeerViolation violation;     /* why, when broken */
-    uint16_t nfree;             /* descriptors of the ring, and buffers */
-    uint16_t added;             /* buffers made available since the flush */
     /* Free-running; packed: places with the wrap counter in bit 15 */
     uint16_t next_avail;
     uint16_t flushed;           /* next_avail at the last flush */
     uint16_t next_used;
     uint16_t first_flags;       /* packed: of the first that was not flushed */
-    uint16_t *free;             /* stack of nfree buffers */
     VhostDPVqBuf *bufs;         /* num */
 
     /* RX: what is lent */
@@ -159,6 +156,13 @@ typedef struct VhostDPVq {
     uint16_t lent_bufs[VHOST_DP_BURST_FRAMES];  /* of each frame */
     unsigned nused, first_used;
     uint16_t used[VHOST_DP_VQ_RX_IOV];          /* buffers, in order */
+    /* TX: the buffers as room for frames */
+    unsigned long *busy;        /* a bit for each buffer */
+    uint16_t nfree;             /* bits that are not set */
+    uint16_t first_free;        /* all before it are */
+    uint16_t nout;              /* frames that the peer has */
+    uint16_t wanted;            /* buffers of the last frame without room */
+
     struct iovec iov[VHOST_DP_VQ_RX_IOV];
 
     /* Counted since the caller last looked, and cleared it */
@@ -180,12 +184,16 @@ typedef struct VhostDPVq {
  */
 unsigned vhost_dp_vq_tx(VhostDPVq *vq, const VhostDPFrame *frames,
                         unsigned n);
+ * A frame is in one descriptor, whatever its length: it takes buffers that are
+ * side by side.  Peers exist that take no frame of more (passt of 2025), or not
+ * of more than 16.
+ *
 
 /**
  * vhost_dp_vq_tx_reap: take back what the peer has sent
  *
- * Returns true if there is room for a frame of any length, or the queue is
- * broken.
+ * Returns true if there is room again for the frame that vhost_dp_vq_tx() had
+ * none for, and enough to be worth waking up for, or if the queue is broken.
  */
 bool vhost_dp_vq_tx_reap(VhostDPVq *vq);
 

@@ -35,7 +35,7 @@ static void test_set(void)
         g_assert_cmpuint(vhost_dp_vqset_offset(set, vq->desc) % 16, ==, 0);
         g_assert_cmpuint(vhost_dp_vqset_offset(set, vq->buf) +
                          vq->num * VHOST_DP_VQ_BUF_BYTES, <=, set->size);
-        g_assert_cmpuint(vq->nfree, ==, vq->rx ? 0 : 256);
+        g_assert_true(vq->rx || vq->nfree == 256);
     }
     g_assert_true(vhost_dp_vqset_ref(set) == set);
     vhost_dp_vqset_unref(set);
