@@ -287,8 +287,7 @@ static void vu_readable(void *opaque)
         return;
     }
     if (r <= 0) {
-        vhost_dp_vu_fail(vu, "the peer has gone%s%s", r < 0 ? ": " : "",
-                         r < 0 ? strerror(errno) : "");
+        vhost_dp_vu_gone(vu, r < 0 ? errno : 0);
         return;
     }
     vu_take_fds(vu, &msg);
@@ -398,7 +397,7 @@ static void vu_chr_event(void *opaque, QEMUChrEvent event)
         if (vu->state == VU_WAITING) {
             vu->state = VU_CLOSED;
         } else {
-            vhost_dp_vu_fail(vu, "the peer has gone");
+            vhost_dp_vu_gone(vu, 0);
         }
     }
 }

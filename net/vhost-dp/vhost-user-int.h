@@ -19,7 +19,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VhostDPVhostUser, VHOST_DP_VHOST_USER)
 
 #define VU_DEFAULT_RECONNECT_MS 100
 #define VU_MAX_RECONNECT_MS     60000
-#define VU_DEFAULT_QUEUE_SIZE   1024
+#define VU_DEFAULT_QUEUE_SIZE   256
 
 /* Delays between attempts to connect double up to this */
 #define VU_MAX_DELAY_MS         5000
@@ -46,14 +46,20 @@ typedef enum VuStep {
     VU_SET_PROTOCOL_FEATURES,
     VU_GET_QUEUE_NUM,
     VU_SET_OWNER,
+    /*
+     * For each virtqueue, and so early because VPP learns from nothing else
+     * that there are more than two
+     */
+    VU_SET_CALL,
     VU_SET_FEATURES,
     VU_SET_MTU,
     VU_SET_MEM_TABLE,
-    /* The following for each virtqueue */
+    /* For each; from the first one on again, with fewer, if one is refused */
     VU_SET_NUM,
+    VU_START_SET,
+    /* The following for each virtqueue */
     VU_SET_BASE,
     VU_SET_ADDR,
-    VU_SET_CALL,
     VU_SET_KICK,
     /* And then for each */
     VU_ENABLE,
@@ -78,7 +84,7 @@ struct VhostDPVhostUser {
     /* While open; what follows is under the BQL, but for the last group */
     unsigned npairs;
     VhostDPVqPair **pair;
-    VhostDPVqSet *set;          /* the peer's, from VU_SET_FEATURES on */
+    VhostDPVqSet *set;          /* the peer's, from VU_SET_CALL on */
     QEMUBH *bh;                 /* the only place where connections end */
 
     /* The connection: vhost-user-conn.c */
@@ -96,7 +102,9 @@ struct VhostDPVhostUser {
     /* The protocol: vhost-user-proto.c */
     VuStep step;
     unsigned vring;             /* in the steps that are for each */
+    unsigned num;               /* entries, at most queue_size: VU_SET_NUM */
     uint64_t peer_features;     /* offered */
+    uint64_t features;          /* what is used of these, for the set */
     uint64_t protocol_features; /* used */
     uint64_t told_active;       /* queue pairs that the peer has enabled */
     unsigned told_pair;         /* the one that it is being told about */
@@ -170,6 +178,9 @@ void vhost_dp_vu_proto_cleanup(VhostDPVhostUser *vu);
  */
 void G_GNUC_PRINTF(2, 3) vhost_dp_vu_fail(VhostDPVhostUser *vu,
                                           const char *fmt, ...);
+
+/* The same, because the peer has closed the connection; @err: errno, or 0 */
+void vhost_dp_vu_gone(VhostDPVhostUser *vu, int err);
 
 /* The same, because the peer broke a rule: counted */
 void G_GNUC_PRINTF(3, 4) vhost_dp_vu_violation(VhostDPVhostUser *vu,

@@ -11,6 +11,10 @@
  * with VHOST_USER_PROTOCOL_F_REPLY_ACK acknowledges each.  What is said is in
  * docs/interop/vhost-user.rst.
  *
+ * What a peer refuses is no breach of the protocol: it is told to the user with
+ * the option that leads to it.  Only of a virtqueue's size is there less to ask
+ * for, so that is halved as often as it takes.
+ *
  * The memory table has one region, the set's memory.  It is the same for the
  * peer's "guest" and "user" addresses: no address of QEMU's is told.
  *
@@ -96,14 +100,55 @@ void vhost_dp_vu_violation(VhostDPVhostUser *vu, VhostDPPeerViolation why,
     vu_fail(vu, reason);
 }
 
+static const char *vu_request_name(uint32_t request)
+{
+    static const char *const names[] = {
+        [VHOST_USER_GET_FEATURES] = "VHOST_USER_GET_FEATURES",
+        [VHOST_USER_SET_FEATURES] = "VHOST_USER_SET_FEATURES",
+        [VHOST_USER_SET_OWNER] = "VHOST_USER_SET_OWNER",
+        [VHOST_USER_SET_MEM_TABLE] = "VHOST_USER_SET_MEM_TABLE",
+        [VHOST_USER_SET_VRING_NUM] = "VHOST_USER_SET_VRING_NUM",
+        [VHOST_USER_SET_VRING_ADDR] = "VHOST_USER_SET_VRING_ADDR",
+        [VHOST_USER_SET_VRING_BASE] = "VHOST_USER_SET_VRING_BASE",
+        [VHOST_USER_SET_VRING_KICK] = "VHOST_USER_SET_VRING_KICK",
+        [VHOST_USER_SET_VRING_CALL] = "VHOST_USER_SET_VRING_CALL",
+        [VHOST_USER_GET_PROTOCOL_FEATURES] =
+            "VHOST_USER_GET_PROTOCOL_FEATURES",
+        [VHOST_USER_SET_PROTOCOL_FEATURES] =
+            "VHOST_USER_SET_PROTOCOL_FEATURES",
+        [VHOST_USER_GET_QUEUE_NUM] = "VHOST_USER_GET_QUEUE_NUM",
+        [VHOST_USER_SET_VRING_ENABLE] = "VHOST_USER_SET_VRING_ENABLE",
+        [VHOST_USER_NET_SET_MTU] = "VHOST_USER_NET_SET_MTU",
+    };
+
+    /* Only of our own */
+    assert(request < ARRAY_SIZE(names) && names[request]);
+    return names[request];
+}
+
 static void vu_deadline(void *opaque)
 {
     VhostDPVhostUser *vu = opaque;
 
     vhost_dp_vu_violation(vu, VHOST_DP_PEER_VIOLATION_TIMEOUT,
-                          vu->out_pending ? "request %u was not read in %d s" :
-                                            "no reply to request %u in %d s",
-                          vu->out.request, VU_REPLY_MS / 1000);
+                          vu->out_pending ? "%s was not read in %d s" :
+                                            "no reply to %s in %d s",
+                          vu_request_name(vu->out.request),
+                          VU_REPLY_MS / 1000);
+}
+
+void vhost_dp_vu_gone(VhostDPVhostUser *vu, int err)
+{
+    g_autofree char *hint = NULL;
+
+    if (vu->state == VU_SETUP && vu->step > VU_SET_NUM &&
+        !vu_has(vu->protocol_features, VHOST_USER_PROTOCOL_F_REPLY_ACK)) {
+        /* It had no other way to refuse */
+        hint = g_strdup_printf(", during the setup: it may not accept "
+                               "queue-size=%u", vu->num);
+    }
+    vhost_dp_vu_fail(vu, "the peer has gone%s%s%s", err ? ": " : "",
+                     err ? strerror(err) : "", hint ?: "");
 }
 
 /* ---- Messages to the peer ---- */
@@ -188,38 +233,35 @@ static void vu_set_addr(VhostDPVhostUser *vu, unsigned index)
     memcpy(&vu->out.payload.addr, &addr, sizeof(addr));
 }
 
-/* The features are known: make the set.  Returns false if that failed. */
+/* Returns false if that failed */
 static bool vu_make_set(VhostDPVhostUser *vu)
 {
-    uint64_t offered = vu->peer_features;
-    uint64_t features;
     Error *err = NULL;
 
-    if (!vu->packed) {
-        offered &= ~VU_FEATURE(VIRTIO_F_RING_PACKED);
-    }
-    features = vhost_dp_vq_choose_features(offered, vu->parent_obj.offloads);
-
-    vu->set = vhost_dp_vqset_new(vu->npairs, vu->queue_size, vu->hugetlb,
-                                 &err);
+    vu->num = vu->queue_size;
+    vu->set = vhost_dp_vqset_new(vu->npairs, vu->num, vu->hugetlb, &err);
     if (!vu->set || !vhost_dp_vqset_guard(vu->set, &err)) {
         vhost_dp_vu_fail(vu, "%s", error_get_pretty(err));
         error_free(err);
         return false;
     }
-    vhost_dp_vqset_start(vu->set, features);
     return true;
 }
 
 static void vu_set_features(VhostDPVhostUser *vu)
 {
-    uint64_t extra = vu->peer_features &
-                     VU_FEATURE(VHOST_USER_F_PROTOCOL_FEATURES);
+    uint64_t offered = vu->peer_features;
+    uint64_t extra = offered & VU_FEATURE(VHOST_USER_F_PROTOCOL_FEATURES);
 
     if (vu->mtu) {
-        extra |= vu->peer_features & VU_FEATURE(VIRTIO_NET_F_MTU);
+        extra |= offered & VU_FEATURE(VIRTIO_NET_F_MTU);
     }
-    vu_set_u64(vu, VHOST_USER_SET_FEATURES, vu->set->features | extra);
+    if (!vu->packed) {
+        offered &= ~VU_FEATURE(VIRTIO_F_RING_PACKED);
+    }
+    vu->features = vhost_dp_vq_choose_features(offered,
+                                               vu->parent_obj.offloads);
+    vu_set_u64(vu, VHOST_USER_SET_FEATURES, vu->features | extra);
 }
 
 /* Go on with the next virtqueue, or with what comes after them */
@@ -237,28 +279,30 @@ static void vu_make_vring_message(VhostDPVhostUser *vu)
 {
     const VhostDPVq *vq = &vu->set->vq[vu->vring];
 
-    switch (vu->step++) {
+    switch (vu->step) {
+    case VU_SET_CALL:
+        vu_set_fd(vu, VHOST_USER_SET_VRING_CALL, vu->vring, &vq->call);
+        vu_next_vring(vu, VU_SET_CALL);
+        return;
     case VU_SET_NUM:
-        vu_set_state(vu, VHOST_USER_SET_VRING_NUM, vu->vring, vq->num);
+        vu_set_state(vu, VHOST_USER_SET_VRING_NUM, vu->vring, vu->num);
+        vu_next_vring(vu, VU_SET_NUM);
         return;
     case VU_SET_BASE:
         vu_set_state(vu, VHOST_USER_SET_VRING_BASE, vu->vring,
                      vq->packed ? 0x80008000 : 0);
+        vu->step = VU_SET_ADDR;
         return;
     case VU_SET_ADDR:
         vu_set_addr(vu, vu->vring);
-        return;
-    case VU_SET_CALL:
-        vu_set_fd(vu, VHOST_USER_SET_VRING_CALL, vu->vring, &vq->call);
+        vu->step = VU_SET_KICK;
         return;
     case VU_SET_KICK:
         vu_set_fd(vu, VHOST_USER_SET_VRING_KICK, vu->vring, &vq->kick);
-        vu->step--;
-        vu_next_vring(vu, VU_SET_NUM);
+        vu_next_vring(vu, VU_SET_BASE);
         return;
     default:
         /* Rings are enabled from the beginning without protocol features */
-        vu->step--;
         if (vu_has(vu->peer_features, VHOST_USER_F_PROTOCOL_FEATURES)) {
             vu_set_state(vu, VHOST_USER_SET_VRING_ENABLE, vu->vring, 1);
         }
@@ -267,13 +311,21 @@ static void vu_make_vring_message(VhostDPVhostUser *vu)
     }
 }
 
+static bool vu_is_vring_step(VuStep step)
+{
+    return step == VU_SET_CALL || step == VU_SET_NUM ||
+           (step >= VU_SET_BASE && step <= VU_ENABLE);
+}
+
 /* Make the message of this step, if it has one, and go to the next */
 static void vu_make_step_message(VhostDPVhostUser *vu)
 {
     bool protocol = vu_has(vu->peer_features, VHOST_USER_F_PROTOCOL_FEATURES);
 
-    if (vu->step >= VU_SET_NUM && vu->step <= VU_ENABLE) {
-        vu_make_vring_message(vu);
+    if (vu_is_vring_step(vu->step)) {
+        if (vu->set || vu_make_set(vu)) {
+            vu_make_vring_message(vu);
+        }
         return;
     }
     switch (vu->step++) {
@@ -307,9 +359,7 @@ static void vu_make_step_message(VhostDPVhostUser *vu)
         vu_set(vu, VHOST_USER_SET_OWNER, 0);
         break;
     case VU_SET_FEATURES:
-        if (vu_make_set(vu)) {
-            vu_set_features(vu);
-        }
+        vu_set_features(vu);
         break;
     case VU_SET_MTU:
         if (vu->mtu && vu_has(vu->peer_features, VIRTIO_NET_F_MTU) &&
@@ -319,6 +369,10 @@ static void vu_make_step_message(VhostDPVhostUser *vu)
         break;
     case VU_SET_MEM_TABLE:
         vu_set_mem_table(vu);
+        break;
+    case VU_START_SET:
+        vhost_dp_vqset_set_num(vu->set, vu->num);
+        vhost_dp_vqset_start(vu->set, vu->features);
         break;
     default:
         g_assert_not_reached();
@@ -376,6 +430,10 @@ static bool vu_send(VhostDPVhostUser *vu)
     if (r == -EAGAIN) {
         timer_mod(vu->deadline, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
                                 VU_REPLY_MS);
+        return false;
+    }
+    if (r == -EPIPE || r == -ECONNRESET) {
+        vhost_dp_vu_gone(vu, -r);
         return false;
     }
     if (r < 0) {
@@ -440,6 +498,42 @@ static void vu_check_queue_num(VhostDPVhostUser *vu, uint64_t num)
     }
 }
 
+static void vu_take_refusal(VhostDPVhostUser *vu)
+{
+    const char *name = vu_request_name(vu->expected);
+
+    switch (vu->expected) {
+    case VHOST_USER_SET_VRING_NUM:
+        if (vu->num > VHOST_DP_VQ_MIN_NUM) {
+            vu->num /= 2;
+            vu->vring = 0;
+            vu->step = VU_SET_NUM;
+            return;
+        }
+        vhost_dp_vu_fail(vu, "the peer refused queue-size=%u, and every "
+                         "smaller size down to %u (%s)", vu->queue_size,
+                         VHOST_DP_VQ_MIN_NUM, name);
+        return;
+    case VHOST_USER_NET_SET_MTU:
+        vhost_dp_vu_fail(vu, "the peer refused mtu=%u (%s)", vu->mtu, name);
+        return;
+    case VHOST_USER_SET_FEATURES:
+        vhost_dp_vu_fail(vu, "the peer refused the features 0x%" PRIx64
+                         ", of those that it offers (%s)",
+                         vu->out.payload.u64, name);
+        return;
+    case VHOST_USER_SET_MEM_TABLE:
+        vhost_dp_vu_fail(vu, "the peer refused the %zu KiB of memory that "
+                         "queues=%u and queue-size=%u take (%s)",
+                         vu->set->size / KiB, vu->npairs, vu->queue_size,
+                         name);
+        return;
+    default:
+        vhost_dp_vu_fail(vu, "the peer refused %s", name);
+        return;
+    }
+}
+
 /* A reply that is complete and belongs to the request */
 static void vu_take_reply(VhostDPVhostUser *vu, uint64_t value)
 {
@@ -458,9 +552,7 @@ static void vu_take_reply(VhostDPVhostUser *vu, uint64_t value)
         break;
     default:
         if (value) {
-            vhost_dp_vu_violation(vu, VHOST_DP_PEER_VIOLATION_REFUSED,
-                                  "request %u was refused with %" PRIu64,
-                                  vu->expected, value);
+            vu_take_refusal(vu);
         }
         break;
     }
@@ -474,15 +566,17 @@ static bool vu_check_header(VhostDPVhostUser *vu)
         (in->flags & VHOST_USER_VERSION_MASK) != 1 ||
         !(in->flags & VHOST_USER_REPLY_MASK)) {
         vhost_dp_vu_violation(vu, VHOST_DP_PEER_VIOLATION_MESSAGE_HEADER,
-                              "message %u with flags 0x%x, where a reply to "
-                              "%u is due", in->request, in->flags,
-                              vu->expected);
+                              "message %u with flags 0x%x, where %s%s is due",
+                              in->request, in->flags,
+                              vu->expected ? "a reply to " : "none",
+                              vu->expected ? vu_request_name(vu->expected) :
+                                             "");
         return false;
     }
     if (in->size != sizeof(uint64_t)) {
         vhost_dp_vu_violation(vu, VHOST_DP_PEER_VIOLATION_MESSAGE_SIZE,
-                              "reply to %u has %u bytes", vu->expected,
-                              in->size);
+                              "reply to %s has %u bytes",
+                              vu_request_name(vu->expected), in->size);
         return false;
     }
     return true;
@@ -505,8 +599,8 @@ void vhost_dp_vu_proto_received(VhostDPVhostUser *vu, size_t len)
     vu->in_have += len;
     if (vu->in_nfds) {
         vhost_dp_vu_violation(vu, VHOST_DP_PEER_VIOLATION_MESSAGE_FDS,
-                              "%u file descriptors came with a reply to %u",
-                              vu->in_nfds, vu->expected);
+                              "%u file descriptors came with a message",
+                              vu->in_nfds);
         return;
     }
     if (vu->in_have < VHOST_USER_HDR_SIZE) {
@@ -553,7 +647,9 @@ void vhost_dp_vu_proto_reset(VhostDPVhostUser *vu)
     vu->out_pending = false;
     vu->expected = 0;
     vu->vring = 0;
+    vu->num = 0;
     vu->peer_features = 0;
+    vu->features = 0;
     vu->protocol_features = 0;
     if (vu->set) {
         vhost_dp_vqset_unref(vu->set);

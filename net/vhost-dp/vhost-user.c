@@ -413,7 +413,8 @@ static void vu_class_init(ObjectClass *oc, void *data)
     object_class_property_add(oc, "queue-size", "uint32", vu_get_number,
                               vu_set_number, NULL, NULL);
     object_class_property_set_description(oc, "queue-size",
-        "entries of each virtqueue shared with the peer (default: 1024)");
+        "entries of each virtqueue shared with the peer, halved while the peer "
+        "refuses them (default: 256)");
     object_class_property_add_bool(oc, "packed", vu_get_packed,
                                    vu_set_packed);
     object_class_property_set_description(oc, "packed",

@@ -248,6 +248,17 @@ bool vhost_dp_vqset_guard(VhostDPVqSet *set, Error **errp)
     return true;
 }
 
+void vhost_dp_vqset_set_num(VhostDPVqSet *set, unsigned num)
+{
+    unsigned i;
+
+    assert(is_power_of_2(num) && num >= VHOST_DP_VQ_MIN_NUM &&
+           num <= set->num);
+    for (i = 0; i < 2 * set->pairs; i++) {
+        set->vq[i].num = num;
+    }
+}
+
 static void vqset_start_vq(VhostDPVq *vq, uint64_t features)
 {
     vq->packed = vq_has(features, VIRTIO_F_RING_PACKED);

@@ -150,12 +150,6 @@ typedef struct VhostDPVq {
     uint16_t first_flags;       /* packed: of the first that was not flushed */
     VhostDPVqBuf *bufs;         /* num */
 
-    /* RX: what is lent */
-    unsigned nlent;             /* frames */
-    unsigned first_lent;
-    uint16_t lent_bufs[VHOST_DP_BURST_FRAMES];  /* of each frame */
-    unsigned nused, first_used;
-    uint16_t used[VHOST_DP_VQ_RX_IOV];          /* buffers, in order */
     /* TX: the buffers as room for frames */
     unsigned long *busy;        /* a bit for each buffer */
     uint16_t nfree;             /* bits that are not set */
@@ -163,6 +157,12 @@ typedef struct VhostDPVq {
     uint16_t nout;              /* frames that the peer has */
     uint16_t wanted;            /* buffers of the last frame without room */
 
+    /* RX: what is lent */
+    unsigned nlent;             /* frames */
+    unsigned first_lent;
+    uint16_t lent_bufs[VHOST_DP_BURST_FRAMES];  /* of each frame */
+    unsigned nused, first_used;
+    uint16_t used[VHOST_DP_VQ_RX_IOV];          /* buffers, in order */
     struct iovec iov[VHOST_DP_VQ_RX_IOV];
 
     /* Counted since the caller last looked, and cleared it */
@@ -178,16 +178,16 @@ typedef struct VhostDPVq {
  * vhost_dp_vq_tx: copy frames into buffers, and make these available
  * @frames: see VhostDPDriverClass.tx_burst; their offloads were negotiated
  *
+ * A frame is in one descriptor, whatever its length: it takes buffers that are
+ * side by side.  Peers exist that take no frame of more (passt of 2025), or not
+ * of more than 16.
+ *
  * Returns how many were taken or dropped; fewer than @n when there is no room,
  * or the queue broke.  Nothing is seen by the peer before
  * vhost_dp_vq_flush(), nor is it bound to see nothing.
  */
 unsigned vhost_dp_vq_tx(VhostDPVq *vq, const VhostDPFrame *frames,
                         unsigned n);
- * A frame is in one descriptor, whatever its length: it takes buffers that are
- * side by side.  Peers exist that take no frame of more (passt of 2025), or not
- * of more than 16.
- *
 
 /**
  * vhost_dp_vq_tx_reap: take back what the peer has sent
@@ -248,7 +248,7 @@ void vhost_dp_vq_clear_call(VhostDPVq *vq);
 typedef struct VhostDPVqSet {
     uint32_t refs;              /* atomic */
     unsigned pairs;
-    unsigned num;
+    unsigned num;               /* entries that there is memory for */
     uint64_t features;          /* negotiated; by vhost_dp_vqset_start() */
 
     int fd;                     /* memfd with all of the memory */
@@ -286,6 +286,15 @@ VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num, bool hugepages,
  * set on failure.
  */
 bool vhost_dp_vqset_guard(VhostDPVqSet *set, Error **errp);
+
+/**
+ * vhost_dp_vqset_set_num: use fewer entries of each virtqueue than there are
+ * @num: a power of 2, from VHOST_DP_VQ_MIN_NUM to what the set was made with
+ *
+ * For a peer that does not take as many.  Before vhost_dp_vqset_start().
+ * Thread: any.
+ */
+void vhost_dp_vqset_set_num(VhostDPVqSet *set, unsigned num);
 
 /**
  * vhost_dp_vqset_start: lay out the rings, and post receive buffers

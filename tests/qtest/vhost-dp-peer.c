@@ -217,6 +217,27 @@ static void peer_take_fd(int *to, const VhostUserMsg *msg)
     *to = msg->fds[0];
 }
 
+/* VPP knows of no ring that no SET_VRING_CALL came for */
+static void peer_check_ring(DpPeer *peer, const VhostUserMsg *msg)
+{
+    struct vhost_vring_state state;
+
+    switch (msg->request) {
+    case VHOST_USER_SET_VRING_NUM:
+    case VHOST_USER_SET_VRING_BASE:
+    case VHOST_USER_SET_VRING_ADDR:
+    case VHOST_USER_SET_VRING_ENABLE:
+    case VHOST_USER_SET_VRING_KICK:
+        /* The index comes first in each of them */
+        memcpy(&state, &msg->payload.state, sizeof(state));
+        g_assert_cmpuint(state.index, <, ARRAY_SIZE(peer->ring));
+        g_assert_cmpint(peer->ring[state.index].call, >=, 0);
+        break;
+    default:
+        break;
+    }
+}
+
 /* Returns true if it was a request that has a reply of its own */
 static bool peer_handle(DpPeer *peer, const VhostUserMsg *msg)
 {
@@ -225,6 +246,7 @@ static bool peer_handle(DpPeer *peer, const VhostUserMsg *msg)
 
     memcpy(&state, &msg->payload.state, sizeof(state));
     memcpy(&addr, &msg->payload.addr, sizeof(addr));
+    peer_check_ring(peer, msg);
     switch (msg->request) {
     case VHOST_USER_GET_FEATURES:
         /* For the second time: everything else was said */

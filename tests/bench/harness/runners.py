@@ -302,7 +302,7 @@ class VirtioUser(Testpmd):
     def device(self):
         # As many entries as vhost-dp-vhost-user has
         return (f'net_virtio_user0,path={self.back.socket},queues=1,'
-                f'queue_size=1024,packed_vq={int(self.ring == "packed")}')
+                f'queue_size=256,packed_vq={int(self.ring == "packed")}')
 
     def prepare(self):
         pass
