@@ -282,6 +282,16 @@ struct VhostDPDriverClass {
     VhostDPPeerInfo *(*get_peer)(VhostDPDriver *drv);
 
     /**
+     * get_offloads: the offloads that the peer has at present
+     * @tx, @rx: set to what of tx_offloads and rx_offloads of get_caps() is in
+     *           use with it: nothing, while there is no peer
+     *
+     * Called while open.  Optional: for drivers that say more in get_caps()
+     * because their peer comes later.  Lock: BQL.
+     */
+    void (*get_offloads)(VhostDPDriver *drv, uint32_t *tx, uint32_t *rx);
+
+    /**
      * set_offload: which offload metadata rx_burst may produce from now on
      * @offloads: VHOST_DP_OFFLOAD_*, a subset of rx_offloads
      *

@@ -39,6 +39,8 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
     VhostDPInfo *info = g_new0(VhostDPInfo, 1);
     VhostDPQueuePairInfoList **tail = &info->queues;
     Object *obj = OBJECT(netdev->drv);
+    uint32_t tx_offloads = netdev->caps.tx_offloads;
+    uint32_t rx_offloads = netdev->caps.rx_offloads;
     unsigned i;
 
     info->id = g_strdup(netdev->id);
@@ -57,9 +59,12 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
     info->max_segments = netdev->caps.max_segments;
     info->rx_poll = netdev->caps.rx_poll;
     info->busy_poll_us = netdev->busy_poll_us;
-    info->tx_offloads = query_offloads(
-        vhost_dp_port_get_tx_offloads(netdev->queue[0]->port));
-    info->rx_offloads = query_offloads(netdev->caps.rx_offloads);
+    if (VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_offloads) {
+        VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_offloads(
+            netdev->drv, &tx_offloads, &rx_offloads);
+    }
+    info->tx_offloads = query_offloads(tx_offloads);
+    info->rx_offloads = query_offloads(rx_offloads);
     info->guest_offloads = query_offloads(netdev->offloads);
     info->link_up = true;
     for (i = 0; i < netdev->nqueues; i++) {

@@ -67,7 +67,7 @@ struct VhostDPPort {
     unsigned index;
     VhostDPDriver *drv;
     VhostDPDriverClass *dc;
-    VhostDPCaps caps;           /* tx_offloads is the IOThread's, atomic */
+    VhostDPCaps caps;           /* tx_offloads is the IOThread's */
     uint32_t most_tx_offloads;
     IOThread *iothread;         /* holds a reference */
     char *iothread_name;

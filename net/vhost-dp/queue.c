@@ -199,7 +199,7 @@ void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
 
 void vhost_dp_port_set_tx_offloads(VhostDPPort *port, uint32_t offloads)
 {
-    qatomic_set(&port->caps.tx_offloads, offloads & port->most_tx_offloads);
+    port->caps.tx_offloads = offloads & port->most_tx_offloads;
 }
 
 void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
@@ -580,11 +580,6 @@ void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up)
     if (changed) {
         port_changed(port);
     }
-}
-
-uint32_t vhost_dp_port_get_tx_offloads(VhostDPPort *port)
-{
-    return qatomic_read(&port->caps.tx_offloads);
 }
 
 bool vhost_dp_port_get_link(VhostDPPort *port, char **reason)

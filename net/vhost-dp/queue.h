@@ -93,9 +93,6 @@ void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up);
  */
 bool vhost_dp_port_get_link(VhostDPPort *port, char **reason);
 
-/* What tx_burst accepts at present: VHOST_DP_OFFLOAD_*.  Thread: any. */
-uint32_t vhost_dp_port_get_tx_offloads(VhostDPPort *port);
-
 /**
  * vhost_dp_port_is_started: whether vhost runs the queue pair
  *

@@ -290,6 +290,15 @@ static VhostDPPeerInfo *vu_get_peer(VhostDPDriver *drv)
                                  vu->connects);
 }
 
+static void vu_get_offloads(VhostDPDriver *drv, uint32_t *tx, uint32_t *rx)
+{
+    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+    uint64_t features = vu->state == VU_RUNNING ? vu->set->features : 0;
+
+    *tx = vhost_dp_vq_tx_offloads(features);
+    *rx = vhost_dp_vq_rx_offloads(features);
+}
+
 static void vu_set_offload(VhostDPDriver *drv, uint32_t offloads)
 {
     /*
@@ -385,6 +394,7 @@ static void vu_class_init(ObjectClass *oc, void *data)
     dc->get_caps = vu_get_caps;
     dc->describe = vu_describe;
     dc->get_peer = vu_get_peer;
+    dc->get_offloads = vu_get_offloads;
     dc->set_offload = vu_set_offload;
     dc->attach = vu_attach;
     dc->detach = vu_detach;

@@ -77,12 +77,27 @@ uint64_t vhost_dp_vq_choose_features(uint64_t offered, bool offloads)
     return features;
 }
 
+typedef struct VqOffload {
+    uint8_t feature;
+    uint32_t offload;
+} VqOffload;
+
+static uint32_t vq_offloads(uint64_t features, const VqOffload *map, size_t n)
+{
+    uint32_t offloads = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        if (vq_has(features, map[i].feature)) {
+            offloads |= map[i].offload;
+        }
+    }
+    return offloads;
+}
+
 uint32_t vhost_dp_vq_tx_offloads(uint64_t features)
 {
-    static const struct {
-        uint8_t feature;
-        uint32_t offload;
-    } map[] = {
+    static const VqOffload map[] = {
         { VIRTIO_NET_F_CSUM, VHOST_DP_OFFLOAD_CSUM },
         { VIRTIO_NET_F_HOST_TSO4, VHOST_DP_OFFLOAD_TSO4 },
         { VIRTIO_NET_F_HOST_TSO6, VHOST_DP_OFFLOAD_TSO6 },
@@ -91,15 +106,23 @@ uint32_t vhost_dp_vq_tx_offloads(uint64_t features)
         { VIRTIO_NET_F_HOST_USO,
           VHOST_DP_OFFLOAD_USO4 | VHOST_DP_OFFLOAD_USO6 },
     };
-    uint32_t offloads = 0;
-    unsigned i;
 
-    for (i = 0; i < ARRAY_SIZE(map); i++) {
-        if (vq_has(features, map[i].feature)) {
-            offloads |= map[i].offload;
-        }
-    }
-    return offloads;
+    return vq_offloads(features, map, ARRAY_SIZE(map));
+}
+
+uint32_t vhost_dp_vq_rx_offloads(uint64_t features)
+{
+    static const VqOffload map[] = {
+        { VIRTIO_NET_F_GUEST_CSUM, VHOST_DP_OFFLOAD_CSUM },
+        { VIRTIO_NET_F_GUEST_TSO4, VHOST_DP_OFFLOAD_TSO4 },
+        { VIRTIO_NET_F_GUEST_TSO6, VHOST_DP_OFFLOAD_TSO6 },
+        { VIRTIO_NET_F_GUEST_ECN, VHOST_DP_OFFLOAD_ECN },
+        { VIRTIO_NET_F_GUEST_UFO, VHOST_DP_OFFLOAD_UFO },
+        { VIRTIO_NET_F_GUEST_USO4, VHOST_DP_OFFLOAD_USO4 },
+        { VIRTIO_NET_F_GUEST_USO6, VHOST_DP_OFFLOAD_USO6 },
+    };
+
+    return vq_offloads(features, map, ARRAY_SIZE(map));
 }
 
 /* ---- Memory ---- */

@@ -105,6 +105,12 @@ uint64_t vhost_dp_vq_choose_features(uint64_t offered, bool offloads);
  */
 uint32_t vhost_dp_vq_tx_offloads(uint64_t features);
 
+/**
+ * vhost_dp_vq_rx_offloads: VHOST_DP_OFFLOAD_* that the peer may leave to us
+ * @features: negotiated
+ */
+uint32_t vhost_dp_vq_rx_offloads(uint64_t features);
+
 /* ---- A virtqueue ---- */
 
 /* What is in the ring by the number of a buffer; driver's private memory */

@@ -180,6 +180,32 @@ static void test_refusals(const void *opaque)
     dp_vu_free(v);
 }
 
+/* ---- Offloads ---- */
+
+/* What is listed is the peer's */
+static void test_offloads(const void *opaque)
+{
+    DpVu *v = rig_new(1);
+
+    g_assert_cmpuint(count(v, false, "tx-offloads"), ==, 0);
+    g_assert_cmpuint(count(v, false, "rx-offloads"), ==, 0);
+    dp_peer_run(v->peer, 1);
+    dp_wait_until(count(v, false, "tx-offloads") == 7);
+    g_assert_cmpuint(count(v, false, "rx-offloads"), ==, 7);
+    dp_peer_disconnect(v->peer);
+    dp_wait_until(count(v, false, "tx-offloads") == 0);
+    g_assert_cmpuint(count(v, false, "rx-offloads"), ==, 0);
+
+    v->peer->features = DP_FEATURE(VIRTIO_F_VERSION_1) |
+                        DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) |
+                        DP_FEATURE(VIRTIO_NET_F_CSUM) |
+                        DP_FEATURE(VIRTIO_NET_F_HOST_TSO4);
+    dp_peer_run(v->peer, 1);
+    dp_wait_until(count(v, false, "tx-offloads") == 2);
+    g_assert_cmpuint(count(v, false, "rx-offloads"), ==, 1);
+    dp_vu_free(v);
+}
+
 /* ---- passt ---- */
 
 /*
@@ -242,6 +268,7 @@ int main(int argc, char **argv)
     }
     dp_add_test("peers/num/hang-up", NULL, test_num_hang_up);
     dp_add_test("peers/refusals", NULL, test_refusals);
+    dp_add_test("peers/offloads", NULL, test_offloads);
     dp_add_ring_test("peers/passt", NULL, test_passt);
     return g_test_run();
 }

@@ -116,6 +116,12 @@ static void test_features(void)
                                             BIT_OF(HOST_USO)), ==,
                     VHOST_DP_OFFLOAD_CSUM | VHOST_DP_OFFLOAD_USO4 |
                     VHOST_DP_OFFLOAD_USO6);
+    g_assert_cmphex(vhost_dp_vq_rx_offloads(VHOST_DP_VQ_FEATURES), ==,
+                    VHOST_DP_OFFLOAD_ALL);
+    g_assert_cmphex(vhost_dp_vq_rx_offloads(base | BIT_OF(CSUM)), ==, 0);
+    g_assert_cmphex(vhost_dp_vq_rx_offloads(BIT_OF(GUEST_CSUM) |
+                                            BIT_OF(GUEST_USO4)), ==,
+                    VHOST_DP_OFFLOAD_CSUM | VHOST_DP_OFFLOAD_USO4);
 }
 
 int main(int argc, char **argv)
