@@ -17,6 +17,8 @@
 
 #include "qemu/osdep.h"
 #include <liburing.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include "qapi/error.h"
 #include "qemu/uring-burst.h"
@@ -89,12 +91,44 @@ UringBurst *uring_burst_new(int fd, unsigned depth, Error **errp)
     return ub;
 }
 
+/*
+ * Is the calling thread in a user namespace whose IDs are those of the host?
+ * Only there its capabilities are what the kernel asks for.
+ */
+static bool uring_burst_in_host_userns(void)
+{
+    g_autofree char *map = NULL;
+    unsigned inside, outside, n;
+
+    return g_file_get_contents("/proc/self/uid_map", &map, NULL, NULL) &&
+           sscanf(map, "%u %u %u", &inside, &outside, &n) == 3 &&
+           inside == 0 && outside == 0 && n == UINT32_MAX;
+}
+
+/*
+ * May the calling thread lock memory without limit?  If not, what it locks is
+ * counted for its user, and missing to all other programs of that user:
+ * whatever the thread's own RLIMIT_MEMLOCK is.
+ */
+static bool uring_burst_may_lock(void)
+{
+    struct __user_cap_header_struct hdr = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+
+    return syscall(SYS_capget, &hdr, data) == 0 &&
+           data[0].effective & (1u << CAP_IPC_LOCK) &&
+           uring_burst_in_host_userns();
+}
+
 bool uring_burst_register(UringBurst *ub, void *buf, size_t len)
 {
     struct iovec iov = { .iov_base = buf, .iov_len = len };
 
     assert(!ub->fixed);
-    if (io_uring_register_buffers(&ub->ring, &iov, 1) < 0) {
+    if (!uring_burst_may_lock() ||
+        io_uring_register_buffers(&ub->ring, &iov, 1) < 0) {
         return false;
     }
     ub->fixed = buf;

@@ -62,7 +62,11 @@ UringBurst *uring_burst_new(int fd, unsigned depth, Error **errp);
  * Once for each ring.  Reads and writes inside the buffer are recognised;
  * others work as before.
  *
- * Returns false if the kernel refuses (RLIMIT_MEMLOCK), which only costs time.
+ * A thread without CAP_IPC_LOCK registers nothing: the buffer would use up the
+ * user's limit of locked memory (RLIMIT_MEMLOCK, which counts for all programs
+ * of the user), and others cannot do without that.
+ *
+ * Returns false if nothing was registered, which only costs time.
  */
 bool uring_burst_register(UringBurst *ub, void *buf, size_t len);
 

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -141,6 +142,28 @@ static void test_read_does_not_wait(const void *opaque)
     pair_free(&p);
 }
 
+/* A line of numbers of /proc/self/status: the first of them */
+static uint64_t get_status(const char *name, unsigned base)
+{
+    g_autofree char *text = NULL;
+    g_autofree char *line = g_strdup_printf("\n%s:", name);
+    const char *at;
+
+    g_assert_true(g_file_get_contents("/proc/self/status", &text, NULL, NULL));
+    at = strstr(text, line);
+    g_assert_nonnull(at);
+    return g_ascii_strtoull(at + strlen(line), NULL, base);
+}
+
+static bool may_lock(void)
+{
+    g_autofree char *map = NULL;
+
+    return get_status("CapEff", 16) & (1u << CAP_IPC_LOCK) &&
+           g_file_get_contents("/proc/self/uid_map", &map, NULL, NULL) &&
+           strstr(map, "4294967295");
+}
+
 /* In the registered buffer, at its ends, across its end, and elsewhere */
 static void test_registered(void)
 {
@@ -154,7 +177,7 @@ static void test_registered(void)
     Pair p;
 
     pair_new(&p);
-    g_assert_true(uring_burst_register(p.ub, buf, 4096));
+    g_assert_true(uring_burst_register(p.ub, buf, 4096) == may_lock());
     for (i = 0; i < ARRAY_SIZE(places); i++) {
         UringBurstOp op = { .code = URING_BURST_READ };
 
@@ -310,6 +333,40 @@ static void test_enter_forbidden(void)
     in_child(enter_forbidden);
 }
 
+/*
+ * The limit of locked memory is left to those who cannot do without, whether
+ * the buffer would fit or not.
+ */
+static void register_without_privilege(void)
+{
+    struct __user_cap_header_struct hdr = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    g_autofree uint8_t *mem = g_malloc0(2 * 4096);
+    uint64_t before = get_status("VmPin", 10);
+    UringBurstOp op = {
+        .code = URING_BURST_READ, .buf = mem + 4096, .len = 4,
+    };
+    Pair p;
+
+    g_assert_cmpint(syscall(SYS_capget, &hdr, data), ==, 0);
+    data[0].effective &= ~(1u << CAP_IPC_LOCK);
+    g_assert_cmpint(syscall(SYS_capset, &hdr, data), ==, 0);
+    pair_new(&p);
+    g_assert_false(uring_burst_register(p.ub, mem + 4096, 4096));
+    g_assert_cmpuint(get_status("VmPin", 10), ==, before);
+    put_records(p.fd[1], 1);
+    g_assert_true(uring_burst_run(p.ub, &op, 1));
+    g_assert_cmpint(op.result, ==, 4);
+    pair_free(&p);
+}
+
+static void test_register_without_privilege(void)
+{
+    in_child(register_without_privilege);
+}
+
 /* Where this fails, the rest has nothing to work with */
 static char *find_skip_reason(void)
 {
@@ -367,6 +424,8 @@ int main(int argc, char **argv)
         { "/uring-burst/read-does-not-wait/nonblocking",
           test_read_nonblocking },
         { "/uring-burst/registered", test_registered },
+        { "/uring-burst/register-without-privilege",
+          test_register_without_privilege },
         { "/uring-burst/errors-are-single", test_errors_are_single },
         { "/uring-burst/unsuitable-file", test_unsuitable_file },
         { "/uring-burst/free-closes-file", test_free_closes_file },
