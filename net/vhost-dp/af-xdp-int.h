@@ -11,6 +11,7 @@
 
 #include <linux/if_xdp.h>
 #include <net/if.h>
+#include "qemu/queue.h"
 #include "qemu/thread.h"
 #include "qemu/units.h"
 #include "qapi/qapi-types-qom.h"
@@ -130,6 +131,15 @@ typedef struct AfXdpQueue {
     bool tx_failed;             /* the kernel refused to send, and said so */
 } AfXdpQueue;
 
+/* The program that the sockets depend on */
+typedef enum AfXdpProg {
+    AFXDP_PROG_NONE,
+    AFXDP_PROG_PLAIN,           /* ours: leaves frames as they are */
+    AFXDP_PROG_VLAN,            /* ours: puts VLAN tags into the frames */
+    AFXDP_PROG_LIBXDP,          /* the one that libxdp attaches by default */
+    AFXDP_PROG_FOREIGN,         /* inhibit=on */
+} AfXdpProg;
+
 struct VhostDPAfXdp {
     VhostDPDriver parent_obj;
 
@@ -158,10 +168,13 @@ struct VhostDPAfXdp {
 
     /* Guards what follows, and is held for system calls only */
     QemuMutex lock;
+    AfXdpProg prog;
+    uint32_t prog_id;           /* as the interface tells it, or 0 */
     int map;                    /* from queues to sockets, or -1 */
-    int link;                   /* the program's, or -1 */
+    int link;                   /* that keeps our program attached, or -1 */
     int ifindex;                /* where it is */
     bool native;                /* it runs in the interface's driver */
+    QLIST_ENTRY(VhostDPAfXdp) next;     /* af-xdp-prog.c's; link is not -1 */
 };
 
 static inline const char *afxdp_id(const VhostDPAfXdp *xdp)
@@ -182,16 +195,47 @@ static inline unsigned afxdp_queue_id(const AfXdpQueue *q)
 /* ---- af-xdp-prog.c ---- */
 
 /*
- * Have a program on interface @ifindex, and a map for it.  Does nothing if it
- * is there.  Lock: xdp->lock.  Returns false with @errp set on failure.
+ * Have a program on interface @ifindex, and its map: one that is there already
+ * is shared.  Does nothing if that was done, and the program is still there.
+ * Fails, too, if VLAN tags would be missing in frames for the guest.
+ *
+ * Lock: xdp->lock.  Returns 0, or a negative errno with @errp set: -EAGAIN, try
+ * again soon.
  */
-bool vhost_dp_afxdp_prog_attach(VhostDPAfXdp *xdp, int ifindex, Error **errp);
+int vhost_dp_afxdp_prog_attach(VhostDPAfXdp *xdp, int ifindex, Error **errp);
 
-/* Undo it.  Lock: BQL, no pair is attached; or xdp->lock. */
+/*
+ * Undo it: the program goes with the last of those who share it.  Lock: BQL,
+ * no pair is attached; or xdp->lock.
+ */
 void vhost_dp_afxdp_prog_detach(VhostDPAfXdp *xdp);
 
 /* From now on what comes in by @q's queue is for its socket.  xdp->lock. */
 bool vhost_dp_afxdp_prog_add(AfXdpQueue *q, Error **errp);
+
+/*
+ * The interface, which @q is bound to, may have changed: see to it that the
+ * program is still there, and that VLAN tags still are in the frames.
+ *
+ * Thread: the port's.  Lock: none.  Returns 0, or a negative errno with @errp
+ * set: -EAGAIN, try again soon.
+ */
+int vhost_dp_afxdp_prog_check(AfXdpQueue *q, Error **errp);
+
+/* ---- af-xdp-vlan.c: VLAN tags beside frames.  Any thread and lock. ---- */
+
+/*
+ * Can an XDP program in the driver of interface @ifindex ask for a frame's
+ * VLAN tag?  Returns the BTF type ID of the kernel function for that, or 0.
+ */
+int vhost_dp_afxdp_vlan_kfunc(int ifindex);
+
+/*
+ * Are VLAN tags in the frames that any XDP program of interface @ifindex gets?
+ * @ctl: a socket of its network namespace.  Returns false with @errp set if not
+ * all of them are.
+ */
+bool vhost_dp_afxdp_vlan_kept(int ctl, int ifindex, Error **errp);
 
 /* ---- af-xdp-socket.c ---- */
 
@@ -207,8 +251,9 @@ void vhost_dp_afxdp_forget_passed(VhostDPAfXdp *xdp);
  * Interface number @ifindex has the name of the one that was deleted: use it
  * for queue pair @q, with a new socket.  Chunks that are lent stay so.
  *
- * Thread: the port's.  Returns 0, or a negative errno with @errp set: -EBUSY,
- * try again soon.
+ * Thread: the port's.  Returns 0, or a negative errno with @errp set: -EAGAIN,
+ * what the old socket had is not free yet.  Then the new one may be kept for
+ * the next try; it is not bound (@q->ifindex is 0).
  */
 int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp);
 

@@ -37,7 +37,7 @@
 #define AFXDP_RETRY_NS (100 * SCALE_US)
 #define AFXDP_ERROR_NS (100 * SCALE_MS)
 
-/* The queue of a socket that was closed is not free at once */
+/* What a socket had that was closed is not free at once */
 #define AFXDP_REOPEN_NS (20 * SCALE_MS)
 #define AFXDP_REOPEN_TRIES 50
 
@@ -168,25 +168,32 @@ static void afxdp_set_link(AfXdpQueue *q, const char *reason)
     }
 }
 
-/* There is an interface of the right name again */
-static bool afxdp_reopen(AfXdpQueue *q, int ifindex)
+/*
+ * The interface is there, and may be another one of the same name: see to it
+ * that frames come, and all of them whole.
+ */
+static bool afxdp_prepare(AfXdpQueue *q, int ifindex)
 {
     Error *err = NULL;
     int r;
 
-    if (q->fd >= 0) {
-        afxdp_count_lost_rings(q);
-        aio_set_fd_handler(q->ctx, q->fd, NULL, NULL, NULL, NULL, NULL);
+    if (ifindex == q->ifindex) {
+        r = vhost_dp_afxdp_prog_check(q, &err);
+    } else {
+        if (q->fd >= 0) {
+            afxdp_count_lost_rings(q);
+            aio_set_fd_handler(q->ctx, q->fd, NULL, NULL, NULL, NULL, NULL);
+        }
+        r = vhost_dp_afxdp_reopen(q, ifindex, &err);
+        afxdp_update_handlers(q);
     }
-    r = vhost_dp_afxdp_reopen(q, ifindex, &err);
-    afxdp_update_handlers(q);
     if (!r) {
         q->open_tries = 0;
         return true;
     }
     afxdp_set_link(q, error_get_pretty(err));
     error_free(err);
-    if (r == -EBUSY && q->open_tries++ < AFXDP_REOPEN_TRIES) {
+    if (r == -EAGAIN && q->open_tries++ < AFXDP_REOPEN_TRIES) {
         afxdp_retry_in(q, AFXDP_REOPEN_NS);
     }
     return false;
@@ -205,7 +212,7 @@ static void afxdp_check_link(AfXdpQueue *q)
         pstrcpy(name, sizeof(name), xdp->real_ifname);
     }
     state = vhost_dp_if_state(xdp->ctl, name, &ifindex);
-    if (ifindex && ifindex != q->ifindex && !afxdp_reopen(q, ifindex)) {
+    if (ifindex && !afxdp_prepare(q, ifindex)) {
         return;
     }
     reason = vhost_dp_if_reason(state, name);

@@ -14,8 +14,10 @@
  * no way to use one that was passed.  That one can be set up once, and bound
  * once; so what sock-fds= named is kept until the object goes.
  *
- * A queue is free again only some time after its socket was closed: about 50
- * ms, until which bind() fails with EBUSY.
+ * What a socket had is free again only some time after it was closed, about 50
+ * ms: until then bind() to its queue fails with EBUSY, and its memory counts for
+ * the limit of locked memory, so that to share as much again may fail with
+ * ENOBUFS.  So either is tried again for a while.
  */
 
 #include "qemu/osdep.h"
@@ -46,7 +48,7 @@
 /* Linux 6.17: descriptors that one sendto() takes, instead of 32 */
 #define AFXDP_MAX_TX_BUDGET 9
 
-/* How long open waits for a queue whose socket was closed just now */
+/* How long open waits for what a socket had that was closed just now */
 #define AFXDP_BUSY_US (500 * 1000)
 #define AFXDP_BUSY_STEP_US (5 * 1000)
 
@@ -131,7 +133,8 @@ static bool afxdp_set_ring_size(AfXdpQueue *q, int option, int size,
     return false;
 }
 
-static bool afxdp_umem_register(AfXdpQueue *q, Error **errp)
+/* Returns 0, or a negative errno with @errp set: -EAGAIN, see reopen */
+static int afxdp_umem_register(AfXdpQueue *q, Error **errp)
 {
     ERRP_GUARD();
     struct xdp_umem_reg reg = {
@@ -141,7 +144,7 @@ static bool afxdp_umem_register(AfXdpQueue *q, Error **errp)
     };
 
     if (setsockopt(q->fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)) == 0) {
-        return true;
+        return 0;
     }
     if (errno == EBUSY) {
         afxdp_socket_used(errp);
@@ -152,10 +155,11 @@ static bool afxdp_umem_register(AfXdpQueue *q, Error **errp)
                           "(RLIMIT_MEMLOCK: 'ulimit -l', or LimitMEMLOCK= of "
                           "systemd), which counts for all processes of the "
                           "user, or give QEMU CAP_IPC_LOCK.\n");
+        return -EAGAIN;
     } else {
         error_setg_errno(errp, errno, "cannot share memory with the kernel");
     }
-    return false;
+    return -EINVAL;
 }
 
 /* All chunks are ours again, except for those that are lent */
@@ -186,10 +190,14 @@ static void afxdp_reset_chunks(AfXdpQueue *q)
     q->seen = (struct xdp_statistics) {};
 }
 
-/* Memory and rings of a socket that is new */
-static bool afxdp_socket_init(AfXdpQueue *q, Error **errp)
+/*
+ * Memory and rings of a socket that is new.  Returns 0, or a negative errno with
+ * @errp set: -EAGAIN, try again soon.
+ */
+static int afxdp_socket_init(AfXdpQueue *q, Error **errp)
 {
     int budget = AFXDP_TX_CHUNKS;
+    int r;
 
     if (!q->umem) {
         q->umem = mmap(NULL, AFXDP_UMEM_BYTES, PROT_READ | PROT_WRITE,
@@ -197,23 +205,26 @@ static bool afxdp_socket_init(AfXdpQueue *q, Error **errp)
         if (q->umem == MAP_FAILED) {
             q->umem = NULL;
             error_setg_errno(errp, errno, "cannot get memory");
-            return false;
+            return -ENOMEM;
         }
         /* The pages are pinned: a child must not take them over */
         qemu_madvise(q->umem, AFXDP_UMEM_BYTES, QEMU_MADV_DONTFORK);
     }
-    if (!afxdp_umem_register(q, errp) ||
-        !afxdp_set_ring_size(q, XDP_UMEM_FILL_RING, AFXDP_RX_CHUNKS, errp) ||
+    r = afxdp_umem_register(q, errp);
+    if (r) {
+        return r;
+    }
+    if (!afxdp_set_ring_size(q, XDP_UMEM_FILL_RING, AFXDP_RX_CHUNKS, errp) ||
         !afxdp_set_ring_size(q, XDP_UMEM_COMPLETION_RING, AFXDP_TX_CHUNKS,
                              errp) ||
         !afxdp_set_ring_size(q, XDP_RX_RING, AFXDP_RX_CHUNKS, errp) ||
         !afxdp_set_ring_size(q, XDP_TX_RING, AFXDP_TX_CHUNKS, errp) ||
         !afxdp_rings_map(q, errp)) {
-        return false;
+        return -EINVAL;
     }
     setsockopt(q->fd, SOL_XDP, AFXDP_MAX_TX_BUDGET, &budget, sizeof(budget));
     afxdp_reset_chunks(q);
-    return true;
+    return 0;
 }
 
 static int afxdp_socket_open(Error **errp)
@@ -362,25 +373,45 @@ static int afxdp_bind(AfXdpQueue *q, int ifindex)
     return r;
 }
 
-/* Memory, rings, the binding, and the map */
-static int afxdp_queue_start(AfXdpQueue *q, int ifindex, int64_t deadline,
-                             Error **errp)
+/* xdp->lock is held.  See vhost_dp_afxdp_reopen() for what it returns. */
+static int afxdp_queue_try_start(AfXdpQueue *q, int ifindex, Error **errp)
 {
-    int r;
+    int r = vhost_dp_afxdp_prog_attach(q->xdp, ifindex, errp);
 
-    if (!q->rx.map && !afxdp_socket_init(q, errp)) {
-        return -EINVAL;
+    if (r) {
+        return r;
     }
-    while (q->ifindex != ifindex) {
-        r = afxdp_bind(q, ifindex);
-        if (r == -EBUSY && g_get_monotonic_time() < deadline) {
-            g_usleep(AFXDP_BUSY_STEP_US);
-        } else if (r) {
-            afxdp_bind_failed(q, -r, errp);
+    if (!q->rx.map) {
+        r = afxdp_socket_init(q, errp);
+        if (r) {
             return r;
         }
     }
+    if (q->ifindex != ifindex) {
+        r = afxdp_bind(q, ifindex);
+        if (r) {
+            afxdp_bind_failed(q, -r, errp);
+            return r == -EBUSY ? -EAGAIN : r;
+        }
+    }
     return vhost_dp_afxdp_prog_add(q, errp) ? 0 : -EINVAL;
+}
+
+/* Program, memory, rings, the binding, and the map; waits until @deadline */
+static bool afxdp_queue_start(AfXdpQueue *q, int ifindex, int64_t deadline,
+                              Error **errp)
+{
+    Error *err = NULL;
+    int r;
+
+    while ((r = afxdp_queue_try_start(q, ifindex, &err)) == -EAGAIN &&
+           g_get_monotonic_time() < deadline) {
+        error_free(err);
+        err = NULL;
+        g_usleep(AFXDP_BUSY_STEP_US);
+    }
+    error_propagate(errp, err);
+    return r == 0;
 }
 
 int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp)
@@ -393,17 +424,19 @@ int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp)
                    "of sock-fds=", xdp->real_ifname);
         return -ENODEV;
     }
-    afxdp_socket_close(q);
-    QEMU_LOCK_GUARD(&xdp->lock);
-    if (!vhost_dp_afxdp_prog_attach(xdp, ifindex, errp)) {
-        return -EINVAL;
+    if (q->ifindex) {
+        afxdp_socket_close(q);
     }
-    q->fd = afxdp_socket_open(errp);
     if (q->fd < 0) {
-        return -EINVAL;
+        q->fd = afxdp_socket_open(errp);
+        if (q->fd < 0) {
+            return -EINVAL;
+        }
     }
-    r = afxdp_queue_start(q, ifindex, 0, errp);
-    if (r) {
+    WITH_QEMU_LOCK_GUARD(&xdp->lock) {
+        r = afxdp_queue_try_start(q, ifindex, errp);
+    }
+    if (r && (r != -EAGAIN || !q->rx.map)) {
         afxdp_socket_close(q);
     }
     return r;
@@ -566,9 +599,6 @@ static bool afxdp_start(VhostDPAfXdp *xdp, unsigned queue_pairs, Error **errp)
     }
 
     QEMU_LOCK_GUARD(&xdp->lock);
-    if (!vhost_dp_afxdp_prog_attach(xdp, ifindex, errp)) {
-        return false;
-    }
     for (i = 0; i < queue_pairs; i++) {
         if (xdp->sock_fds && xdp->queue[i].ifindex &&
             xdp->queue[i].ifindex != ifindex) {
@@ -577,7 +607,7 @@ static bool afxdp_start(VhostDPAfXdp *xdp, unsigned queue_pairs, Error **errp)
             error_append_hint(errp, "Pass new ones with a new object.\n");
             return false;
         }
-        if (afxdp_queue_start(&xdp->queue[i], ifindex, deadline, errp) < 0) {
+        if (!afxdp_queue_start(&xdp->queue[i], ifindex, deadline, errp)) {
             return false;
         }
     }

@@ -151,8 +151,8 @@ static int afxdp_get_mode(Object *obj, Error **errp)
     if (xdp->has_mode) {
         return xdp->mode;
     }
-    return xdp->link >= 0 && !xdp->native ? VHOST_DP_AF_XDP_MODE_SKB :
-                                            VHOST_DP_AF_XDP_MODE_NATIVE;
+    return xdp->ifindex && !xdp->inhibit && !xdp->native ?
+           VHOST_DP_AF_XDP_MODE_SKB : VHOST_DP_AF_XDP_MODE_NATIVE;
 }
 
 static void afxdp_set_mode(Object *obj, int value, Error **errp)

@@ -27,6 +27,21 @@ int dp_xdp_prog_attach(int map);
  */
 int dp_xdp_socket_new(int map, uint32_t key);
 
+/*
+ * The program that libxdp attaches by default to v0, by netlink as it does.
+ * Returns its number.
+ */
+uint32_t dp_xdp_attach_default(void);
+void dp_xdp_detach_default(void);
+
+/* Does @name leave it to the receiver to put VLAN tags into frames? */
+void dp_vlan_set_offload(const char *name, bool on);
+
+/* From now on what @name sends has this tag, beside the frame if it can */
+void dp_vlan_push(const char *name, uint16_t proto, uint16_t tci);
+
+void dp_bridge_new(const char *name);
+
 /* A BPF file system of the test's own, in a directory that is to be freed */
 char *dp_bpf_fs_mount(void);
 void dp_bpf_fs_unmount(const char *dir);

@@ -29,6 +29,16 @@ static void add_test(const char *path, const void *data,
 
 /* ---- The rig ---- */
 
+/*
+ * The other end has to put VLAN tags into the frames, where the program does
+ * not: it is somebody else's, or runs in the network stack.
+ */
+static void new_veth(unsigned queues)
+{
+    dp_veth_new_queues("v0", "v1", queues);
+    dp_vlan_set_offload("v1", false);
+}
+
 /* QEMU on v0, with more options of the driver */
 static DpRig *rig_start(uint64_t features, unsigned pairs, const char *options)
 {
@@ -40,7 +50,7 @@ static DpRig *rig_start(uint64_t features, unsigned pairs, const char *options)
 
 static DpRig *rig_new(uint64_t features, const char *options)
 {
-    dp_veth_new("v0", "v1");
+    new_veth(1);
     return rig_start(features, 1, options);
 }
 
@@ -81,7 +91,7 @@ static void test_large_frames(const void *opaque)
     DpRig *r;
     unsigned i;
 
-    dp_veth_new("v0", "v1");
+    new_veth(1);
     dp_if_set_mtu("v0", 65535);
     dp_if_set_mtu("v1", 65535);
     r = rig_start(0, 1, opaque);
@@ -408,7 +418,7 @@ static void test_claimed_again(const void *opaque)
     DpUsage before;
     unsigned i;
 
-    dp_veth_new_queues("v0", "v1", 2);
+    new_veth(2);
     qts = dp_qemu_new(NULL);
     before = dp_usage(qts);
     dp_run_good(qts, ADD_DRIVER("'mode': 'skb'"));
@@ -518,7 +528,7 @@ static void test_bad(const void *opaque)
     QTestState *qts = dp_qemu_new(bad->unprivileged ?
                                   dp_qemu_unprivileged() : NULL);
 
-    dp_veth_new_queues("v0", "v1", 2);
+    new_veth(2);
     dp_check_bad(qts, bad, DEL_DRIVER);
     if (!bad->unprivileged) {
         dp_check_good(qts, ADD_DRIVER("'start-queue': 0"), ADD_NETDEV(""),
@@ -537,7 +547,7 @@ static void test_bad_busy(const void *opaque)
     QTestState *qts = dp_qemu_new(NULL);
     int map, link;
 
-    dp_veth_new_queues("v0", "v1", 2);
+    new_veth(2);
     map = dp_xdp_map_new(1);
     link = dp_xdp_prog_attach(map);
     dp_check_bad(qts, &busy, DEL_DRIVER);
@@ -565,7 +575,7 @@ static void test_bad_no_memlock(const void *opaque)
     g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &none), ==, 0);
     qts = dp_qemu_new(dp_qemu_unprivileged());
     g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &memlock), ==, 0);
-    dp_veth_new_queues("v0", "v1", 2);
+    new_veth(2);
     dp_check_bad(qts, &no_memlock, DEL_DRIVER);
     qtest_quit(qts);
 }
@@ -579,7 +589,7 @@ static void test_sock_fds(const void *opaque)
     unsigned i;
 
     qts = dp_qemu_new(dp_qemu_unprivileged());
-    dp_veth_new_queues("v0", "v1", 2);
+    new_veth(2);
     map = dp_xdp_map_new(2);
     link = dp_xdp_prog_attach(map);
     for (i = 0; i < 2; i++) {
@@ -613,7 +623,7 @@ static void test_unprivileged(const void *opaque)
     unsigned i;
     DpRig *r;
 
-    dp_veth_new("v0", "v1");
+    new_veth(1);
     map = dp_xdp_map_new(1);
     link = dp_xdp_prog_attach(map);
     fd = dp_xdp_socket_new(map, 0);
@@ -632,7 +642,7 @@ static void test_unprivileged(const void *opaque)
     dp_if_delete("v0");
     dp_wait_until(dp_link_is(r, false, "deleted"));
     close(link);
-    dp_veth_new("v0", "v1");
+    new_veth(1);
     dp_wait_until(dp_link_is(r, false, "sock-fds="));
     dp_rig_free(r);
     close(map);
@@ -650,7 +660,7 @@ static void test_map_path(const void *opaque)
     dir = dp_bpf_fs_mount();
     path = g_strdup_printf("%s/xsks", dir);
     options = g_strdup_printf(",inhibit=on,map-path=%s", path);
-    dp_veth_new("v0", "v1");
+    new_veth(1);
     map = dp_xdp_map_new(1);
     link = dp_xdp_prog_attach(map);
     g_assert_cmpint(bpf_obj_pin(map, path), ==, 0);
@@ -678,7 +688,7 @@ static void test_map_path_bad(const void *opaque)
     unsigned i;
 
     dir = dp_bpf_fs_mount();
-    dp_veth_new("v0", "v1");
+    new_veth(1);
     array = bpf_map_create(BPF_MAP_TYPE_ARRAY, "test", sizeof(uint32_t),
                            sizeof(int), 8, NULL);
     map = dp_xdp_map_new(2);

@@ -192,10 +192,10 @@ class VhostDpAfXdp(VhostDpAfPacket):
         return nic
 
     def make_pair(self, name, peer, queues):
-        """XDP needs what is on the wire, and not a checksum that is still to be finished."""
+        """XDP needs what is on the wire: checksums that are finished, and VLAN tags in their place."""
         count = ["numtxqueues", queues, "numrxqueues", queues]
         netns.ip("link", "add", name, *count, "type", "veth", "peer", "name", peer, *count)
-        netns.ethtool("-K", peer, "tx", "off")
+        netns.ethtool("-K", peer, "tx", "off", "txvlan", "off", "tx-vlan-stag-hw-insert", "off")
 
 
 class VhostDpVhostUser(VhostDpTap):
