@@ -372,6 +372,11 @@ static const CommandLine command_lines[] = {
       .around = NO_TUN },
     { "e1000", DP_NETDEV "-device e1000,netdev=vd0",
       { "vd0", "e1000", "virtio-net-pci" } },
+    { "net-nic", DP_NETDEV "-net nic,netdev=vd0",
+      { "vd0", "e1000", "virtio-net-pci" } },
+    { "nic-model", "-object vhost-dp-null,id=n "
+      "-nic vhost-dp,driver=n,model=e1000,id=vd0",
+      { "vd0", "e1000", "virtio-net-pci" } },
     { "legacy-net", "-object vhost-dp-tap,id=tap0 "
       "-net nic -net vhost-dp,driver=tap0", { "vhost-dp", "-netdev" } },
     { "unknown-option", "-object vhost-dp-tap,id=tap0 "
@@ -434,6 +439,24 @@ static void test_command_line(const void *opaque)
     }
 }
 
+/* -nic takes the one model that fits, whatever the machine's default is */
+static void test_nic(const void *opaque)
+{
+    const char *machine = opaque;
+    g_autofree char *args = g_strdup_printf(
+        "-M %s -nodefaults -object vhost-dp-null,id=n "
+        "-nic vhost-dp,driver=n,id=vd0,mac=52:54:00:12:34:56", machine);
+    QTestState *qts = qtest_init(args);
+    g_autofree char *tree = qtest_hmp(qts, "info qtree");
+    g_autofree char *network = qtest_hmp(qts, "info network");
+
+    g_assert_nonnull(strstr(tree, "dev: virtio-net-pci"));
+    g_assert_nonnull(strstr(tree, "netdev = \"vd0\""));
+    g_assert_nonnull(strstr(network, "macaddr=52:54:00:12:34:56"));
+    dp_check_goes_on(qts);
+    qtest_quit(qts);
+}
+
 int main(int argc, char **argv)
 {
     unsigned i;
@@ -450,6 +473,8 @@ int main(int argc, char **argv)
 
         dp_add_test(path, &command_lines[i], test_command_line);
     }
+    dp_add_test("nic/pc", "pc", test_nic);
+    dp_add_test("nic/q35", "q35", test_nic);
     dp_add_test("hubport", NULL, test_hubport);
     return g_test_run();
 }
