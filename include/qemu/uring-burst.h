@@ -42,8 +42,8 @@ typedef struct UringBurstOp {
 /**
  * uring_burst_new: make a ring for bursts on @fd
  * @fd: any file that is open for reading and can be told not to wait
- *      (RWF_NOWAIT), whether it is O_NONBLOCK or not.  The ring keeps a
- *      reference to the open file until uring_burst_free().
+ *      (RWF_NOWAIT), whether it is O_NONBLOCK or not.  It stays open until
+ *      uring_burst_free(); the ring has no reference of its own to the file.
  * @depth: most operations in a burst, 1 to 1024
  *
  * Thread: the one that will call all other functions for this ring.
@@ -87,8 +87,6 @@ bool uring_burst_run(UringBurst *ub, UringBurstOp *ops, unsigned n);
 
 /**
  * uring_burst_free: free a ring; @ub may be NULL
- *
- * When it returns the ring has no reference to the file any more.
  */
 void uring_burst_free(UringBurst *ub);
 

@@ -381,17 +381,6 @@ int shim_queue_init(unsigned entries, struct io_uring *ring, unsigned flags)
                 "io_uring_queue_init")(entries, ring, flags);
 }
 
-int shim_register_files(struct io_uring *ring, const int *fds, unsigned n)
-    AS("io_uring_register_files");
-int shim_register_files(struct io_uring *ring, const int *fds, unsigned n)
-{
-    if (fails_on(DP_CALL_URING_FILES, fds[0], 0, "io_uring_register_files")) {
-        return -errno;
-    }
-    return NEXT(int(struct io_uring *, const int *, unsigned),
-                "io_uring_register_files")(ring, fds, n);
-}
-
 int shim_register_buffers(struct io_uring *ring, const struct iovec *iov,
                           unsigned n) AS("io_uring_register_buffers");
 int shim_register_buffers(struct io_uring *ring, const struct iovec *iov,

@@ -339,8 +339,6 @@ static void test_uring_setup(const void *opaque)
         { DP_CALL_URING_INIT, ENOSYS, "system-calls" },
         { DP_CALL_URING_INIT, ENOMEM, "system-calls" },
         { DP_CALL_URING_INIT, EMFILE, "system-calls" },
-        { DP_CALL_URING_FILES, EBADF, "system-calls" },
-        { DP_CALL_URING_FILES, ENOMEM, "system-calls" },
         { DP_CALL_URING_ENTER, ENOMEM, "system-calls" },
         { DP_CALL_URING_READ, EOPNOTSUPP, "system-calls" },
         { DP_CALL_URING_READ, EINVAL, "system-calls" },

@@ -42,9 +42,8 @@ enum {
     DP_CALL_EPOLL_WAIT = 1u << 21,
     DP_CALL_BPF = 1u << 22,
     DP_CALL_URING_INIT = 1u << 23,
-    DP_CALL_URING_FILES = 1u << 24,
-    DP_CALL_URING_BUFFERS = 1u << 25,
-    DP_CALL_URING_ENTER = 1u << 26, /* with reads or writes to submit */
+    DP_CALL_URING_BUFFERS = 1u << 24,
+    DP_CALL_URING_ENTER = 1u << 25, /* with reads or writes to submit */
     /* Not calls, but operations of io_uring: their completion has the error */
     DP_CALL_URING_READ = 1u << 27,
     DP_CALL_URING_WRITE = 1u << 28,

@@ -1,0 +1,129 @@
+/*
+ * vhost-dp: qtests of the host's limits, and of what a killed QEMU leaves
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * killed/: QEMU gets SIGKILL, and whatever it used is free for the next one,
+ * without a moment's wait.
+ */
+
+#include "qemu/osdep.h"
+#include <linux/if_tun.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include "qobject/qdict.h"
+#include "vhost-dp-guest.h"
+
+/* A supervisor that starts QEMU again, so many times */
+#define KILLS 5
+
+/* ---- Drivers ---- */
+
+typedef struct Driver {
+    const char *name;
+    const char *type;
+    const char *options;
+    unsigned queues;
+    const char *node;           /* that the host may lack */
+} Driver;
+
+static const Driver drivers[] = {
+    { "null", "vhost-dp-null", "", 2 },
+    { "tap", "vhost-dp-tap", ",ifname=tap0", 1 },
+    { "tap-two-pairs", "vhost-dp-tap", ",ifname=tap0", 2 },
+    { "vhost-net", "vhost-dp-vhost-net", ",ifname=tap0", 1,
+      "/dev/vhost-net" },
+    { "af-packet", "vhost-dp-af-packet", ",ifname=v0", 1 },
+    { "af-xdp", "vhost-dp-af-xdp", ",ifname=v0", 1 },
+    { "slirp", "vhost-dp-slirp", ",hostfwd=tcp:127.0.0.1:5555-:22", 1 },
+};
+
+/* Persistent, as the administrator makes them */
+static void make_interfaces(const Driver *d)
+{
+    int fd;
+
+    dp_if_up("lo");
+    dp_veth_new("v0", "v1");
+    fd = dp_tap_open("tap0", IFF_VNET_HDR |
+                     (d->queues > 1 ? IFF_MULTI_QUEUE : 0));
+    dp_tap_set_persistent(fd, true);
+    close(fd);
+    dp_if_up("tap0");
+}
+
+/* ---- The end ---- */
+
+/* Start QEMU with its monitor on standard output, which is @out here */
+static GPid start_qemu(const Driver *d, int *out)
+{
+    g_autofree char *command = g_strdup_printf(
+        "%s -M none -nodefaults -display none -object %s,id=drv0%s "
+        "-netdev vhost-dp,id=vd0,driver=drv0,queues=%u "
+        "-chardev stdio,id=mon -mon chardev=mon,mode=control",
+        getenv("QTEST_QEMU_BINARY"), d->type, d->options, d->queues);
+    g_auto(GStrv) argv = NULL;
+    GPid pid;
+
+    g_assert_true(g_shell_parse_argv(command, NULL, &argv, NULL));
+    g_assert_true(g_spawn_async_with_pipes(NULL, argv, NULL,
+                                           G_SPAWN_DO_NOT_REAP_CHILD, NULL,
+                                           NULL, &pid, NULL, out, NULL, NULL));
+    return pid;
+}
+
+/* The monitor says something when all netdevs are there */
+static bool wait_for_greeting(int out)
+{
+    char buf[64];
+    ssize_t n = RETRY_ON_EINTR(read(out, buf, sizeof(buf)));
+
+    return n > 0 && buf[0] == '{';
+}
+
+static void test_killed(const void *opaque)
+{
+    const Driver *d = opaque;
+    unsigned i;
+
+    if (!dp_has_driver(d->type)) {
+        return;
+    }
+    make_interfaces(d);
+    for (i = 0; i < KILLS; i++) {
+        int out, fd;
+        GPid pid = start_qemu(d, &out);
+
+        if (!wait_for_greeting(out)) {
+            g_error("QEMU was refused what another one had used before");
+        }
+        g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
+        g_assert_cmpint(RETRY_ON_EINTR(waitpid(pid, NULL, 0)), ==, pid);
+        close(out);
+        if (strstr(d->options, "tap0")) {
+            /* For others, too */
+            fd = dp_tap_open("tap0", IFF_VNET_HDR |
+                             (d->queues > 1 ? IFF_MULTI_QUEUE : 0));
+            close(fd);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    unsigned i;
+
+    dp_test_init(&argc, &argv);
+    for (i = 0; i < ARRAY_SIZE(drivers); i++) {
+        g_autofree char *end = g_strdup_printf("limits/killed/%s",
+                                               drivers[i].name);
+
+        if (drivers[i].node && access(drivers[i].node, R_OK | W_OK) < 0) {
+            continue;           /* tests/nested has it */
+        }
+        dp_add_test(end, &drivers[i], test_killed);
+    }
+    return g_test_run();
+}
