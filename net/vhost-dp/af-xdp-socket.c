@@ -460,7 +460,6 @@ static bool afxdp_check_passed(VhostDPAfXdp *xdp, unsigned i, Error **errp)
     int fd = xdp->passed.fd[i];
     int domain = 0;
     socklen_t len = sizeof(domain);
-    unsigned j;
 
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 ||
         domain != AF_XDP) {
@@ -474,13 +473,6 @@ static bool afxdp_check_passed(VhostDPAfXdp *xdp, unsigned i, Error **errp)
                    "namespace than QEMU's", xdp->sock_fds,
                    xdp->passed.name[i]);
         return false;
-    }
-    for (j = 0; j < i; j++) {
-        if (xdp->passed.fd[j] == fd) {
-            error_setg(errp, "sock-fds=%s: %s is there twice", xdp->sock_fds,
-                       xdp->passed.name[i]);
-            return false;
-        }
     }
     return true;
 }

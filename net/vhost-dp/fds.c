@@ -8,6 +8,11 @@
  * Theory of operation: a driver finds its descriptors when it is opened for
  * the first time, and keeps them until the object goes, so that it can be
  * claimed again.  Everything here runs under the BQL.
+ *
+ * A descriptor has one owner, who closes it.  One that QEMU has inherited lacks
+ * FD_CLOEXEC, because exec() would have closed it otherwise; those that QEMU
+ * opens have it.  A number that is taken here gets the flag, so that another
+ * object that is given the same number can be told.
  */
 
 #include "qemu/osdep.h"
@@ -49,6 +54,47 @@ static void fds_clear(VhostDPFds *fds)
     *fds = (VhostDPFds) {};
 }
 
+static bool fds_by_number(const char *name)
+{
+    return qemu_isdigit(name[0]);
+}
+
+static bool fds_has(const VhostDPFds *fds, int fd)
+{
+    unsigned i;
+
+    for (i = 0; i < fds->n; i++) {
+        if (fds->fd[i] == fd) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is no descriptor at all is for the caller to refuse, by its kind */
+static bool fds_take_number(VhostDPFds *fds, int fd, Error **errp)
+{
+    ERRP_GUARD();
+    int flags = fcntl(fd, F_GETFD);
+
+    if (flags < 0) {
+        return true;
+    }
+    if (flags & FD_CLOEXEC) {
+        if (fds_has(fds, fd)) {
+            error_setg(errp, "descriptor %d is listed twice", fd);
+        } else {
+            error_setg(errp, "descriptor %d is in use by QEMU", fd);
+            error_append_hint(errp, "A descriptor can be given to one object "
+                              "only, and must be one that QEMU was started "
+                              "with.\n");
+        }
+        return false;
+    }
+    fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+    return true;
+}
+
 bool vhost_dp_fds_find(VhostDPFds *fds, const char *what, const char *list,
                        Error **errp)
 {
@@ -61,9 +107,11 @@ bool vhost_dp_fds_find(VhostDPFds *fds, const char *what, const char *list,
     fds->name = g_strsplit(list, ":", n);
     fds->fd = g_new(int, n);
     for (fds->n = 0; fds->n < n; fds->n++) {
-        int fd = monitor_fd_param(monitor_cur(), fds->name[fds->n], errp);
+        const char *name = fds->name[fds->n];
+        int fd = monitor_fd_param(monitor_cur(), name, errp);
 
-        if (fd < 0) {
+        if (fd < 0 ||
+            (fds_by_number(name) && !fds_take_number(fds, fd, errp))) {
             error_prepend(errp, "%s%s: ", what, list);
             vhost_dp_fds_reject(fds);
             return false;
@@ -78,7 +126,9 @@ void vhost_dp_fds_reject(VhostDPFds *fds)
     unsigned i;
 
     for (i = 0; i < fds->n; i++) {
-        if (!qemu_isdigit(fds->name[i][0])) {
+        if (fds_by_number(fds->name[i])) {
+            fcntl(fds->fd[i], F_SETFD, 0);
+        } else {
             close(fds->fd[i]);
         }
     }

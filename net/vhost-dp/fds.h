@@ -32,7 +32,8 @@ unsigned vhost_dp_fds_count(const char *what, const char *list, Error **errp);
  *
  * A name given to getfd can be used once: afterwards the descriptor belongs to
  * @fds.  So does one that was given as a number, except that it is left open
- * by vhost_dp_fds_reject().
+ * by vhost_dp_fds_reject().  A number that belongs to somebody else in QEMU, or
+ * that @list has twice, is an error.
  *
  * Lock: BQL.  Returns false with @errp set; @fds is empty then.
  */
@@ -43,7 +44,7 @@ bool vhost_dp_fds_find(VhostDPFds *fds, const char *what, const char *list,
  * vhost_dp_fds_reject: give up descriptors that turned out to be unsuitable
  *
  * Closes those that came by getfd.  A number may have been anything, standard
- * input too, so these stay open.
+ * input too, so these stay open, and can be given to another object.
  */
 void vhost_dp_fds_reject(VhostDPFds *fds);
 

@@ -13,6 +13,7 @@
 #include "qemu/units.h"
 #include "qemu/uring-burst.h"
 #include "net/vhost-dp.h"
+#include "fds.h"
 #include "ifwatch.h"
 #include "standard-headers/linux/virtio_net.h"
 
@@ -139,8 +140,7 @@ struct VhostDPTap {
     uint64_t sndbuf;
 
     /* What fd= or fds= named, once found: kept until the object goes */
-    int *passed_fd;
-    unsigned npassed;
+    VhostDPFds passed;
 
     uint32_t rx_offloads;       /* atomic: last set_offload */
 
@@ -170,14 +170,8 @@ bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp);
 /* See VhostDPDriverClass.close */
 void vhost_dp_tap_close(VhostDPTap *tap);
 
-/* Close the descriptors that fd= or fds= named.  The driver is not open. */
-void vhost_dp_tap_forget_passed(VhostDPTap *tap);
-
-/*
- * Split fds= into its elements.  Returns NULL with @errp set if there are too
- * many, or an empty one.
- */
-char **vhost_dp_tap_split_fds(VhostDPTap *tap, Error **errp);
+/* How many descriptors fd= or fds= name; 0 with @errp set if it is wrong */
+unsigned vhost_dp_tap_count_fds(VhostDPTap *tap, Error **errp);
 
 /*
  * The present name of the interface, which may have been renamed, into @name

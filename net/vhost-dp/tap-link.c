@@ -151,7 +151,7 @@ static char *tap_come_back(TapQueue *q, bool *again)
     g_autofree char *why = NULL;
     Error *err = NULL;
 
-    if (q->tap->npassed) {
+    if (q->tap->passed.n) {
         return g_strdup_printf("interface '%s' was deleted, and %s= cannot "
                                "open it again", q->name,
                                q->tap->fd ? "fd" : "fds");

@@ -26,11 +26,9 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
-#include "qemu/ctype.h"
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
 #include "qapi/error.h"
-#include "monitor/monitor.h"
 #include "net/tap-linux.h"
 #include "net/tap_int.h"
 #include "tap-int.h"
@@ -225,28 +223,23 @@ static bool tap_open_by_name(VhostDPTap *tap, unsigned queue_pairs,
 
 /* ---- Descriptors from outside ---- */
 
-char **vhost_dp_tap_split_fds(VhostDPTap *tap, Error **errp)
+/* How errors begin that are about a passed descriptor */
+static char *tap_fds_option(VhostDPTap *tap)
 {
-    ERRP_GUARD();
-    g_auto(GStrv) names = g_strsplit(tap->fds, ":", -1);
-    unsigned n = g_strv_length(names);
-    unsigned i;
+    return g_strdup_printf("%s: %s=", tap->who, tap->fd ? "fd" : "fds");
+}
 
-    if (!n || n > TAP_MAX_QUEUES) {
-        error_setg(errp, "%s: fds=%s has %u descriptors: 1 to %d are accepted",
-                   tap->who, tap->fds, n, TAP_MAX_QUEUES);
-        return NULL;
+unsigned vhost_dp_tap_count_fds(VhostDPTap *tap, Error **errp)
+{
+    g_autofree char *what = tap_fds_option(tap);
+    unsigned n = vhost_dp_fds_count(what, tap->fd ?: tap->fds, errp);
+
+    if (n > 1 && tap->fd) {
+        error_setg(errp, "%s%s: there are %u descriptors, and fd= takes one",
+                   what, tap->fd, n);
+        return 0;
     }
-    for (i = 0; i < n; i++) {
-        if (!*names[i]) {
-            error_setg(errp, "%s: fds=%s: descriptor %u is empty", tap->who,
-                       tap->fds, i + 1);
-            error_append_hint(errp, "Descriptors are separated by single "
-                              "colons: fds=3:4:5\n");
-            return NULL;
-        }
-    }
-    return g_steal_pointer(&names);
+    return n;
 }
 
 /* Other descriptors than those of TAP_DEVICE are of macvtap interfaces */
@@ -303,13 +296,15 @@ static bool tap_check_fd(VhostDPTap *tap, int fd, const char *name,
     return true;
 }
 
-/* Do the descriptors, which the user calls @name, make one interface? */
-static bool tap_check_passed(VhostDPTap *tap, const int *fd, char **name,
-                             unsigned n, Error **errp)
+/* Do the passed descriptors make one interface? */
+static bool tap_check_passed(VhostDPTap *tap, Error **errp)
 {
     ERRP_GUARD();
+    const int *fd = tap->passed.fd;
+    char **name = tap->passed.name;
+    unsigned n = tap->passed.n;
     struct ifreq first, other;
-    unsigned i, j;
+    unsigned i;
 
     for (i = 0; i < n; i++) {
         struct ifreq *ifr = i ? &other : &first;
@@ -325,13 +320,6 @@ static bool tap_check_passed(VhostDPTap *tap, const int *fd, char **name,
                               "interface.\n");
             return false;
         }
-        for (j = 0; j < i; j++) {
-            if (fd[i] == fd[j]) {
-                error_setg(errp, "%s: fds=%s has %s twice", tap->who, tap->fds,
-                           name[i]);
-                return false;
-            }
-        }
         if (n > 1 && tap_fd_is_tun(fd[i]) &&
             !(ifr->ifr_flags & IFF_MULTI_QUEUE)) {
             error_setg(errp, "%s: fds=%s: interface '%s' was "
@@ -346,41 +334,22 @@ static bool tap_check_passed(VhostDPTap *tap, const int *fd, char **name,
     return true;
 }
 
-/* A number may be anything, stdin too; only a name gave the descriptor to us */
-static void tap_give_up_fds(const int *fd, char **name, unsigned n)
+/* Find what fd= or fds= name, unless it was found before */
+static bool tap_find_passed(VhostDPTap *tap, Error **errp)
 {
-    unsigned i;
+    g_autofree char *what = tap_fds_option(tap);
 
-    for (i = 0; i < n; i++) {
-        if (!qemu_isdigit(name[i][0])) {
-            close(fd[i]);
-        }
+    if (tap->passed.n) {
+        /* The interface may have gone since */
+        return tap_check_passed(tap, errp);
     }
-}
-
-/* Find what fd= or fds= name */
-static bool tap_find_passed(VhostDPTap *tap, char **name, unsigned n,
-                            Error **errp)
-{
-    ERRP_GUARD();
-    g_autofree int *fd = g_new(int, n);
-    unsigned i;
-
-    for (i = 0; i < n; i++) {
-        fd[i] = monitor_fd_param(monitor_cur(), name[i], errp);
-        if (fd[i] < 0) {
-            error_prepend(errp, "%s: %s=%s: ", tap->who,
-                          tap->fd ? "fd" : "fds", tap->fd ?: tap->fds);
-            tap_give_up_fds(fd, name, i);
-            return false;
-        }
-    }
-    if (!tap_check_passed(tap, fd, name, n, errp)) {
-        tap_give_up_fds(fd, name, n);
+    if (!vhost_dp_fds_find(&tap->passed, what, tap->fd ?: tap->fds, errp)) {
         return false;
     }
-    tap->passed_fd = g_steal_pointer(&fd);
-    tap->npassed = n;
+    if (!tap_check_passed(tap, errp)) {
+        vhost_dp_fds_reject(&tap->passed);
+        return false;
+    }
     return true;
 }
 
@@ -388,14 +357,12 @@ static bool tap_open_passed(VhostDPTap *tap, unsigned queue_pairs,
                             Error **errp)
 {
     ERRP_GUARD();
-    g_auto(GStrv) name = tap->fd ? g_strsplit(tap->fd, "\n", 1) :
-                                   vhost_dp_tap_split_fds(tap, errp);
-    unsigned n, i;
+    unsigned n = vhost_dp_tap_count_fds(tap, errp);
+    unsigned i;
 
-    if (!name) {
+    if (!n) {
         return false;
     }
-    n = g_strv_length(name);
     if (n != queue_pairs) {
         error_setg(errp, "%s: %s=%s: there %s %u descriptor%s, "
                    "and queues=%u of the netdev needs %u", tap->who,
@@ -405,27 +372,13 @@ static bool tap_open_passed(VhostDPTap *tap, unsigned queue_pairs,
         error_append_hint(errp, "Pass one for each queue pair: fds=3:4\n");
         return false;
     }
-    /* Found before?  The interface may have gone since. */
-    if (tap->npassed ? !tap_check_passed(tap, tap->passed_fd, name, n, errp) :
-                       !tap_find_passed(tap, name, n, errp)) {
+    if (!tap_find_passed(tap, errp)) {
         return false;
     }
     for (i = 0; i < n; i++) {
-        tap->queue[i].fd = tap->passed_fd[i];
+        tap->queue[i].fd = tap->passed.fd[i];
     }
     return true;
-}
-
-void vhost_dp_tap_forget_passed(VhostDPTap *tap)
-{
-    unsigned i;
-
-    for (i = 0; i < tap->npassed; i++) {
-        close(tap->passed_fd[i]);
-    }
-    g_free(tap->passed_fd);
-    tap->passed_fd = NULL;
-    tap->npassed = 0;
 }
 
 /* ---- Both ---- */
@@ -496,7 +449,7 @@ static void tap_close_queues(VhostDPTap *tap)
     unsigned i;
 
     for (i = 0; i < tap->nqueues; i++) {
-        if (!tap->npassed && tap->queue[i].fd >= 0) {
+        if (!tap->passed.n && tap->queue[i].fd >= 0) {
             close(tap->queue[i].fd);
         }
         g_free(tap->queue[i].fault);

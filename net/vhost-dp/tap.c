@@ -87,12 +87,10 @@ static bool tap_check_options(VhostDPDriver *drv, Error **errp)
         !tap_check_exclusive(tap, "fd", tap->fd, "fds", tap->fds, errp)) {
         return false;
     }
-    if (tap->fds) {
-        g_auto(GStrv) names = vhost_dp_tap_split_fds(tap, errp);
-
-        return names != NULL;
+    if (tap->fd || tap->fds) {
+        return vhost_dp_tap_count_fds(tap, errp) > 0;
     }
-    return tap->fd || tap_check_name(tap, errp);
+    return tap_check_name(tap, errp);
 }
 
 /* ---- Properties ---- */
@@ -141,7 +139,7 @@ static void tap_set_fd(Object *obj, const char *value, Error **errp)
     VhostDPTap *tap = VHOST_DP_TAP(obj);
 
     if (vhost_dp_tap_may_change(tap, "fd", errp)) {
-        vhost_dp_tap_forget_passed(tap);
+        vhost_dp_fds_close(&tap->passed);
         g_free(tap->fd);
         tap->fd = g_strdup(value);
     }
@@ -157,7 +155,7 @@ static void tap_set_fds(Object *obj, const char *value, Error **errp)
     VhostDPTap *tap = VHOST_DP_TAP(obj);
 
     if (vhost_dp_tap_may_change(tap, "fds", errp)) {
-        vhost_dp_tap_forget_passed(tap);
+        vhost_dp_fds_close(&tap->passed);
         g_free(tap->fds);
         tap->fds = g_strdup(value);
     }
@@ -221,7 +219,7 @@ static char *tap_describe(VhostDPDriver *drv)
 
     vhost_dp_tap_get_name(tap, name);
     g_string_append(text, name);
-    if (tap->npassed) {
+    if (tap->passed.n) {
         g_string_append(text, tap->fds ? ",fds=" : ",fd=");
         for (i = 0; i < tap->nqueues; i++) {
             g_string_append_printf(text, "%s%d", i ? ":" : "",
@@ -269,7 +267,7 @@ static void tap_instance_finalize(Object *obj)
 {
     VhostDPTap *tap = VHOST_DP_TAP(obj);
 
-    vhost_dp_tap_forget_passed(tap);
+    vhost_dp_fds_close(&tap->passed);
     g_free(tap->ifname);
     g_free(tap->fd);
     g_free(tap->fds);

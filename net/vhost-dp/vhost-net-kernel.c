@@ -65,7 +65,7 @@ static int vnet_open_device(VhostDPVhostNet *vn, Error **errp)
 static bool vnet_check_passed(VhostDPVhostNet *vn, Error **errp)
 {
     g_autofree char *what = vnet_fds_option(vn);
-    unsigned i, j;
+    unsigned i;
 
     for (i = 0; i < vn->passed.n; i++) {
         const char *name = vn->passed.name[i];
@@ -75,12 +75,6 @@ static bool vnet_check_passed(VhostDPVhostNet *vn, Error **errp)
             error_setg(errp, "%s%s is not a descriptor of %s", what, name,
                        VHOST_NET_DEVICE);
             return false;
-        }
-        for (j = 0; j < i; j++) {
-            if (vn->passed.fd[i] == vn->passed.fd[j]) {
-                error_setg(errp, "%s%s is there twice", what, name);
-                return false;
-            }
         }
     }
     return true;

@@ -111,6 +111,73 @@ static void test_killed(const void *opaque)
     }
 }
 
+/* ---- One descriptor ---- */
+
+typedef struct Shared {
+    const char *name;
+    int (*open)(void);
+    const char *type, *option;
+} Shared;
+
+static int open_tap(void)
+{
+    return dp_tap_open("tap7", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+}
+
+static int open_packet(void)
+{
+    dp_veth_new("v0", "v1");
+    return dp_sock_open("v0", false);
+}
+
+/* What is passed belongs to one object; the other's end does not close it */
+static void test_one_owner(const void *opaque)
+{
+    const Shared *s = opaque;
+    int fd = s->open();
+    g_autofree char *args = g_strdup_printf(
+        "-M none -nodefaults -object %s,id=drv0,fd=%d "
+        "-object %s,id=drv1,fd=%d -object %s,id=drv2,%s=%d:%d", s->type, fd,
+        s->type, fd, s->type, s->option, fd, fd);
+    g_autofree char *number = g_strdup_printf("descriptor %d", fd);
+    QTestState *qts;
+    QDict *info;
+    unsigned i;
+
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+    qts = qtest_init(args);
+    close(fd);
+
+    dp_check_error(qtest_qmp(qts, "{ 'execute': 'netdev_add', 'arguments': {"
+                             " 'type': 'vhost-dp', 'id': 'vd2',"
+                             " 'driver': 'drv2', 'queues': 2 } }"),
+                   "drv2", number, "twice", NULL);
+    for (i = 0; i < 2; i++) {
+        QDict *response = netdev_add(qts, 1);
+
+        g_assert_true(qdict_haskey(response, "return"));
+        qobject_unref(response);
+        dp_check_error(qtest_qmp(qts, "{ 'execute': 'netdev_add',"
+                                 " 'arguments': { 'type': 'vhost-dp',"
+                                 " 'id': 'vd1', 'driver': 'drv1' } }"),
+                       "drv1", number, "in use", NULL);
+        dp_run_good(qts, "{ 'execute': 'netdev_del',"
+                         " 'arguments': { 'id': 'vd0' } }");
+    }
+    dp_run_good(qts, "{ 'execute': 'object-del',"
+                     " 'arguments': { 'id': 'drv1' } }");
+    qobject_unref(netdev_add(qts, 1));
+    info = dp_query(qts, "vd0");
+    g_assert_true(qdict_get_bool(info, "link-up"));
+    qobject_unref(info);
+    qtest_quit(qts);
+}
+
+static const Shared shared[] = {
+    { "tap", open_tap, "vhost-dp-tap", "fds" },
+    { "af-packet", open_packet, "vhost-dp-af-packet", "fds" },
+};
+
 int main(int argc, char **argv)
 {
     unsigned i;
@@ -124,6 +191,12 @@ int main(int argc, char **argv)
             continue;           /* tests/nested has it */
         }
         dp_add_test(end, &drivers[i], test_killed);
+    }
+    for (i = 0; i < ARRAY_SIZE(shared); i++) {
+        g_autofree char *path = g_strdup_printf("limits/one-owner/%s",
+                                                shared[i].name);
+
+        dp_add_test(path, &shared[i], test_one_owner);
     }
     return g_test_run();
 }

@@ -243,7 +243,10 @@ static const Case cases[] = {
         { "drv0", "fd=4", "fds=5:6" },
     }, {
         "fds/empty", {}, ADD_TAP_WITH("drv0", "'fds': ''"),
-        { "drv0", "fds=", "1 to 256" },
+        { "drv0", "fds=", "descriptor 1 is empty" },
+    }, {
+        "fd/two", {}, ADD_TAP_WITH("drv0", "'fd': '3:4'"),
+        { "drv0", "fd=3:4", "takes one" },
     }, {
         "fds/empty-element", {}, ADD_TAP_WITH("drv0", "'fds': '3::4'"),
         { "drv0", "fds=3::4", "descriptor 2" },
