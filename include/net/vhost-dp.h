@@ -261,7 +261,10 @@ struct VhostDPDriverClass {
     /**
      * describe: a short text for "info network", such as "ifname=tap0"
      *
-     * Called while open.  Lock: BQL.  Returns: newly allocated, never NULL.
+     * Called while open, by query-vhost-dp too; so it must not wait: no system
+     * call, and no lock that is held during one.  Nor must get_io and get_peer.
+     *
+     * Lock: BQL.  Returns: newly allocated, never NULL.
      */
     char *(*describe)(VhostDPDriver *drv);
 

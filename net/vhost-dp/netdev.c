@@ -94,6 +94,8 @@ static void netdev_report_link(VhostDPNetdev *netdev)
         netdev->driver_down = down;
         trace_vhost_dp_netdev_link(netdev->id, !down);
     }
+    g_free(netdev->driver_reason);
+    netdev->driver_reason = g_strdup(reason);
     if (down == netdev->link_logged_down || !netdev_may_log_link(netdev)) {
         return;
     }
@@ -354,6 +356,7 @@ static void netdev_free(VhostDPNetdev *netdev)
     qemu_bh_delete(netdev->link_bh);
     timer_del(&netdev->link_timer);
     vhost_dp_driver_release(netdev->drv);
+    g_free(netdev->driver_reason);
     g_free(netdev->queue);
     g_free(netdev->id);
     g_free(netdev);

@@ -42,6 +42,7 @@ typedef struct VhostDPNetdev {
     bool user_changed;          /* set_link was used since the BH ran */
     bool user_down;             /* what set_link said */
     bool driver_down;           /* what drivers said */
+    char *driver_reason;        /* and why */
     bool start_failed;          /* the guest runs the NIC, vhost does not */
     int64_t next_log;           /* see vhost_dp_may_log() */
 

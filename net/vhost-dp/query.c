@@ -5,9 +5,13 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Theory of operation: runs in the main loop, under the BQL.  Counters are
+ * Theory of operation: runs in the main loop, under the BQL, and waits for
+ * nobody: it takes no lock that an IOThread holds while it works, and makes no
+ * system call.  What it tells is published by those who know it: counters are
  * read while the IOThreads write them (see vhost_dp_count()), so counters of
- * one answer need not fit each other to the packet.
+ * one answer need not fit each other to the packet; the link is the netdev's
+ * last news of it; and what drivers tell of an interface is what its watch
+ * found.
  */
 
 #include "qemu/osdep.h"
@@ -66,14 +70,10 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
     info->tx_offloads = query_offloads(tx_offloads);
     info->rx_offloads = query_offloads(rx_offloads);
     info->guest_offloads = query_offloads(netdev->offloads);
-    info->link_up = true;
+    info->link_up = !netdev->driver_down;
+    info->link_reason = g_strdup(netdev->driver_reason);
     for (i = 0; i < netdev->nqueues; i++) {
-        VhostDPPort *port = netdev->queue[i]->port;
-
-        if (info->link_up) {
-            info->link_up = vhost_dp_port_get_link(port, &info->link_reason);
-        }
-        QAPI_LIST_APPEND(tail, vhost_dp_port_query(port));
+        QAPI_LIST_APPEND(tail, vhost_dp_port_query(netdev->queue[i]->port));
     }
     return info;
 }

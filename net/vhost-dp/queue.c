@@ -205,15 +205,15 @@ void vhost_dp_port_set_tx_offloads(VhostDPPort *port, uint32_t offloads)
 void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
 {
     WITH_QEMU_LOCK_GUARD(&port->side_lock) {
-        bool same = port->link_up == up;
+        const char *why = up ? NULL : reason ?: "unknown reason";
 
         /* The reason may be a new one, such as "deleted" after "down" */
-        port->link_up = up;
-        g_free(port->link_reason);
-        port->link_reason = up ? NULL : g_strdup(reason ?: "unknown reason");
-        if (same) {
+        if (port->link_up == up && !g_strcmp0(port->link_reason, why)) {
             return;
         }
+        port->link_up = up;
+        g_free(port->link_reason);
+        port->link_reason = g_strdup(why);
     }
     trace_vhost_dp_port_link(port->netdev, port->index, up, reason ?: "");
     port->link_changed(port->opaque);
@@ -630,12 +630,11 @@ static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
     VhostDPVring *vq = &be->vq[queue];
     unsigned i;
 
-    vhost_dp_backend_lock(be);
+    /* All but @broken changes under the BQL, which we hold */
     info->state = !vq->running ? VHOST_DP_QUEUE_STATE_STOPPED :
-                  vq->broken ? VHOST_DP_QUEUE_STATE_BROKEN :
+                  qatomic_read(&vq->broken) ? VHOST_DP_QUEUE_STATE_BROKEN :
                   VHOST_DP_QUEUE_STATE_RUNNING;
     info->size = vq->num;
-    vhost_dp_backend_unlock(be);
 
     info->packets = qatomic_read_u64(&stats->packets);
     info->bytes = qatomic_read_u64(&stats->bytes);

@@ -131,7 +131,7 @@ void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)
     vhost_dp_count(&vq->violations[why], 1);
     if (!vq->broken) {
         vq->violation = why;
-        vq->broken = true;
+        qatomic_set(&vq->broken, true);
     }
     /* Nothing is worth asking for any more */
     vq->missed = false;

@@ -148,7 +148,7 @@ struct VhostDPVring {
 
     /* State */
     bool running;
-    bool broken;
+    bool broken;                /* atomic, for those without the lock */
     bool missed;                /* the last look ended at a miss: see pop() */
     bool begun;                 /* vIOMMU: the ring was mapped once */
     VhostDPViolation violation; /* why, when broken */
