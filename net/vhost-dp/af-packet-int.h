@@ -56,6 +56,15 @@ static inline struct tpacket2_hdr *afp_slot(const AfpSocket *s, unsigned i)
                     i % AFP_BLOCK_SLOTS * AFP_SLOT_BYTES);
 }
 
+/*
+ * A socket on an interface that is there again takes the place of the old one
+ */
+typedef enum AfpSwap {
+    AFP_SWAP_NONE,
+    AFP_SWAP_READY,             /* new_sock is for the IOThread to take */
+    AFP_SWAP_DONE,              /* it has */
+} AfpSwap;
+
 /* One queue pair */
 typedef struct AfpQueue {
     /* Set once */
@@ -64,10 +73,13 @@ typedef struct AfpQueue {
 
     AfpSocket sock;             /* while open; see vhost_dp_afp_reopen() */
 
+    /* Of whose turn @swap is, see af-packet-link.c */
+    AfpSwap swap;               /* atomic */
+    AfpSocket new_sock;
+
     /* The IOThread's own, between attach and detach */
     VhostDPPort *port;
     AioContext *ctx;
-    VhostDPIfWatch *watch;
     bool down;                  /* the link is */
     bool rx_enabled;
     bool tx_blocked;            /* waits until the fd is writable */
@@ -104,11 +116,11 @@ struct VhostDPAfPacket {
     AfpQueue *queue;
     unsigned nqueues;
 
-    /* Guards what follows, and is held for system calls only */
+    VhostDPIfWatch *watch;
+
+    /* Guards what follows; held for a system call that needs no other lock */
     QemuMutex lock;
     uint64_t active;            /* queue pairs, as a bitmap */
-    AfpSocket *spare;           /* nqueues, for a new interface, or NULL */
-    int spare_ifindex;
 };
 
 static inline const char *afp_id(const VhostDPAfPacket *afp)
@@ -143,16 +155,26 @@ void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
  */
 int vhost_dp_afp_bound_to(int fd, char *name);
 
+/* Frames go to the pairs that the guest uses.  Thread: the watch's. */
+void vhost_dp_afp_update_pairs(VhostDPAfPacket *afp);
+
 /*
- * Interface number @ifindex has the name of the one that was deleted: use it
- * for queue pair @q.  The socket is bound to it, or replaced: then the old
- * one is the caller's, to be closed.
+ * Interface number @ifindex has the name of the one that was deleted.  A single
+ * socket is bound to it; otherwise each queue pair has a new one to take.
  *
- * Thread: the port's.  Returns false with @errp set on failure.
+ * Thread: the watch's.  Returns false with @errp set on failure.
  */
-bool vhost_dp_afp_reopen(AfpQueue *q, int ifindex, Error **errp);
+bool vhost_dp_afp_reopen(VhostDPAfPacket *afp, int ifindex, Error **errp);
 
 void vhost_dp_afp_socket_close(AfpSocket *s);
+
+/* ---- af-packet-link.c ---- */
+
+/*
+ * The sockets are open: begin to watch the interface.  Lock: BQL.  Returns
+ * false with @errp set on failure.
+ */
+bool vhost_dp_afp_link_open(VhostDPAfPacket *afp, Error **errp);
 
 /* ---- af-packet-io.c: the data side, see VhostDPDriverClass ---- */
 

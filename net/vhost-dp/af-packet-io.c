@@ -1,5 +1,5 @@
 /*
- * vhost-dp-af-packet: frames, and the state of the interface
+ * vhost-dp-af-packet: the data side
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -19,9 +19,7 @@
  * The kernel takes the outer VLAN tag out of a received frame; it is put back
  * in front of the slot's data, where there is room.
  *
- * An interface that goes down, or is deleted, takes the link down.  When one
- * of the same name is there again, the socket is bound to it.  The kernel
- * tells of changes by ifwatch.c.
+ * The state of the interface is af-packet-link.c's business.
  */
 
 #include "qemu/osdep.h"
@@ -42,7 +40,6 @@ static AfpQueue *afp_queue(VhostDPDriver *drv, unsigned pair)
 /* ---- Handlers ---- */
 
 static void afp_update_handlers(AfpQueue *q);
-static void afp_check_link(void *opaque);
 
 static bool afp_has_frame(const AfpQueue *q)
 {
@@ -61,7 +58,7 @@ static void afp_readable(void *opaque)
     }
     /* The interface went down: the error has to be fetched, or stays */
     getsockopt(q->sock.fd, SOL_SOCKET, SO_ERROR, &err, &len);
-    afp_check_link(q);
+    vhost_dp_ifwatch_look(q->afp->watch);
 }
 
 static void afp_writable(void *opaque)
@@ -136,56 +133,54 @@ static void afp_drop_ring(AfpQueue *q, int fd)
     vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_LINK_DOWN, n);
 }
 
-/*
- * There is an interface of the right name again.  Frames that are lent keep
- * their ring until they are released, even when the socket is replaced.
- */
-static bool afp_reopen(AfpQueue *q, int ifindex)
+static void afp_close_bh(void *opaque)
 {
-    AfpSocket old = q->sock;
-    Error *err = NULL;
-    bool ok;
+    g_autofree AfpSocket *s = opaque;
 
-    aio_set_fd_handler(q->ctx, old.fd, NULL, NULL, NULL, NULL, NULL);
-    ok = vhost_dp_afp_reopen(q, ifindex, &err);
-    if (q->sock.fd != old.fd) {
-        afp_drop_ring(q, old.fd);
-        if (q->nlent && !q->old.ring) {
-            q->old = old;
-        } else {
-            vhost_dp_afp_socket_close(&old);
-        }
-        afp_start_ring(q);
-    }
-    afp_update_handlers(q);
-    if (!ok) {
-        afp_set_link(q, error_get_pretty(err));
-        error_free(err);
-    }
-    return ok;
+    vhost_dp_afp_socket_close(s);
 }
 
-/* Something about an interface, or the socket, has changed */
-static void afp_check_link(void *opaque)
+/* Closing it may wait for the kernel: in the watch's thread it may */
+static void afp_close(AfpQueue *q, AfpSocket *s)
+{
+    vhost_dp_ifwatch_run(q->afp->watch, afp_close_bh,
+                         g_memdup2(s, sizeof(*s)));
+    *s = (AfpSocket) { .fd = -1 };
+}
+
+/*
+ * Take the socket on the interface that is there again.  Frames that are lent
+ * keep their ring until they are released.
+ */
+static void afp_swap(AfpQueue *q)
+{
+    AfpSocket old = q->sock;
+
+    aio_set_fd_handler(q->ctx, old.fd, NULL, NULL, NULL, NULL, NULL);
+    q->sock = q->new_sock;
+    q->new_sock = (AfpSocket) { .fd = -1 };
+    afp_drop_ring(q, old.fd);
+    if (q->nlent && !q->old.ring) {
+        q->old = old;
+    } else {
+        afp_close(q, &old);
+    }
+    afp_start_ring(q);
+    afp_update_handlers(q);
+    qatomic_store_release(&q->swap, AFP_SWAP_DONE);
+    vhost_dp_ifwatch_look(q->afp->watch);
+}
+
+/* Something was published, or is ready to be taken */
+static void afp_follow(void *opaque)
 {
     AfpQueue *q = opaque;
     g_autofree char *reason = NULL;
-    char name[IFNAMSIZ];
-    VhostDPIfState state;
-    int bound, ifindex;
 
-    bound = vhost_dp_afp_bound_to(q->sock.fd, name);
-    if (!bound) {
-        pstrcpy(name, sizeof(name), q->afp->real_ifname);
+    if (qatomic_load_acquire(&q->swap) == AFP_SWAP_READY) {
+        afp_swap(q);
     }
-    state = vhost_dp_if_state(q->sock.fd, name, &ifindex);
-    /* Before Linux 6.13 a group needs an interface that is up */
-    if (!bound && ifindex &&
-        (state != VHOST_DP_IF_DOWN || q->afp->nqueues == 1) &&
-        !afp_reopen(q, ifindex)) {
-        return;
-    }
-    reason = vhost_dp_if_reason(state, name);
+    vhost_dp_ifwatch_read(q->afp->watch, NULL, &reason);
     afp_set_link(q, reason);
 }
 
@@ -203,9 +198,8 @@ static bool afp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     q->first_lent = 0;
     q->nlent = 0;
     afp_start_ring(q);
-    q->watch = vhost_dp_ifwatch_new(ctx, afp_is_passed(q->afp) ? q->sock.fd :
-                                    -1, afp_check_link, q);
-    afp_check_link(q);
+    vhost_dp_ifwatch_attach(q->afp->watch, pair, ctx, afp_follow, q);
+    afp_follow(q);
     return true;
 }
 
@@ -214,8 +208,7 @@ static void afp_detach(VhostDPDriver *drv, unsigned pair)
     AfpQueue *q = afp_queue(drv, pair);
 
     afp_count_losses(q, q->sock.fd);
-    vhost_dp_ifwatch_free(q->watch);
-    q->watch = NULL;
+    vhost_dp_ifwatch_detach(q->afp->watch, pair);
     q->rx_enabled = false;
     q->tx_blocked = false;
     afp_update_handlers(q);
@@ -282,7 +275,7 @@ static bool afp_send_failed(AfpQueue *q, int err)
     case ENETDOWN:
     case ENXIO:
     case ENODEV:
-        /* ifwatch.c sees to the link */
+        /* The watch sees to the link */
         reason = VHOST_DP_DROP_REASON_LINK_DOWN;
         break;
     default:
@@ -468,7 +461,7 @@ static void afp_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
         afp_give_back(q->lent[q->first_lent++]);
     }
     if (unlikely(q->old.ring && !q->nlent)) {
-        vhost_dp_afp_socket_close(&q->old);
+        afp_close(q, &q->old);
     }
 }
 

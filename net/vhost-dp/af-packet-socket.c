@@ -306,10 +306,21 @@ static bool afp_set_program(int fd, unsigned npairs, Error **errp)
     return AFP_SETSOCKOPT(fd, SOL_PACKET, PACKET_FANOUT_DATA, program, errp);
 }
 
-/* How many pairs, from the first on, the guest uses */
+/* How many pairs, from the first on, the guest uses.  Lock: afp->lock. */
 static unsigned afp_active_pairs(const VhostDPAfPacket *afp)
 {
     return MAX(1, MIN(afp->nqueues, cto64(afp->active)));
+}
+
+static bool afp_set_active_pairs(VhostDPAfPacket *afp, int fd, Error **errp)
+{
+    QEMU_LOCK_GUARD(&afp->lock);
+    return afp_set_program(fd, afp_active_pairs(afp), errp);
+}
+
+void vhost_dp_afp_update_pairs(VhostDPAfPacket *afp)
+{
+    afp_set_active_pairs(afp, afp->queue[0].sock.fd, NULL);
 }
 
 /* Let @n bound sockets share what comes in */
@@ -334,7 +345,7 @@ static bool afp_join_fanout(VhostDPAfPacket *afp, const AfpSocket *s,
             arg = (type << 16) | (arg & 0xffff);
         }
     }
-    return afp_set_program(s[0].fd, afp_active_pairs(afp), errp);
+    return afp_set_active_pairs(afp, s[0].fd, errp);
 }
 
 /*
@@ -359,7 +370,7 @@ static void afp_flush(AfpSocket *s)
 void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
                              bool active)
 {
-    unsigned before, after, i;
+    unsigned before, after;
 
     QEMU_LOCK_GUARD(&afp->lock);
     before = afp_active_pairs(afp);
@@ -371,12 +382,6 @@ void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
     trace_vhost_dp_af_packet_pairs(afp_id(afp), after);
     /* A failure leaves the old program, and the engine drops what it gets */
     afp_set_program(afp->queue[pair].sock.fd, after, NULL);
-    for (i = 0; afp->spare && i < afp->nqueues; i++) {
-        if (afp->spare[i].fd >= 0) {
-            afp_set_program(afp->spare[i].fd, after, NULL);
-            break;
-        }
-    }
 }
 
 /* ---- Opening by name ---- */
@@ -658,11 +663,12 @@ bool vhost_dp_afp_open(VhostDPAfPacket *afp, unsigned queue_pairs,
         afp->queue[i].afp = afp;
         afp->queue[i].pair = i;
         afp->queue[i].sock.fd = -1;
+        afp->queue[i].new_sock.fd = -1;
     }
     afp->active = MAKE_64BIT_MASK(0, queue_pairs);
     ok = afp_is_passed(afp) ? afp_open_passed(afp, errp) :
                               afp_open_by_name(afp, errp);
-    if (!ok) {
+    if (!ok || !vhost_dp_afp_link_open(afp, errp)) {
         error_prepend(errp, "vhost-dp-af-packet '%s': %s=%s: ", afp_id(afp),
                       afp->fd ? "fd" : afp->fds ? "fds" : "ifname",
                       afp->fd ?: afp->fds ?: afp_ifname(afp));
@@ -675,27 +681,20 @@ bool vhost_dp_afp_open(VhostDPAfPacket *afp, unsigned queue_pairs,
     return true;
 }
 
-static void afp_free_spare(VhostDPAfPacket *afp)
-{
-    if (afp->spare) {
-        afp_close_sockets(afp->spare, afp->nqueues);
-        g_free(afp->spare);
-        afp->spare = NULL;
-    }
-}
-
 void vhost_dp_afp_close(VhostDPAfPacket *afp)
 {
     unsigned i;
 
     trace_vhost_dp_af_packet_close(afp_id(afp), afp->real_ifname);
+    vhost_dp_ifwatch_free(afp->watch);
+    afp->watch = NULL;
     if (afp_is_passed(afp)) {
         afp_close_passed(afp);
     }
     for (i = 0; i < afp->nqueues; i++) {
         vhost_dp_afp_socket_close(&afp->queue[i].sock);
+        vhost_dp_afp_socket_close(&afp->queue[i].new_sock);
     }
-    afp_free_spare(afp);
     g_free(afp->queue);
     afp->queue = NULL;
     afp->nqueues = 0;
@@ -704,44 +703,38 @@ void vhost_dp_afp_close(VhostDPAfPacket *afp)
 
 /*
  * Members of a group cannot be bound again (EINVAL), so they are replaced: all
- * at once, as the order in which they join matters, by the first queue pair
- * that comes; the others find theirs.
+ * at once, as the order in which they join matters.
  */
-static bool afp_replace(AfpQueue *q, int ifindex, Error **errp)
+static bool afp_replace(VhostDPAfPacket *afp, int ifindex, Error **errp)
 {
-    VhostDPAfPacket *afp = q->afp;
+    g_autofree AfpSocket *s = g_new0(AfpSocket, afp->nqueues);
+    unsigned i;
 
-    QEMU_LOCK_GUARD(&afp->lock);
-    if (!afp->spare || afp->spare_ifindex != ifindex ||
-        afp->spare[q->pair].fd < 0) {
-        afp_free_spare(afp);
-        afp->spare = g_new0(AfpSocket, afp->nqueues);
-        if (!afp_make_sockets(afp, afp->spare, afp->nqueues, ifindex, errp)) {
-            afp_free_spare(afp);
-            return false;
-        }
-        afp->spare_ifindex = ifindex;
+    if (!afp_make_sockets(afp, s, afp->nqueues, ifindex, errp)) {
+        return false;
     }
-    q->sock = afp->spare[q->pair];
-    afp->spare[q->pair] = (AfpSocket) { .fd = -1 };
+    for (i = 0; i < afp->nqueues; i++) {
+        afp->queue[i].new_sock = s[i];
+        qatomic_store_release(&afp->queue[i].swap, AFP_SWAP_READY);
+    }
     return true;
 }
 
-bool vhost_dp_afp_reopen(AfpQueue *q, int ifindex, Error **errp)
+bool vhost_dp_afp_reopen(VhostDPAfPacket *afp, int ifindex, Error **errp)
 {
-    VhostDPAfPacket *afp = q->afp;
+    int fd = afp->queue[0].sock.fd;
 
-    trace_vhost_dp_af_packet_reopen(afp_id(afp), q->pair, ifindex);
-    if (!afp_check_ethernet(q->sock.fd, afp->real_ifname, errp)) {
+    trace_vhost_dp_af_packet_reopen(afp_id(afp), ifindex);
+    if (!afp_check_ethernet(fd, afp->real_ifname, errp)) {
         return false;
     }
     if (afp->nqueues == 1) {
-        return afp_socket_bind(q->sock.fd, ifindex, errp);
+        return afp_socket_bind(fd, ifindex, errp);
     }
     if (afp_is_passed(afp)) {
         error_setg(errp, "interface '%s' was deleted, and the descriptors of "
                    "fds= cannot be bound to the new one", afp->real_ifname);
         return false;
     }
-    return afp_replace(q, ifindex, errp);
+    return afp_replace(afp, ifindex, errp);
 }

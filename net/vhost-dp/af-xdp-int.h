@@ -91,11 +91,21 @@ static inline bool afxdp_needs_wakeup(const AfXdpRing *ring)
     return qatomic_read(ring->flags) & XDP_RING_NEED_WAKEUP;
 }
 
+/* Whose the socket, the rings and the memory of a queue pair are */
+typedef enum AfXdpTurn {
+    AFXDP_TURN_PAIR,            /* the IOThread's */
+    AFXDP_TURN_ASKED,           /* still, but the watch's thread wants them */
+    AFXDP_TURN_WATCH,           /* the watch's thread's */
+    AFXDP_TURN_BACK,            /* nobody's, until the IOThread takes them */
+} AfXdpTurn;
+
 /* One queue pair: one queue of the interface */
 typedef struct AfXdpQueue {
     /* Set once */
     VhostDPAfXdp *xdp;
     unsigned pair;
+
+    AfXdpTurn turn;             /* atomic */
 
     /* The socket; see vhost_dp_afxdp_reopen() */
     int fd;                     /* or -1 */
@@ -121,9 +131,9 @@ typedef struct AfXdpQueue {
     /* The IOThread's own, between attach and detach */
     VhostDPPort *port;
     AioContext *ctx;
-    VhostDPIfWatch *watch;
-    QEMUTimer *timer;           /* to try again: */
-    unsigned open_tries;        /* to bind a new socket, so often */
+    QEMUTimer *timer;           /* to try again */
+    bool left;                  /* the socket, to the watch's thread */
+    unsigned left_frames;       /* that were released since then */
     bool down;                  /* the link is */
     bool rx_enabled;
     bool rx_skip;               /* in the middle of a frame to be dropped */
@@ -165,6 +175,8 @@ struct VhostDPAfXdp {
     unsigned nqueues;
     char real_ifname[IFNAMSIZ];
     int ctl;                    /* to look interfaces up; -1: not open */
+    VhostDPIfWatch *watch;
+    unsigned open_tries;        /* to bind a new socket; the watch's thread */
 
     /* Guards what follows, and is held for system calls only */
     QemuMutex lock;
@@ -217,7 +229,7 @@ bool vhost_dp_afxdp_prog_add(AfXdpQueue *q, Error **errp);
  * The interface, which @q is bound to, may have changed: see to it that the
  * program is still there, and that VLAN tags still are in the frames.
  *
- * Thread: the port's.  Lock: none.  Returns 0, or a negative errno with @errp
+ * Thread: the watch's.  Lock: none.  Returns 0, or a negative errno with @errp
  * set: -EAGAIN, try again soon.
  */
 int vhost_dp_afxdp_prog_check(AfXdpQueue *q, Error **errp);
@@ -251,11 +263,20 @@ void vhost_dp_afxdp_forget_passed(VhostDPAfXdp *xdp);
  * Interface number @ifindex has the name of the one that was deleted: use it
  * for queue pair @q, with a new socket.  Chunks that are lent stay so.
  *
- * Thread: the port's.  Returns 0, or a negative errno with @errp set: -EAGAIN,
- * what the old socket had is not free yet.  Then the new one may be kept for
- * the next try; it is not bound (@q->ifindex is 0).
+ * Thread: the watch's, which has to have @q (AFXDP_TURN_WATCH).  Returns 0, or
+ * a negative errno with @errp set: -EAGAIN, what the old socket had is not free
+ * yet.  Then the new one may be kept for the next try; it is not bound
+ * (@q->ifindex is 0).
  */
 int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp);
+
+/* ---- af-xdp-link.c ---- */
+
+/*
+ * The sockets are open: begin to watch the interface.  Lock: BQL.  Returns
+ * false with @errp set on failure.
+ */
+bool vhost_dp_afxdp_link_open(VhostDPAfXdp *xdp, Error **errp);
 
 /* ---- af-xdp-io.c: the data side, see VhostDPDriverClass ---- */
 

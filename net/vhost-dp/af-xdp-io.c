@@ -1,5 +1,5 @@
 /*
- * vhost-dp-af-xdp: frames, and the state of the interface
+ * vhost-dp-af-xdp: the data side
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -17,14 +17,12 @@
  * ring.  Nothing tells of that, poll neither; so if there are none, or the
  * kernel does not take what is in the ring, a timer tries again.
  *
- * An interface that goes down, or is deleted, takes the link down.  When one
- * of the same name is there again, it gets a new program and new sockets.
+ * The state of the interface is af-xdp-link.c's business, and so are new
+ * sockets when it is there again: meanwhile nothing here touches the old one.
  */
 
 #include "qemu/osdep.h"
 #include <sys/socket.h>
-#include "qapi/error.h"
-#include "qemu/cutils.h"
 #include "net/eth.h"
 #include "af-xdp-int.h"
 #include "trace.h"
@@ -36,10 +34,6 @@
 /* Until there may be room again; and if the kernel gave an error */
 #define AFXDP_RETRY_NS (100 * SCALE_US)
 #define AFXDP_ERROR_NS (100 * SCALE_MS)
-
-/* What a socket had that was closed is not free at once */
-#define AFXDP_REOPEN_NS (20 * SCALE_MS)
-#define AFXDP_REOPEN_TRIES 50
 
 static AfXdpQueue *afxdp_queue(VhostDPDriver *drv, unsigned pair)
 {
@@ -71,7 +65,7 @@ static void afxdp_count_losses(AfXdpQueue *q)
     socklen_t len = sizeof(now);
     uint64_t dropped, empty, full;
 
-    if (q->fd < 0 ||
+    if (q->left || q->fd < 0 ||
         getsockopt(q->fd, SOL_XDP, XDP_STATISTICS, &now, &len) < 0) {
         return;
     }
@@ -136,7 +130,7 @@ static void afxdp_readable(void *opaque)
 
 static void afxdp_update_handlers(AfXdpQueue *q)
 {
-    if (q->fd >= 0) {
+    if (!q->left && q->fd >= 0) {
         aio_set_fd_handler(q->ctx, q->fd,
                            q->rx_enabled ? afxdp_readable : NULL,
                            NULL, NULL, NULL, q);
@@ -168,63 +162,49 @@ static void afxdp_set_link(AfXdpQueue *q, const char *reason)
     }
 }
 
-/*
- * The interface is there, and may be another one of the same name: see to it
- * that frames come, and all of them whole.
- */
-static bool afxdp_prepare(AfXdpQueue *q, int ifindex)
-{
-    Error *err = NULL;
-    int r;
+static void afxdp_release(AfXdpQueue *q, unsigned n);
 
-    if (ifindex == q->ifindex) {
-        r = vhost_dp_afxdp_prog_check(q, &err);
-    } else {
-        if (q->fd >= 0) {
-            afxdp_count_lost_rings(q);
-            aio_set_fd_handler(q->ctx, q->fd, NULL, NULL, NULL, NULL, NULL);
-        }
-        r = vhost_dp_afxdp_reopen(q, ifindex, &err);
-        afxdp_update_handlers(q);
+/* Leave the socket to the watch's thread, which opens a new one */
+static void afxdp_leave(AfXdpQueue *q)
+{
+    if (q->fd >= 0) {
+        afxdp_count_lost_rings(q);
+        aio_set_fd_handler(q->ctx, q->fd, NULL, NULL, NULL, NULL, NULL);
     }
-    if (!r) {
-        q->open_tries = 0;
-        return true;
-    }
-    afxdp_set_link(q, error_get_pretty(err));
-    error_free(err);
-    if (r == -EAGAIN && q->open_tries++ < AFXDP_REOPEN_TRIES) {
-        afxdp_retry_in(q, AFXDP_REOPEN_NS);
-    }
-    return false;
+    q->left = true;
+    q->left_frames = 0;
+    qatomic_store_release(&q->turn, AFXDP_TURN_WATCH);
+    vhost_dp_ifwatch_look(q->xdp->watch);
 }
 
-static void afxdp_check_link(AfXdpQueue *q)
+static void afxdp_take_back(AfXdpQueue *q)
 {
-    VhostDPAfXdp *xdp = q->xdp;
-    g_autofree char *reason = NULL;
-    char name[IFNAMSIZ];
-    VhostDPIfState state;
-    int ifindex;
-
-    /* It may have been renamed: the socket is bound to the number */
-    if (!q->ifindex || !if_indextoname(q->ifindex, name)) {
-        pstrcpy(name, sizeof(name), xdp->real_ifname);
-    }
-    state = vhost_dp_if_state(xdp->ctl, name, &ifindex);
-    if (ifindex && !afxdp_prepare(q, ifindex)) {
-        return;
-    }
-    reason = vhost_dp_if_reason(state, name);
-    afxdp_set_link(q, reason);
+    q->left = false;
+    afxdp_release(q, q->left_frames);
+    afxdp_update_handlers(q);
+    qatomic_set(&q->turn, AFXDP_TURN_PAIR);
+    /* It may have been deleted again */
+    vhost_dp_ifwatch_look(q->xdp->watch);
 }
 
-static void afxdp_link_changed(void *opaque)
+/* Something was published, or the socket is wanted, or to be taken back */
+static void afxdp_follow(void *opaque)
 {
     AfXdpQueue *q = opaque;
+    g_autofree char *reason = NULL;
+    AfXdpTurn turn = qatomic_load_acquire(&q->turn);
 
-    q->open_tries = 0;
-    afxdp_check_link(q);
+    if (turn == AFXDP_TURN_ASKED) {
+        afxdp_leave(q);
+    } else if (turn == AFXDP_TURN_BACK) {
+        afxdp_take_back(q);
+    }
+    vhost_dp_ifwatch_read(q->xdp->watch, NULL, &reason);
+    if (q->left && !reason) {
+        reason = g_strdup_printf("interface '%s' is being opened again",
+                                 q->xdp->real_ifname);
+    }
+    afxdp_set_link(q, reason);
 }
 
 /* ---- Transmission ---- */
@@ -366,9 +346,9 @@ static void afxdp_timer(void *opaque)
 {
     AfXdpQueue *q = opaque;
 
-    if (q->tx_failed || q->open_tries) {
+    if (q->tx_failed) {
         q->tx_failed = false;
-        afxdp_check_link(q);
+        vhost_dp_ifwatch_look(q->xdp->watch);
     }
     if (q->down || q->fd < 0) {
         return;
@@ -501,7 +481,7 @@ static unsigned afxdp_rx_burst(VhostDPDriver *drv, unsigned pair,
     unsigned i = 0;
     unsigned tries, entries;
 
-    if (unlikely(q->fd < 0)) {
+    if (unlikely(q->left || q->fd < 0)) {
         return 0;
     }
     filled = afxdp_filled(&q->rx);
@@ -537,10 +517,8 @@ static unsigned afxdp_rx_burst(VhostDPDriver *drv, unsigned pair,
     return i;
 }
 
-static void afxdp_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
+static void afxdp_release(AfXdpQueue *q, unsigned n)
 {
-    AfXdpQueue *q = afxdp_queue(drv, pair);
-
     while (n--) {
         unsigned pieces = q->rx_pieces[q->rx_frame++];
 
@@ -556,6 +534,18 @@ static void afxdp_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
     if (likely(q->fd >= 0)) {
         afxdp_publish_fill(q);
     }
+}
+
+static void afxdp_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
+{
+    AfXdpQueue *q = afxdp_queue(drv, pair);
+
+    if (unlikely(q->left)) {
+        /* The watch's thread sees them as lent, and leaves their chunks out */
+        q->left_frames += n;
+        return;
+    }
+    afxdp_release(q, n);
 }
 
 static void afxdp_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
@@ -583,11 +573,10 @@ static bool afxdp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     q->rx_enabled = false;
     q->tx_refused = false;
     q->tx_failed = false;
-    q->open_tries = 0;
     q->timer = aio_timer_new(ctx, QEMU_CLOCK_REALTIME, SCALE_NS, afxdp_timer,
                              q);
-    q->watch = vhost_dp_ifwatch_new(ctx, -1, afxdp_link_changed, q);
-    afxdp_check_link(q);
+    vhost_dp_ifwatch_attach(q->xdp->watch, pair, ctx, afxdp_follow, q);
+    afxdp_follow(q);
     return true;
 }
 
@@ -596,8 +585,7 @@ static void afxdp_detach(VhostDPDriver *drv, unsigned pair)
     AfXdpQueue *q = afxdp_queue(drv, pair);
 
     afxdp_count_losses(q);
-    vhost_dp_ifwatch_free(q->watch);
-    q->watch = NULL;
+    vhost_dp_ifwatch_detach(q->xdp->watch, pair);
     timer_free(q->timer);
     q->timer = NULL;
     q->rx_enabled = false;

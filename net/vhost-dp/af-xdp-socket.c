@@ -612,7 +612,8 @@ bool vhost_dp_afxdp_open(VhostDPAfXdp *xdp, unsigned queue_pairs,
     ERRP_GUARD();
 
     pstrcpy(xdp->real_ifname, sizeof(xdp->real_ifname), afxdp_ifname(xdp));
-    if (!afxdp_start(xdp, queue_pairs, errp)) {
+    if (!afxdp_start(xdp, queue_pairs, errp) ||
+        !vhost_dp_afxdp_link_open(xdp, errp)) {
         error_prepend(errp, "vhost-dp-af-xdp '%s': ifname=%s: ",
                       afxdp_id(xdp), xdp->real_ifname);
         vhost_dp_afxdp_close(xdp);
@@ -625,6 +626,8 @@ bool vhost_dp_afxdp_open(VhostDPAfXdp *xdp, unsigned queue_pairs,
 void vhost_dp_afxdp_close(VhostDPAfXdp *xdp)
 {
     trace_vhost_dp_afxdp_close(afxdp_id(xdp), xdp->real_ifname);
+    vhost_dp_ifwatch_free(xdp->watch);
+    xdp->watch = NULL;
     /* First the program, so that the host gets the frames again */
     vhost_dp_afxdp_prog_detach(xdp);
     if (!xdp->passed.n) {

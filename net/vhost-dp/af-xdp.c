@@ -259,9 +259,10 @@ static char *afxdp_describe(VhostDPDriver *drv)
     } else if (xdp->map_path) {
         g_string_append_printf(text, "map-path=%s,", xdp->map_path);
     } else {
-        g_string_append(text, xdp->native ? "mode=native," : "mode=skb,");
+        g_string_append(text, qatomic_read(&xdp->native) ? "mode=native," :
+                                                           "mode=skb,");
     }
-    g_string_append(text, q->zerocopy ? "zero-copy" : "copy");
+    g_string_append(text, qatomic_read(&q->zerocopy) ? "zero-copy" : "copy");
     return g_string_free(text, false);
 }
 

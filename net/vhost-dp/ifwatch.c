@@ -5,25 +5,44 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Theory of operation: a watch is a netlink socket that is subscribed to
- * RTNLGRP_LINK, with a handler in the caller's AioContext.  What the messages
- * say is not looked at: they may be lost when there are too many, and the
- * state of an interface is had by an ioctl that cannot be out of date.  So a
- * message means no more than "look again".
+ * Theory of operation: one thread serves all watches of the process; it exists
+ * while there is one.  It is an IOThread, for its event loop.
  *
- * A descriptor that was passed to QEMU may belong to another network
- * namespace, whose messages QEMU does not get without privileges.  Then a
- * timer takes the place of the messages.
+ * A watch has a netlink socket that is subscribed to RTNLGRP_LINK.  A filter
+ * in the kernel (classic BPF) lets pass only what is about the driver's
+ * interface, so what happens to other interfaces wakes nobody up.  A message
+ * means no more than "look again": messages may be lost when there are too
+ * many, and the state of an interface can be had at any time.  Only while the
+ * driver waits for an interface of some name messages of all interfaces come
+ * through; those of other names are dropped here.
+ *
+ * An interface can be in another network namespace than QEMU's.  Its messages
+ * go to sockets that were made in that namespace, by a thread that enters it
+ * and ends.  That takes privileges; without them the watch looks once a
+ * second.
+ *
+ * The watch's own mutex guards what is published and who is told of it.  It is
+ * never held across a system call, so anybody may take it.  Members that are
+ * not said to be guarded by it are the thread's own.
  */
 
 #include "qemu/osdep.h"
+#include <linux/filter.h>
+#include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
+#include <linux/sockios.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
 #include "qemu/sockets.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
+#include "system/iothread.h"
 #include "ifwatch.h"
 
 /* Linux 5.14; not in the headers of all C libraries */
@@ -36,12 +55,40 @@
 /* Messages taken at a time; for more the handler is called again */
 #define IFWATCH_MESSAGES 64
 
+/* No id of a user's object, and of no port's IOThread, has a colon there */
+#define IFWATCH_THREAD "dp:ifwatch"
+
+/* The sockets of one network namespace, or -1 */
+typedef struct IfNet {
+    int events;                 /* subscribed, and filtered */
+    int sock;                   /* for requests */
+} IfNet;
+
 struct VhostDPIfWatch {
-    AioContext *ctx;
-    int fd;                     /* the netlink socket, or -1: */
-    QEMUTimer *timer;
-    void (*changed)(void *opaque);
+    void (*look)(VhostDPIfWatch *watch, void *opaque);
     void *opaque;
+    AioContext *ctx;
+    QEMUBH *bh;
+    QEMUTimer *timer;
+    QemuEvent idle;             /* the first look, or the end, is over */
+
+    IfNet here, there;
+    bool away;                  /* there is what is watched */
+    bool listening;             /* here.events has its handler */
+    bool by_clock;
+    int ifindex;                /* whose messages count, or 0 */
+    char ifname[IFNAMSIZ];      /* or its name, or empty */
+
+    bool ends;                  /* atomic */
+    bool asked;                 /* atomic: a queue pair wants to know */
+
+    /* Guarded by lock */
+    QemuMutex lock;
+    VhostDPIfState state;
+    char name[IFNAMSIZ];
+    char *reason;
+    unsigned npairs;
+    QEMUBH **pair;              /* of each that is attached */
 };
 
 /* ---- State ---- */
@@ -76,6 +123,17 @@ VhostDPIfState vhost_dp_if_state(int sock, const char *ifname, int *ifindex)
                                          VHOST_DP_IF_NO_CARRIER;
 }
 
+bool vhost_dp_if_name(int sock, int ifindex, char *name)
+{
+    struct ifreq ifr = { .ifr_ifindex = ifindex };
+
+    if (ifindex <= 0 || ioctl(sock, SIOCGIFNAME, &ifr) < 0) {
+        return false;
+    }
+    pstrcpy(name, IFNAMSIZ, ifr.ifr_name);
+    return true;
+}
+
 char *vhost_dp_if_reason(VhostDPIfState state, const char *ifname)
 {
     switch (state) {
@@ -91,104 +149,567 @@ char *vhost_dp_if_reason(VhostDPIfState state, const char *ifname)
     return NULL;
 }
 
-/* ---- Watching ---- */
+bool vhost_dp_if_same_netns(int a, int b)
+{
+    uint64_t cookie_a, cookie_b;
+    socklen_t len = sizeof(cookie_a);
+
+    return getsockopt(a, SOL_SOCKET, SO_NETNS_COOKIE, &cookie_a, &len) == 0 &&
+           getsockopt(b, SOL_SOCKET, SO_NETNS_COOKIE, &cookie_b, &len) == 0 &&
+           cookie_a == cookie_b;
+}
+
+/* ---- Messages ---- */
+
+/* The first attribute of @type between @rta and @len bytes on, or NULL */
+static const struct rtattr *if_attribute(const struct rtattr *rta, int len,
+                                         unsigned type)
+{
+    while (RTA_OK(rta, len)) {
+        if ((rta->rta_type & NLA_TYPE_MASK) == type) {
+            return rta;
+        }
+        rta = RTA_NEXT(rta, len);
+    }
+    return NULL;
+}
+
+static const struct rtattr *if_nested(const struct rtattr *rta, unsigned type)
+{
+    return rta ? if_attribute(RTA_DATA(rta), RTA_PAYLOAD(rta), type) : NULL;
+}
+
+static uint32_t if_number(const struct rtattr *rta)
+{
+    uint32_t n = 0;
+
+    if (rta && RTA_PAYLOAD(rta) >= sizeof(n)) {
+        memcpy(&n, RTA_DATA(rta), sizeof(n));
+    }
+    return n;
+}
+
+/* Ask for interface @ifname.  Returns the length of the answer, or 0. */
+static size_t if_request(int nl, const char *ifname, void *buf, size_t size)
+{
+    struct {
+        struct nlmsghdr nh;
+        struct ifinfomsg ifi;
+        struct rtattr rta;
+        char name[RTA_ALIGN(IFNAMSIZ)];
+    } request = {
+        .nh.nlmsg_type = RTM_GETLINK,
+        .nh.nlmsg_flags = NLM_F_REQUEST,
+        .rta.rta_type = IFLA_IFNAME,
+    };
+    ssize_t len;
+
+    pstrcpy(request.name, IFNAMSIZ, ifname);
+    request.rta.rta_len = RTA_LENGTH(strlen(request.name) + 1);
+    request.nh.nlmsg_len = NLMSG_LENGTH(sizeof(request.ifi)) +
+                           RTA_ALIGN(request.rta.rta_len);
+    if (send(nl, &request, request.nh.nlmsg_len, 0) < 0) {
+        return 0;
+    }
+    /* The kernel has answered when send() returns */
+    len = recv(nl, buf, size, MSG_DONTWAIT);
+    return len < 0 ? 0 : len;
+}
+
+bool vhost_dp_if_tap_queues(int nl, const char *ifname, unsigned *n)
+{
+    g_autofree struct nlmsghdr *nh = g_malloc(64 * KiB);
+    size_t len = if_request(nl, ifname, nh, 64 * KiB);
+    const struct rtattr *data, *queues;
+
+    if (len < NLMSG_SPACE(sizeof(struct ifinfomsg)) || nh->nlmsg_len > len ||
+        nh->nlmsg_type != RTM_NEWLINK) {
+        return false;
+    }
+    data = if_attribute(IFLA_RTA(NLMSG_DATA(nh)), IFLA_PAYLOAD(nh),
+                        IFLA_LINKINFO);
+    queues = if_nested(data, IFLA_INFO_KIND);
+    if (!queues || strncmp(RTA_DATA(queues), "tun", RTA_PAYLOAD(queues))) {
+        return false;
+    }
+    data = if_nested(data, IFLA_INFO_DATA);
+    queues = if_nested(data, IFLA_TUN_NUM_QUEUES);
+    if (!queues) {
+        return false;
+    }
+    *n = if_number(queues) +
+         if_number(if_nested(data, IFLA_TUN_NUM_DISABLED_QUEUES));
+    return true;
+}
+
+/* Is a message about what the watch follows? */
+static bool ifwatch_is_meant(VhostDPIfWatch *watch, const struct nlmsghdr *nh)
+{
+    const struct ifinfomsg *ifi = NLMSG_DATA(nh);
+    const struct rtattr *name;
+
+    if (nh->nlmsg_type != RTM_NEWLINK && nh->nlmsg_type != RTM_DELLINK) {
+        return false;
+    }
+    if (watch->ifindex) {
+        return ifi->ifi_index == watch->ifindex;
+    }
+    name = if_attribute(IFLA_RTA(ifi), IFLA_PAYLOAD(nh), IFLA_IFNAME);
+    return name && watch->ifname[0] &&
+           !strncmp(RTA_DATA(name), watch->ifname,
+                    MIN(RTA_PAYLOAD(name), IFNAMSIZ));
+}
+
+static void ifwatch_run_look(VhostDPIfWatch *watch)
+{
+    watch->look(watch, watch->opaque);
+}
 
 static void ifwatch_readable(void *opaque)
 {
     VhostDPIfWatch *watch = opaque;
-    char byte;
+    int fd = watch->away ? watch->there.events : watch->here.events;
+    /* Where they end in the middle of a later attribute does not matter */
+    char buf[1024] QEMU_ALIGNED(NLMSG_ALIGNTO);
+    struct nlmsghdr *nh = (void *)buf;
+    bool meant = false;
     int i;
 
-    /* ENOBUFS: messages were lost; nothing else is */
     for (i = 0; i < IFWATCH_MESSAGES; i++) {
-        if (recv(watch->fd, &byte, sizeof(byte), MSG_DONTWAIT) < 0 &&
-            errno == EAGAIN) {
+        ssize_t len = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+        if (len < 0) {
+            /* ENOBUFS: messages were lost */
+            meant |= errno != EAGAIN;
             break;
         }
+        if (len >= NLMSG_SPACE(sizeof(struct ifinfomsg))) {
+            nh->nlmsg_len = MIN(nh->nlmsg_len, len);
+            meant |= ifwatch_is_meant(watch, nh);
+        }
     }
-    watch->changed(watch->opaque);
-}
-
-static void ifwatch_start_timer(VhostDPIfWatch *watch)
-{
-    timer_mod(watch->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                            IFWATCH_INTERVAL_MS);
+    if (meant) {
+        ifwatch_run_look(watch);
+    }
 }
 
 static void ifwatch_timer(void *opaque)
 {
     VhostDPIfWatch *watch = opaque;
 
-    ifwatch_start_timer(watch);
-    watch->changed(watch->opaque);
+    if (watch->by_clock) {
+        vhost_dp_ifwatch_look_in(watch, IFWATCH_INTERVAL_MS);
+    }
+    ifwatch_run_look(watch);
 }
 
-static bool ifwatch_netns(int sock, uint64_t *cookie)
+/* ---- Sockets ---- */
+
+/* QEMU may have been forbidden netlink sockets: then there are no messages */
+static bool ifnet_is_forbidden(void)
 {
-    socklen_t len = sizeof(*cookie);
-
-    return getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &len) == 0;
+    return errno == EAFNOSUPPORT || errno == EPERM || errno == EACCES;
 }
 
-static bool ifwatch_same_netns(int a, int b)
-{
-    uint64_t cookie_a, cookie_b;
-
-    return ifwatch_netns(a, &cookie_a) && ifwatch_netns(b, &cookie_b) &&
-           cookie_a == cookie_b;
-}
-
-/* A socket that is told of all changes, or -1 */
-static int ifwatch_subscribe(int sock)
+static bool ifnet_open(IfNet *net)
 {
     struct sockaddr_nl snl = {
         .nl_family = AF_NETLINK,
         .nl_groups = RTMGRP_LINK,
     };
-    int fd = qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 
-    if (fd < 0) {
-        return -1;
+    net->sock = qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    if (net->sock < 0 && ifnet_is_forbidden()) {
+        net->sock = qemu_socket(AF_INET, SOCK_DGRAM, 0);
+        return net->sock >= 0;
     }
-    if ((sock >= 0 && !ifwatch_same_netns(sock, fd)) ||
-        bind(fd, (struct sockaddr *)&snl, sizeof(snl)) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
+    net->events = net->sock < 0 ? -1 :
+                  qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    return net->events >= 0 &&
+           bind(net->events, (struct sockaddr *)&snl, sizeof(snl)) == 0;
 }
 
-VhostDPIfWatch *vhost_dp_ifwatch_new(AioContext *ctx, int sock,
-                                     void (*changed)(void *opaque),
-                                     void *opaque)
+static void ifnet_close(IfNet *net)
+{
+    if (net->sock >= 0) {
+        close(net->sock);
+    }
+    if (net->events >= 0) {
+        close(net->events);
+    }
+    net->sock = net->events = -1;
+}
+
+/*
+ * Let messages of interface @ifindex pass alone, or all if it is 0, or none if
+ * it is -1.  A failure costs wake-ups: each message is looked at here, too.
+ */
+static void ifnet_filter(IfNet *net, int ifindex)
+{
+    uint32_t otherwise = ifindex ? 0 : UINT32_MAX;
+    struct sock_filter insn[] = {
+        /* Loads are big-endian, and the message is not */
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_index)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(ifindex), 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, otherwise),
+    };
+    struct sock_fprog program = { .len = ARRAY_SIZE(insn), .filter = insn };
+
+    if (net->events >= 0) {
+        setsockopt(net->events, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                   sizeof(program));
+    }
+}
+
+static void ifwatch_listen(VhostDPIfWatch *watch, IfNet *net, bool listen)
+{
+    if (net->events >= 0) {
+        aio_set_fd_handler(watch->ctx, net->events,
+                           listen ? ifwatch_readable : NULL, NULL, NULL, NULL,
+                           watch);
+    }
+}
+
+/* Return to QEMU's own namespace, where nothing is followed yet */
+static void ifwatch_leave(VhostDPIfWatch *watch)
+{
+    if (watch->away) {
+        watch->away = false;
+        ifwatch_listen(watch, &watch->there, false);
+        ifnet_close(&watch->there);
+        watch->ifindex = 0;
+        watch->ifname[0] = '\0';
+    }
+}
+
+/* For a thread that lives for this alone */
+typedef struct IfEntry {
+    int netns;
+    IfNet *net;
+    bool ok;
+} IfEntry;
+
+static void *ifnet_enter(void *opaque)
+{
+    IfEntry *entry = opaque;
+
+    entry->ok = setns(entry->netns, CLONE_NEWNET) == 0 &&
+                ifnet_open(entry->net);
+    return NULL;
+}
+
+/* Sockets of namespace @netns */
+static bool ifnet_open_there(IfNet *net, int netns)
+{
+    IfEntry entry = { .netns = netns, .net = net };
+    GThread *thread;
+
+    /* QEMU is ended for setns() by its -sandbox (spawn=deny) */
+    if (prctl(PR_GET_SECCOMP) != 0) {
+        return false;
+    }
+    thread = g_thread_try_new("dp:netns", ifnet_enter, &entry, NULL);
+    if (thread) {
+        g_thread_join(thread);
+    }
+    return entry.ok;
+}
+
+static bool if_same_file(int a, int b)
+{
+    struct stat st_a, st_b;
+
+    return fstat(a, &st_a) == 0 && fstat(b, &st_b) == 0 &&
+           st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
+}
+
+/* Returns false if that cannot be said, or there are no sockets to be had */
+static bool ifwatch_try_enter(VhostDPIfWatch *watch, int netns)
+{
+    IfNet net = { .events = -1, .sock = -1 };
+    int ours = ioctl(watch->here.sock, SIOCGSKNS);
+    int current = watch->away ? ioctl(watch->there.sock, SIOCGSKNS) : -1;
+    bool ok = ours >= 0;
+
+    if (!ok || if_same_file(netns, ours)) {
+        ifwatch_leave(watch);
+    } else if (current < 0 || !if_same_file(netns, current)) {
+        ifwatch_leave(watch);
+        ok = ifnet_open_there(&net, netns);
+        if (ok) {
+            watch->there = net;
+            watch->away = true;
+            watch->ifindex = 0;
+            watch->ifname[0] = '\0';
+            ifwatch_listen(watch, &watch->there, true);
+            ifnet_filter(&watch->here, -1);
+        } else {
+            ifnet_close(&net);
+        }
+    }
+    if (ours >= 0) {
+        close(ours);
+    }
+    if (current >= 0) {
+        close(current);
+    }
+    return ok;
+}
+
+/* ---- For look() ---- */
+
+bool vhost_dp_ifwatch_enter(VhostDPIfWatch *watch, int netns)
+{
+    bool ok = true;
+
+    if (netns < 0) {
+        ifwatch_leave(watch);
+    } else {
+        ok = ifwatch_try_enter(watch, netns);
+        close(netns);
+    }
+    return ok;
+}
+
+int vhost_dp_ifwatch_sock(VhostDPIfWatch *watch)
+{
+    return watch->away ? watch->there.sock : watch->here.sock;
+}
+
+/* Follow @ifindex if it is not 0, or @ifname, or nothing but time */
+static void ifwatch_set_follow(VhostDPIfWatch *watch, int ifindex,
+                               const char *ifname, bool by_clock)
+{
+    IfNet *net = watch->away ? &watch->there : &watch->here;
+
+    watch->ifindex = ifindex;
+    pstrcpy(watch->ifname, sizeof(watch->ifname), ifname);
+    ifnet_filter(net, ifname[0] ? 0 : ifindex ?: -1);
+    by_clock |= net->events < 0 && (ifindex || ifname[0]);
+    if (by_clock && !watch->by_clock) {
+        vhost_dp_ifwatch_look_in(watch, IFWATCH_INTERVAL_MS);
+    } else if (!by_clock && watch->by_clock) {
+        timer_del(watch->timer);
+    }
+    watch->by_clock = by_clock;
+}
+
+void vhost_dp_ifwatch_follow(VhostDPIfWatch *watch, int ifindex)
+{
+    if (watch->ifindex != ifindex || !ifindex) {
+        ifwatch_set_follow(watch, ifindex, "", false);
+    }
+}
+
+void vhost_dp_ifwatch_follow_name(VhostDPIfWatch *watch, const char *name)
+{
+    if (strcmp(watch->ifname, name)) {
+        ifwatch_set_follow(watch, 0, name, false);
+    }
+}
+
+void vhost_dp_ifwatch_follow_clock(VhostDPIfWatch *watch)
+{
+    if (!watch->by_clock || watch->ifindex || watch->ifname[0]) {
+        ifwatch_set_follow(watch, 0, "", true);
+    }
+}
+
+void vhost_dp_ifwatch_look_in(VhostDPIfWatch *watch, int64_t ms)
+{
+    timer_mod(watch->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + ms);
+}
+
+void vhost_dp_ifwatch_tell(VhostDPIfWatch *watch)
+{
+    unsigned i;
+
+    QEMU_LOCK_GUARD(&watch->lock);
+    for (i = 0; i < watch->npairs; i++) {
+        if (watch->pair[i]) {
+            qemu_bh_schedule(watch->pair[i]);
+        }
+    }
+}
+
+void vhost_dp_ifwatch_publish(VhostDPIfWatch *watch, VhostDPIfState state,
+                              const char *name, const char *reason)
+{
+    bool news;
+
+    WITH_QEMU_LOCK_GUARD(&watch->lock) {
+        news = qatomic_xchg(&watch->asked, false) || watch->state != state ||
+               g_strcmp0(watch->reason, reason);
+        watch->state = state;
+        pstrcpy(watch->name, sizeof(watch->name), name);
+        if (news) {
+            g_free(watch->reason);
+            watch->reason = g_strdup(reason);
+        }
+    }
+    if (news) {
+        vhost_dp_ifwatch_tell(watch);
+    }
+}
+
+/* ---- For everybody ---- */
+
+VhostDPIfState vhost_dp_ifwatch_read(VhostDPIfWatch *watch, char *name,
+                                     char **reason)
+{
+    QEMU_LOCK_GUARD(&watch->lock);
+    if (name) {
+        pstrcpy(name, IFNAMSIZ, watch->name);
+    }
+    if (reason) {
+        *reason = g_strdup(watch->reason);
+    }
+    return watch->state;
+}
+
+void vhost_dp_ifwatch_attach(VhostDPIfWatch *watch, unsigned pair,
+                             AioContext *ctx, void (*changed)(void *opaque),
+                             void *opaque)
+{
+    QEMUBH *bh = aio_bh_new(ctx, changed, opaque);
+
+    QEMU_LOCK_GUARD(&watch->lock);
+    watch->pair[pair] = bh;
+}
+
+void vhost_dp_ifwatch_detach(VhostDPIfWatch *watch, unsigned pair)
+{
+    QEMUBH *bh;
+
+    WITH_QEMU_LOCK_GUARD(&watch->lock) {
+        bh = watch->pair[pair];
+        watch->pair[pair] = NULL;
+    }
+    qemu_bh_delete(bh);
+}
+
+void vhost_dp_ifwatch_look(VhostDPIfWatch *watch)
+{
+    qatomic_set(&watch->asked, true);
+    qemu_bh_schedule(watch->bh);
+}
+
+void vhost_dp_ifwatch_run(VhostDPIfWatch *watch, void (*fn)(void *opaque),
+                          void *opaque)
+{
+    aio_bh_schedule_oneshot(watch->ctx, fn, opaque);
+}
+
+/* ---- The life of a watch ---- */
+
+/* The thread of all watches, and how many there are; BQL */
+static IOThread *ifwatch_thread;
+static unsigned ifwatch_users;
+
+static bool ifwatch_thread_get(Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!ifwatch_users) {
+        ifwatch_thread = iothread_create(IFWATCH_THREAD, errp);
+        if (!ifwatch_thread) {
+            error_prepend(errp, "cannot watch the interface: ");
+            return false;
+        }
+        object_ref(OBJECT(ifwatch_thread));
+    }
+    ifwatch_users++;
+    return true;
+}
+
+/* Main loop, where an IOThread can be joined */
+static void ifwatch_thread_free_bh(void *opaque)
+{
+    object_unref(OBJECT(opaque));
+}
+
+static void ifwatch_thread_put(void)
+{
+    if (--ifwatch_users == 0) {
+        /* Frees its name; the reference that we hold keeps the thread */
+        iothread_destroy(ifwatch_thread);
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), ifwatch_thread_free_bh,
+                                ifwatch_thread);
+        ifwatch_thread = NULL;
+    }
+}
+
+static void ifwatch_end(VhostDPIfWatch *watch)
+{
+    ifwatch_leave(watch);
+    ifwatch_listen(watch, &watch->here, false);
+    timer_free(watch->timer);
+    qemu_bh_delete(watch->bh);
+    qemu_event_set(&watch->idle);
+}
+
+static void ifwatch_bh(void *opaque)
+{
+    VhostDPIfWatch *watch = opaque;
+
+    if (qatomic_read(&watch->ends)) {
+        ifwatch_end(watch);
+        return;
+    }
+    if (!watch->listening) {
+        watch->listening = true;
+        ifwatch_listen(watch, &watch->here, true);
+        ifwatch_run_look(watch);
+        qemu_event_set(&watch->idle);
+        return;
+    }
+    ifwatch_run_look(watch);
+}
+
+static void ifwatch_free(VhostDPIfWatch *watch)
+{
+    ifnet_close(&watch->here);
+    qemu_event_destroy(&watch->idle);
+    qemu_mutex_destroy(&watch->lock);
+    g_free(watch->reason);
+    g_free(watch->pair);
+    g_free(watch);
+}
+
+VhostDPIfWatch *vhost_dp_ifwatch_new(unsigned queue_pairs,
+                                     void (*look)(VhostDPIfWatch *watch,
+                                                  void *opaque),
+                                     void *opaque, Error **errp)
 {
     VhostDPIfWatch *watch = g_new0(VhostDPIfWatch, 1);
 
-    watch->ctx = ctx;
-    watch->changed = changed;
+    watch->look = look;
     watch->opaque = opaque;
-    watch->fd = ifwatch_subscribe(sock);
-    watch->timer = aio_timer_new(ctx, QEMU_CLOCK_REALTIME, SCALE_MS,
+    watch->there.sock = watch->there.events = -1;
+    watch->state = VHOST_DP_IF_UP;
+    watch->npairs = queue_pairs;
+    watch->pair = g_new0(QEMUBH *, queue_pairs);
+    qemu_mutex_init(&watch->lock);
+    qemu_event_init(&watch->idle, false);
+    if (!ifnet_open(&watch->here)) {
+        error_setg_errno(errp, errno, "cannot watch the interface: netlink");
+        ifwatch_free(watch);
+        return NULL;
+    }
+    if (!ifwatch_thread_get(errp)) {
+        ifwatch_free(watch);
+        return NULL;
+    }
+    ifnet_filter(&watch->here, -1);
+    watch->ctx = iothread_get_aio_context(ifwatch_thread);
+    watch->bh = aio_bh_new(watch->ctx, ifwatch_bh, watch);
+    watch->timer = aio_timer_new(watch->ctx, QEMU_CLOCK_REALTIME, SCALE_MS,
                                  ifwatch_timer, watch);
-    if (watch->fd >= 0) {
-        aio_set_fd_handler(ctx, watch->fd, ifwatch_readable, NULL, NULL, NULL,
-                           watch);
-    } else {
-        ifwatch_start_timer(watch);
-    }
+    qemu_bh_schedule(watch->bh);
+    qemu_event_wait(&watch->idle);
     return watch;
-}
-
-void vhost_dp_ifwatch_poll(VhostDPIfWatch *watch, bool poll)
-{
-    if (watch->fd < 0) {
-        return;
-    }
-    if (!poll) {
-        timer_del(watch->timer);
-    } else if (!timer_pending(watch->timer)) {
-        ifwatch_start_timer(watch);
-    }
 }
 
 void vhost_dp_ifwatch_free(VhostDPIfWatch *watch)
@@ -196,11 +717,10 @@ void vhost_dp_ifwatch_free(VhostDPIfWatch *watch)
     if (!watch) {
         return;
     }
-    if (watch->fd >= 0) {
-        aio_set_fd_handler(watch->ctx, watch->fd, NULL, NULL, NULL, NULL,
-                           NULL);
-        close(watch->fd);
-    }
-    timer_free(watch->timer);
-    g_free(watch);
+    qemu_event_reset(&watch->idle);
+    qatomic_set(&watch->ends, true);
+    qemu_bh_schedule(watch->bh);
+    qemu_event_wait(&watch->idle);
+    ifwatch_free(watch);
+    ifwatch_thread_put();
 }

@@ -58,6 +58,13 @@ typedef enum TapIO {
 
 typedef struct VhostDPTap VhostDPTap;
 
+/* A queue of an interface that is there again takes the place of the old one */
+typedef enum TapSwap {
+    TAP_SWAP_NONE,
+    TAP_SWAP_READY,             /* new_fd is for the IOThread to take */
+    TAP_SWAP_DONE,              /* it has; the watch's thread closes both */
+} TapSwap;
+
 /* One queue pair: one queue of the interface */
 typedef struct TapQueue {
     VhostDPTap *tap;
@@ -67,11 +74,16 @@ typedef struct TapQueue {
      */
     int fd;
     TapIO io;                   /* atomic; written by the IOThread */
+    bool inactive;              /* atomic; the guest does not use the pair */
+
+    /* See tap-link.c: of whose turn @swap is */
+    TapSwap swap;               /* atomic */
+    int new_fd, old_fd;         /* or -1 */
+    bool detached;              /* from the interface; the watch's thread */
 
     /* The IOThread's own, between attach and detach */
     VhostDPPort *port;
     AioContext *ctx;
-    bool inactive;              /* detached from the interface by us */
     bool rx_enabled;
     bool rx_drained;            /* nothing is there until the fd is readable */
     bool rx_paused;             /* reading failed: wait for rx_timer */
@@ -81,13 +93,9 @@ typedef struct TapQueue {
     bool gone;                  /* there is no interface behind the fd */
 
     /* See tap-link.c */
-    VhostDPIfWatch *watch;
-    QEMUBH *check_bh;
     char *fault;                /* why frames cannot be moved, for good */
-    char name[IFNAMSIZ];        /* of the interface, when last seen */
     bool was_up;                /* since attach */
     bool down;                  /* so we told the engine */
-    bool wait_up;               /* the fd becomes writable with the interface */
 
     UringBurst *uring;          /* or NULL: system calls */
 
@@ -149,6 +157,15 @@ struct VhostDPTap {
     char real_ifname[IFNAMSIZ]; /* as it was then */
     TapQueue *queue;
     unsigned nqueues;
+    VhostDPIfWatch *watch;
+
+    /* The watch's thread's own, see tap-link.c */
+    char name[IFNAMSIZ];        /* when last seen */
+    int ifindex;                /* in the namespace that is watched, or 0 */
+    bool located;               /* ifindex was looked for */
+    bool was_up;                /* since open */
+    unsigned tries;             /* to open it again */
+    unsigned nopen;             /* queues of all users at open; 0: not known */
 };
 
 static inline const char *tap_id(const VhostDPTap *tap)
@@ -175,7 +192,8 @@ unsigned vhost_dp_tap_count_fds(VhostDPTap *tap, Error **errp);
 
 /*
  * The present name of the interface, which may have been renamed, into @name
- * of IFNAMSIZ bytes; an empty string while the driver is not open.
+ * of IFNAMSIZ bytes; an empty string while the driver is not open.  Makes no
+ * system call.
  */
 void vhost_dp_tap_get_name(VhostDPTap *tap, char *name);
 
@@ -183,7 +201,7 @@ void vhost_dp_tap_get_name(VhostDPTap *tap, char *name);
  * Open queue @i of an interface that has the name that open() used, and is
  * there again.  None is created.
  *
- * Thread: the queue pair's IOThread.
+ * Thread: the watch's.
  *
  * Returns a descriptor, or -1 with @errp set.
  */
@@ -192,7 +210,30 @@ int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, Error **errp);
 /* Tell the interface behind @fd which offloads the guest takes.  Any thread. */
 void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads);
 
-/* ---- tap-link.c: the state of the interface; in the IOThread ---- */
+/* Is @fd one of TAP_DEVICE?  Otherwise it is a macvtap's.  Any thread. */
+bool vhost_dp_tap_fd_is_tun(int fd);
+
+/* ---- tap-link.c: the state of the interface ---- */
+
+/*
+ * The descriptors are open: begin to watch the interface.  Sets tap->nopen.
+ * Lock: BQL.  Returns false with @errp set on failure.
+ */
+bool vhost_dp_tap_link_open(VhostDPTap *tap, Error **errp);
+
+/* The watch is freed: undo what it has begun.  Lock: BQL. */
+void vhost_dp_tap_abandon_swap(TapQueue *q);
+
+/*
+ * Attach the queue to the interface, or detach it, if that is not so.  May
+ * wait.  Thread: the watch's, while there is one.
+ */
+void vhost_dp_tap_set_queue(TapQueue *q, bool attached);
+
+/* Was the interface deleted?  Does not wait.  Any thread. */
+bool vhost_dp_tap_is_gone(const TapQueue *q);
+
+/* The following in the IOThread */
 
 /* At the end of attach */
 void vhost_dp_tap_link_start(TapQueue *q);
@@ -200,11 +241,8 @@ void vhost_dp_tap_link_start(TapQueue *q);
 /* At the beginning of detach */
 void vhost_dp_tap_link_stop(TapQueue *q);
 
-/* Look at the interface soon.  May be called with the queue pair's lock. */
+/* Have the watch look soon.  May be called with the queue pair's lock. */
 void vhost_dp_tap_link_check(TapQueue *q);
-
-/* The fd became writable, or there was an error: see TapQueue.wait_up */
-void vhost_dp_tap_link_writable(TapQueue *q);
 
 /* ---- tap-io.c: the data side, see VhostDPDriverClass ---- */
 

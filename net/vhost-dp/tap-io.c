@@ -31,13 +31,11 @@
  */
 
 #include "qemu/osdep.h"
-#include <sys/ioctl.h>
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/memalign.h"
 #include "net/eth.h"
-#include "net/tap-linux.h"
 #include "tap-int.h"
 #include "vnet-hdr.h"
 #include "trace.h"
@@ -71,9 +69,6 @@ static void tap_writable(void *opaque)
 {
     TapQueue *q = opaque;
 
-    if (q->wait_up) {
-        vhost_dp_tap_link_writable(q);
-    }
     vhost_dp_tap_unblock(q);
 }
 
@@ -89,11 +84,10 @@ void vhost_dp_tap_unblock(TapQueue *q)
 void vhost_dp_tap_update_handlers(TapQueue *q)
 {
     bool readable = q->rx_enabled && !q->rx_paused;
-    bool writable = q->tx_blocked || q->wait_up;
 
     aio_set_fd_handler(q->ctx, q->fd,
                        readable && !q->gone ? tap_readable : NULL,
-                       writable && !q->gone ? tap_writable : NULL,
+                       q->tx_blocked && !q->gone ? tap_writable : NULL,
                        NULL, NULL, q);
 }
 
@@ -166,33 +160,22 @@ static bool tap_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     return true;
 }
 
-/* Let the kernel use the queue, or not.  Interfaces with one queue cannot. */
-static void tap_set_queue(TapQueue *q, bool attached)
+/*
+ * The watch's thread sees to it, as it may have to wait.  Frames that come
+ * until then are dropped by the engine.
+ */
+static void tap_set_inactive(TapQueue *q, bool inactive)
 {
-    struct ifreq ifr = {
-        .ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE,
-    };
-
-    if (q->inactive == !attached) {
-        return;
+    if (q->inactive != inactive) {
+        qatomic_set(&q->inactive, inactive);
+        vhost_dp_ifwatch_look(q->tap->watch);
     }
-    if (ioctl(q->fd, TUNSETQUEUE, &ifr) < 0) {
-        /* The interface has gone; if not, frames come, and are dropped */
-        trace_vhost_dp_tap_set_queue_failed(q->fd, attached, errno);
-        return;
-    }
-    q->inactive = !attached;
 }
 
 static bool tap_set_active(VhostDPDriver *drv, unsigned pair, bool active)
 {
-    VhostDPTap *tap = VHOST_DP_TAP(drv);
-
-    if (tap->nqueues > 1) {
-        tap_set_queue(&tap->queue[pair], active);
-    }
-    vhost_dp_tap_link_check(&tap->queue[pair]);
-    return tap->queue[pair].inactive;
+    tap_set_inactive(&VHOST_DP_TAP(drv)->queue[pair], !active);
+    return false;
 }
 
 static void tap_detach(VhostDPDriver *drv, unsigned pair)
@@ -215,7 +198,7 @@ void vhost_dp_tap_start(TapQueue *q, VhostDPPort *port, AioContext *ctx)
 
     q->port = port;
     q->ctx = ctx;
-    q->inactive = false;
+    tap_set_inactive(q, false);
     q->rx_enabled = false;
     q->rx_drained = false;
     q->rx_paused = false;
@@ -224,7 +207,6 @@ void vhost_dp_tap_start(TapQueue *q, VhostDPPort *port, AioContext *ctx)
     q->tx_blocked = false;
     q->tx_in_order = tap->has_sndbuf && tap->sndbuf;
     q->gone = false;
-    q->wait_up = false;
     VHOST_DP_TAP_GET_CLASS(tap)->start_io(q);
     vhost_dp_tap_link_start(q);
 }
@@ -236,8 +218,6 @@ void vhost_dp_tap_stop(TapQueue *q)
     q->rx_timer = NULL;
     q->gone = true;
     vhost_dp_tap_update_handlers(q);
-    /* The next user of a passed descriptor expects it as it was */
-    tap_set_queue(q, true);
     VHOST_DP_TAP_GET_CLASS(q->tap)->stop_io(q);
     q->port = NULL;
 }
@@ -252,13 +232,9 @@ void vhost_dp_tap_suspend(TapQueue *q)
 /* What was read before, and not lent yet, is still good */
 void vhost_dp_tap_resume(TapQueue *q)
 {
-    bool inactive = q->inactive;
-
     q->gone = false;
     q->rx_drained = false;
     VHOST_DP_TAP_GET_CLASS(q->tap)->start_io(q);
-    q->inactive = false;
-    tap_set_queue(q, !inactive);
     vhost_dp_tap_update_handlers(q);
 }
 

@@ -10,129 +10,423 @@
  * descriptor stays bound to its interface, so a new name or namespace changes
  * nothing.  An interface that is down, or gone, takes the link down.
  *
- * Each queue pair looks for itself, in its IOThread, when there is a reason to:
- * the kernel told of a change (ifwatch.c), or did not take a frame.  In another
- * namespace it does not tell.  There the descriptor becomes writable when the
- * interface comes up, frames are refused when it goes down, and a timer does
- * for a guest that sends none.
+ * tap_look() runs in the thread of the interface's watch (ifwatch.h), where
+ * it may wait for the kernel, and publishes the state.  The queue pairs follow
+ * it in their IOThreads without a system call that could wait.  They make the
+ * watch look when the kernel does not take a frame.
+ *
+ * Which interface is behind a descriptor is said by its network namespace and
+ * its number there; one of the same name and address may be in another.  The
+ * kernel tells the namespace (TUNGETDEVNETNS) to those with CAP_NET_ADMIN.  For
+ * others, an interface that was opened by name is in QEMU's namespace, and of a
+ * descriptor that was passed tap_is_here() finds out.  What is not known to be
+ * there, or has left it, is looked at once a second through the descriptor: it
+ * is writable while the interface is up.
  *
  * A tap that QEMU made is down until the administrator has set it up.  It does
  * not take the link down before it was up once, as with other back ends: the
  * guest need not see its link come up late.
  *
  * If an interface that was opened by name is deleted, and then there again, its
- * queues are opened anew, and take the place of the old ones behind the same
- * descriptor numbers.  It is not for us to create it: whoever deleted it knows
- * why.  An interface of which we were passed descriptors cannot be had again.
+ * queues are opened anew here, and each queue pair puts its own in place of the
+ * old one, behind the same descriptor number.  QEMU never creates a deleted
+ * interface again: that is the administrator's decision.  Passed descriptors of
+ * a deleted interface cannot be replaced.
  */
 
 #include "qemu/osdep.h"
+#include <linux/ethtool.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include "qapi/error.h"
 #include "qemu/cutils.h"
-#include "qemu/main-loop.h"
-#include "qemu/sockets.h"
-#include "net/tap-linux.h"
 #include "tap-int.h"
 #include "trace.h"
 
-/* ---- State ---- */
+/* Linux 5.2; not in the headers of all C libraries */
+#ifndef TUNGETDEVNETNS
+#define TUNGETDEVNETNS _IO('T', 227)
+#endif
 
-/*
- * The state of the interface that q->name names in QEMU's namespace;
- * VHOST_DP_IF_GONE if there is none, or it is not ours.
- */
-static VhostDPIfState tap_state_here(TapQueue *q)
+/* A bit of the interface's message level that means nothing to the kernel */
+#define TAP_TOKEN (1u << 30)
+
+/* How often to try again soon with an interface that somebody else has */
+#define TAP_BUSY_TRIES 20
+#define TAP_BUSY_MS 50
+#define TAP_RETRY_MS 1000
+
+/* How long open waits for queues of a program that has ended just now */
+#define TAP_OTHERS_US (500 * 1000)
+#define TAP_OTHERS_STEP_US (5 * 1000)
+
+/* ---- Through the descriptor ---- */
+
+/* Without waiting for anybody */
+static short tap_poll(int fd)
 {
-    VhostDPIfState state = VHOST_DP_IF_GONE;
-    struct ifreq ours = {}, named = {};
-    int sock = qemu_socket(AF_INET, SOCK_DGRAM, 0);
+    struct pollfd pfd = { .fd = fd, .events = POLLOUT };
 
-    if (sock < 0) {
-        return state;
-    }
-    pstrcpy(named.ifr_name, sizeof(named.ifr_name), q->name);
-    if (ioctl(q->fd, SIOCGIFHWADDR, &ours) == 0 &&
-        ioctl(sock, SIOCGIFHWADDR, &named) == 0 &&
-        !memcmp(ours.ifr_hwaddr.sa_data, named.ifr_hwaddr.sa_data, 6)) {
-        state = vhost_dp_if_state(sock, q->name, NULL);
-    }
-    close(sock);
-    return state;
+    return poll(&pfd, 1, 0) > 0 ? pfd.revents : 0;
+}
+
+/* A macvtap does not tell: the watch finds out */
+bool vhost_dp_tap_is_gone(const TapQueue *q)
+{
+    return tap_poll(q->fd) & POLLERR;
 }
 
 /* A tap that is down is not writable; nor is one whose sndbuf= is used up */
-static bool tap_is_writable(TapQueue *q)
+static VhostDPIfState tap_fd_state(VhostDPTap *tap)
 {
-    struct pollfd pfd = { .fd = q->fd, .events = POLLOUT };
-
-    return poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLOUT);
+    return (tap->has_sndbuf && tap->sndbuf) ||
+           (tap_poll(tap->queue[0].fd) & POLLOUT) ? VHOST_DP_IF_UP :
+                                                    VHOST_DP_IF_DOWN;
 }
 
-/* @elsewhere: the kernel does not tell of changes; @wait_up: the fd does */
-static VhostDPIfState tap_get_state(TapQueue *q, bool *elsewhere,
-                                    bool *wait_up)
+static bool tap_get_msglevel(int sock, const char *name, uint32_t *value)
 {
-    bool writable = tap_is_writable(q);
+    struct ethtool_value ev = { .cmd = ETHTOOL_GMSGLVL };
+    struct ifreq ifr = { .ifr_data = (void *)&ev };
+
+    pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), name);
+    if (ioctl(sock, SIOCETHTOOL, &ifr) < 0) {
+        return false;
+    }
+    *value = ev.data;
+    return true;
+}
+
+/* Have two interfaces, which are called the same, the same address? */
+static bool tap_same_address(int fd, int sock, const char *name)
+{
+    struct ifreq ours = {}, named = {};
+
+    pstrcpy(named.ifr_name, sizeof(named.ifr_name), name);
+    return ioctl(fd, SIOCGIFHWADDR, &ours) == 0 &&
+           ioctl(sock, SIOCGIFHWADDR, &named) == 0 &&
+           !memcmp(ours.ifr_hwaddr.sa_data, named.ifr_hwaddr.sa_data, 6);
+}
+
+/*
+ * Is the interface that is called @name in the namespace of @sock the one
+ * behind @fd?  Change a bit through the descriptor that harms nobody, and look
+ * whether it changed there.  A macvtap has no such bit, and is believed its
+ * name and address.
+ */
+static bool tap_is_here(int fd, int sock, const char *name)
+{
+    uint32_t before, during;
+    bool same;
+
+    if (!vhost_dp_tap_fd_is_tun(fd)) {
+        return tap_same_address(fd, sock, name);
+    }
+    if (!tap_get_msglevel(sock, name, &before) ||
+        ioctl(fd, TUNSETDEBUG, before ^ TAP_TOKEN) < 0) {
+        return false;           /* before Linux 5.8 */
+    }
+    same = tap_get_msglevel(sock, name, &during) &&
+           during == (before ^ TAP_TOKEN);
+    ioctl(fd, TUNSETDEBUG, same ? before : 0);
+    return same;
+}
+
+/* ---- Where it is, and how ---- */
+
+/*
+ * Find the number of the interface, which is called @name, in its namespace,
+ * and watch there; 0 if it cannot be found.
+ */
+static void tap_locate(VhostDPTap *tap, VhostDPIfWatch *watch, const char *name)
+{
+    int fd = tap->queue[0].fd;
+    int netns = ioctl(fd, TUNGETDEVNETNS);
+    char found[IFNAMSIZ];
+    int sock;
+
+    if (netns >= 0) {
+        tap->ifindex = 0;
+        if (vhost_dp_ifwatch_enter(watch, netns)) {
+            vhost_dp_if_state(vhost_dp_ifwatch_sock(watch), name,
+                              &tap->ifindex);
+        }
+    } else {
+        vhost_dp_ifwatch_enter(watch, -1);
+        sock = vhost_dp_ifwatch_sock(watch);
+        if (!tap->located) {
+            vhost_dp_if_state(sock, name, &tap->ifindex);
+            if (tap->passed.n && tap->ifindex && !tap_is_here(fd, sock, name)) {
+                tap->ifindex = 0;
+            }
+        } else if (!vhost_dp_if_name(sock, tap->ifindex, found) ||
+                   strcmp(found, name)) {
+            tap->ifindex = 0;
+        }
+    }
+    tap->located = true;
+}
+
+/* Sets @name, IFNAMSIZ bytes, if the interface is there */
+static VhostDPIfState tap_get_state(VhostDPTap *tap, VhostDPIfWatch *watch,
+                                    char *name)
+{
+    TapQueue *q = &tap->queue[0];
     struct ifreq ifr = {};
     VhostDPIfState state;
+    int ifindex, tries;
 
-    *elsewhere = false;
-    *wait_up = false;
-    if (ioctl(q->fd, TUNGETIFF, &ifr) < 0) {
-        return VHOST_DP_IF_GONE;
+    for (tries = 0; tries < 3; tries++) {
+        if (ioctl(q->fd, TUNGETIFF, &ifr) < 0) {
+            /* That of a tap, and that of a macvtap */
+            if (errno == EBADFD || errno == ENOLINK) {
+                return VHOST_DP_IF_GONE;
+            }
+            continue;
+        }
+        pstrcpy(name, IFNAMSIZ, ifr.ifr_name);
+        tap_locate(tap, watch, name);
+        if (!tap->ifindex) {
+            break;
+        }
+        /* What changes from here on is reported */
+        vhost_dp_ifwatch_follow(watch, tap->ifindex);
+        state = vhost_dp_if_state(vhost_dp_ifwatch_sock(watch), name,
+                                  &ifindex);
+        if (ifindex == tap->ifindex) {
+            return state;
+        }
     }
-    pstrcpy(q->name, sizeof(q->name), ifr.ifr_name);
-    state = tap_state_here(q);
-    if (state == VHOST_DP_IF_GONE) {
-        *elsewhere = true;
-        state = writable || q->tx_in_order ? VHOST_DP_IF_UP : VHOST_DP_IF_DOWN;
+    vhost_dp_ifwatch_follow_clock(watch);
+    return tap_fd_state(tap);
+}
+
+/*
+ * For open with fd= or fds=: how many queues of the interface are open, if that
+ * is known.  Those of a program that has just ended may go within a moment.
+ */
+static void tap_count_queues(VhostDPTap *tap, VhostDPIfWatch *watch,
+                             const char *name)
+{
+    int64_t deadline = g_get_monotonic_time() + TAP_OTHERS_US;
+
+    while (tap->ifindex &&
+           vhost_dp_if_tap_queues(vhost_dp_ifwatch_sock(watch), name,
+                                  &tap->nopen) &&
+           tap->nopen > tap->nqueues && g_get_monotonic_time() < deadline) {
+        g_usleep(TAP_OTHERS_STEP_US);
     }
-    *wait_up = state == VHOST_DP_IF_DOWN && !writable;
-    return state;
+}
+
+/* ---- Queues that the guest does not use ---- */
+
+/* Let the kernel use each queue, or not.  Interfaces with one queue cannot. */
+static void tap_set_queues(VhostDPTap *tap)
+{
+    unsigned i;
+
+    for (i = 0; i < tap->nqueues && tap->nqueues > 1; i++) {
+        TapQueue *q = &tap->queue[i];
+
+        vhost_dp_tap_set_queue(q, !qatomic_read(&q->inactive));
+    }
+}
+
+void vhost_dp_tap_set_queue(TapQueue *q, bool attached)
+{
+    struct ifreq ifr = {
+        .ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE,
+    };
+
+    if (q->detached == !attached) {
+        return;
+    }
+    if (ioctl(q->fd, TUNSETQUEUE, &ifr) < 0) {
+        /* The interface has gone; if not, frames come, and are dropped */
+        trace_vhost_dp_tap_set_queue_failed(q->fd, attached, errno);
+        return;
+    }
+    q->detached = !attached;
 }
 
 /* ---- An interface that is there again ---- */
 
 /* Ask again after: set_offload() may have come in between */
-static void tap_restore_offloads(TapQueue *q)
+static void tap_restore_offloads(VhostDPTap *tap)
 {
     uint32_t offloads;
 
     do {
-        offloads = qatomic_read(&q->tap->rx_offloads);
-        vhost_dp_tap_apply_offloads(q->fd, offloads);
-    } while (qatomic_read(&q->tap->rx_offloads) != offloads);
+        offloads = qatomic_read(&tap->rx_offloads);
+        vhost_dp_tap_apply_offloads(tap->queue[0].fd, offloads);
+    } while (qatomic_read(&tap->rx_offloads) != offloads);
 }
 
 /*
- * Returns false if there is none, or it cannot be used; then @errp is set, and
- * @again if it is worth to try again.
+ * Closing the last descriptor of a queue may wait for the kernel, so those of
+ * the queue that is replaced are closed here, and not in an IOThread.
  */
-static bool tap_reattach(TapQueue *q, bool *again, Error **errp)
+static void tap_close_swap(TapQueue *q)
 {
-    VhostDPTap *tap = q->tap;
-    int fd = vhost_dp_tap_reopen(tap, q - tap->queue, errp);
+    if (q->new_fd >= 0) {
+        close(q->new_fd);
+    }
+    if (q->old_fd >= 0) {
+        close(q->old_fd);
+    }
+    q->new_fd = q->old_fd = -1;
+}
 
-    if (fd < 0) {
-        *again = if_nametoindex(tap->real_ifname) != 0;
-        return false;
+void vhost_dp_tap_abandon_swap(TapQueue *q)
+{
+    tap_close_swap(q);
+    qatomic_set(&q->swap, TAP_SWAP_NONE);
+}
+
+/* Returns false while a queue pair has not taken its new queue */
+static bool tap_end_swaps(VhostDPTap *tap)
+{
+    bool done = false;
+    unsigned i;
+
+    for (i = 0; i < tap->nqueues; i++) {
+        if (qatomic_load_acquire(&tap->queue[i].swap) == TAP_SWAP_READY) {
+            return false;
+        }
     }
-    vhost_dp_tap_suspend(q);
-    if (RETRY_ON_EINTR(dup3(fd, q->fd, O_CLOEXEC)) < 0) {
-        error_setg_errno(errp, errno, "cannot replace descriptor %d", q->fd);
-        close(fd);
-        return false;
+    for (i = 0; i < tap->nqueues; i++) {
+        TapQueue *q = &tap->queue[i];
+
+        if (qatomic_read(&q->swap) == TAP_SWAP_DONE) {
+            tap_close_swap(q);
+            q->detached = false;
+            qatomic_set(&q->swap, TAP_SWAP_NONE);
+            done = true;
+        }
     }
-    close(fd);
-    tap_restore_offloads(q);
-    vhost_dp_tap_resume(q);
-    trace_vhost_dp_tap_reattach(tap->real_ifname, q->fd);
+    if (done) {
+        tap_restore_offloads(tap);
+        trace_vhost_dp_tap_reattach(tap->real_ifname, tap->queue[0].fd);
+    }
     return true;
 }
 
-/* ---- The link ---- */
+/*
+ * Open all queues anew.  Returns false with @errp set if that is not possible.
+ */
+static bool tap_reopen(VhostDPTap *tap, Error **errp)
+{
+    unsigned i, k;
+
+    for (i = 0; i < tap->nqueues; i++) {
+        TapQueue *q = &tap->queue[i];
+
+        q->old_fd = fcntl(q->fd, F_DUPFD_CLOEXEC, 0);
+        if (q->old_fd < 0) {
+            error_setg_errno(errp, errno, "cannot replace descriptor %d",
+                             q->fd);
+        } else {
+            q->new_fd = vhost_dp_tap_reopen(tap, i, errp);
+        }
+        if (q->new_fd < 0) {
+            for (k = 0; k <= i; k++) {
+                tap_close_swap(&tap->queue[k]);
+            }
+            return false;
+        }
+    }
+    for (i = 0; i < tap->nqueues; i++) {
+        qatomic_store_release(&tap->queue[i].swap, TAP_SWAP_READY);
+    }
+    return true;
+}
+
+/*
+ * The interface was deleted.  Returns why it is not there again; or NULL, then
+ * the queue pairs have new queues to take.
+ */
+static char *tap_come_back(VhostDPTap *tap, VhostDPIfWatch *watch,
+                           const char *name)
+{
+    Error *err = NULL;
+    char *why;
+
+    vhost_dp_ifwatch_enter(watch, -1);
+    if (tap->passed.n) {
+        vhost_dp_ifwatch_follow(watch, 0);
+        return g_strdup_printf("interface '%s' was deleted, and %s= cannot "
+                               "open it again", name, tap->fd ? "fd" : "fds");
+    }
+    vhost_dp_ifwatch_follow_name(watch, tap->real_ifname);
+    if (tap_reopen(tap, &err)) {
+        tap->located = false;
+        tap->tries = 0;
+        return NULL;
+    }
+    if (if_nametoindex(tap->real_ifname)) {
+        vhost_dp_ifwatch_look_in(watch, tap->tries++ < TAP_BUSY_TRIES ?
+                                 TAP_BUSY_MS : TAP_RETRY_MS);
+    } else {
+        tap->tries = 0;
+    }
+    why = g_strdup(error_get_pretty(err));
+    error_free(err);
+    trace_vhost_dp_tap_reattach_failed(tap->real_ifname, why);
+    return why;
+}
+
+/* ---- The watch's thread ---- */
+
+static void tap_look(VhostDPIfWatch *watch, void *opaque)
+{
+    VhostDPTap *tap = opaque;
+    bool first = !tap->located;
+    g_autofree char *reason = NULL;
+    VhostDPIfState state;
+
+    if (!tap_end_swaps(tap)) {
+        return;
+    }
+    tap_set_queues(tap);
+    state = tap_get_state(tap, watch, tap->name);
+    if (first && tap->passed.n) {
+        tap_count_queues(tap, watch, tap->name);
+    }
+    if (state == VHOST_DP_IF_GONE) {
+        reason = tap_come_back(tap, watch, tap->name);
+        if (!reason) {
+            vhost_dp_ifwatch_tell(watch);
+            return;
+        }
+    } else if (state != VHOST_DP_IF_DOWN) {
+        tap->was_up = true;
+    }
+    if (!reason && (tap->was_up || state != VHOST_DP_IF_DOWN)) {
+        reason = vhost_dp_if_reason(state, tap->name);
+    }
+    vhost_dp_ifwatch_publish(watch, state, tap->name, reason);
+}
+
+bool vhost_dp_tap_link_open(VhostDPTap *tap, Error **errp)
+{
+    ERRP_GUARD();
+
+    tap->ifindex = 0;
+    tap->located = false;
+    tap->was_up = false;
+    tap->tries = 0;
+    tap->nopen = 0;
+    pstrcpy(tap->name, sizeof(tap->name), tap->real_ifname);
+    tap->watch = vhost_dp_ifwatch_new(tap->nqueues, tap_look, tap, errp);
+    if (!tap->watch) {
+        error_prepend(errp, "%s: ", tap->who);
+    }
+    return tap->watch != NULL;
+}
+
+/* ---- The queue pairs' IOThreads ---- */
 
 static void tap_set_link(TapQueue *q, const char *reason)
 {
@@ -145,52 +439,35 @@ static void tap_set_link(TapQueue *q, const char *reason)
     }
 }
 
-/* The interface was deleted.  Returns why it is not there again, or NULL. */
-static char *tap_come_back(TapQueue *q, bool *again)
+/*
+ * Take the new queue.  If that fails the watch finds the old one, and goes on.
+ */
+static void tap_swap(TapQueue *q)
 {
-    g_autofree char *why = NULL;
-    Error *err = NULL;
-
-    if (q->tap->passed.n) {
-        return g_strdup_printf("interface '%s' was deleted, and %s= cannot "
-                               "open it again", q->name,
-                               q->tap->fd ? "fd" : "fds");
+    vhost_dp_tap_suspend(q);
+    if (RETRY_ON_EINTR(dup3(q->new_fd, q->fd, O_CLOEXEC)) < 0) {
+        trace_vhost_dp_tap_reattach_failed(q->tap->real_ifname,
+                                           strerror(errno));
     }
-    if (tap_reattach(q, again, &err)) {
-        return NULL;
-    }
-    why = g_strdup(error_get_pretty(err));
-    error_free(err);
-    trace_vhost_dp_tap_reattach_failed(q->tap->real_ifname, why);
-    return g_steal_pointer(&why);
+    vhost_dp_tap_resume(q);
+    qatomic_store_release(&q->swap, TAP_SWAP_DONE);
+    vhost_dp_ifwatch_look(q->tap->watch);
 }
 
-static void tap_check_link(void *opaque)
+/* Something was published, or is ready to be taken */
+static void tap_follow(void *opaque)
 {
     TapQueue *q = opaque;
     g_autofree char *reason = NULL;
-    bool elsewhere, wait_up;
-    bool again = false;
-    VhostDPIfState state = tap_get_state(q, &elsewhere, &wait_up);
+    VhostDPIfState state;
 
-    if (state == VHOST_DP_IF_GONE) {
-        reason = tap_come_back(q, &again);
-        if (!reason) {
-            state = tap_get_state(q, &elsewhere, &wait_up);
-        }
+    if (qatomic_load_acquire(&q->swap) == TAP_SWAP_READY) {
+        tap_swap(q);
     }
+    state = vhost_dp_ifwatch_read(q->tap->watch, NULL, &reason);
     q->gone = state == VHOST_DP_IF_GONE;
-    q->wait_up = wait_up;
+    q->was_up |= state == VHOST_DP_IF_UP || state == VHOST_DP_IF_NO_CARRIER;
     vhost_dp_tap_update_handlers(q);
-    vhost_dp_ifwatch_poll(q->watch, elsewhere || again);
-
-    if (state == VHOST_DP_IF_DOWN && q->was_up) {
-        reason = vhost_dp_if_reason(state, q->name);
-    } else if (state == VHOST_DP_IF_GONE && !reason) {
-        reason = vhost_dp_if_reason(state, q->name);
-    } else if (!reason) {
-        q->was_up |= state != VHOST_DP_IF_DOWN;
-    }
     tap_set_link(q, reason);
 }
 
@@ -198,31 +475,20 @@ void vhost_dp_tap_link_check(TapQueue *q)
 {
     /* It is known already, and every frame says so again */
     if (!q->down && (q->was_up || q->gone)) {
-        qemu_bh_schedule(q->check_bh);
+        vhost_dp_ifwatch_look(q->tap->watch);
     }
-}
-
-void vhost_dp_tap_link_writable(TapQueue *q)
-{
-    tap_check_link(q);
 }
 
 void vhost_dp_tap_link_start(TapQueue *q)
 {
     q->was_up = false;
     q->down = false;
-    q->wait_up = false;
-    pstrcpy(q->name, sizeof(q->name), q->tap->real_ifname);
-    q->check_bh = aio_bh_new(q->ctx, tap_check_link, q);
-    q->watch = vhost_dp_ifwatch_new(q->ctx, -1, tap_check_link, q);
-    tap_check_link(q);
+    vhost_dp_ifwatch_attach(q->tap->watch, q - q->tap->queue, q->ctx,
+                            tap_follow, q);
+    tap_follow(q);
 }
 
 void vhost_dp_tap_link_stop(TapQueue *q)
 {
-    vhost_dp_ifwatch_free(q->watch);
-    q->watch = NULL;
-    qemu_bh_delete(q->check_bh);
-    q->check_bh = NULL;
-    q->wait_up = false;
+    vhost_dp_ifwatch_detach(q->tap->watch, q - q->tap->queue);
 }

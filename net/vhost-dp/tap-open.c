@@ -18,7 +18,7 @@
  * privileges.
  *
  * An interface that was deleted and is there again is opened by name once more,
- * in a queue pair's IOThread: see tap-link.c.  The options cannot change then.
+ * in the thread of its watch: see tap-link.c.  The options cannot change then.
  */
 
 #include "qemu/osdep.h"
@@ -42,11 +42,9 @@
 
 void vhost_dp_tap_get_name(VhostDPTap *tap, char *name)
 {
-    struct ifreq ifr = {};
-
     pstrcpy(name, IFNAMSIZ, tap->real_ifname);
-    if (tap->queue && ioctl(tap->queue[0].fd, TUNGETIFF, &ifr) == 0) {
-        pstrcpy(name, IFNAMSIZ, ifr.ifr_name);
+    if (tap->watch) {
+        vhost_dp_ifwatch_read(tap->watch, name, NULL);
     }
 }
 
@@ -242,8 +240,7 @@ unsigned vhost_dp_tap_count_fds(VhostDPTap *tap, Error **errp)
     return n;
 }
 
-/* Other descriptors than those of TAP_DEVICE are of macvtap interfaces */
-static bool tap_fd_is_tun(int fd)
+bool vhost_dp_tap_fd_is_tun(int fd)
 {
     struct stat st;
 
@@ -320,7 +317,7 @@ static bool tap_check_passed(VhostDPTap *tap, Error **errp)
                               "interface.\n");
             return false;
         }
-        if (n > 1 && tap_fd_is_tun(fd[i]) &&
+        if (n > 1 && vhost_dp_tap_fd_is_tun(fd[i]) &&
             !(ifr->ifr_flags & IFF_MULTI_QUEUE)) {
             error_setg(errp, "%s: fds=%s: interface '%s' was "
                        "opened without multi_queue", tap->who, tap->fds,
@@ -448,7 +445,12 @@ static void tap_close_queues(VhostDPTap *tap)
 {
     unsigned i;
 
+    vhost_dp_ifwatch_free(tap->watch);
+    tap->watch = NULL;
     for (i = 0; i < tap->nqueues; i++) {
+        vhost_dp_tap_abandon_swap(&tap->queue[i]);
+        /* The next user of a passed descriptor expects it as it was */
+        vhost_dp_tap_set_queue(&tap->queue[i], true);
         if (!tap->passed.n && tap->queue[i].fd >= 0) {
             close(tap->queue[i].fd);
         }
@@ -470,10 +472,13 @@ bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp)
     for (i = 0; i < queue_pairs; i++) {
         tap->queue[i].tap = tap;
         tap->queue[i].fd = -1;
+        tap->queue[i].new_fd = -1;
+        tap->queue[i].old_fd = -1;
     }
 
     ok = tap->fd || tap->fds ? tap_open_passed(tap, queue_pairs, errp) :
                                tap_open_by_name(tap, queue_pairs, errp);
+    ok = ok && vhost_dp_tap_link_open(tap, errp);
     for (i = 0; ok && i < queue_pairs; i++) {
         ok = tap_configure(tap, tap->queue[i].fd, errp);
     }

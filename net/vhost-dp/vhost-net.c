@@ -18,10 +18,8 @@
  */
 
 #include "qemu/osdep.h"
-#include <sys/ioctl.h>
 #include "qapi/error.h"
 #include "qapi/visitor.h"
-#include "net/tap-linux.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "vhost-net-int.h"
 #include "trace.h"
@@ -94,12 +92,11 @@ static void vnet_error(void *opaque)
     VnetRing *ring = opaque;
     VnetPair *pair = ring->pair;
     TapQueue *q = &pair->vn->parent_obj.queue[pair->index];
-    struct ifreq ifr = {};
 
     if (!event_notifier_test_and_clear(&ring->error) || q->fault) {
         return;
     }
-    if (q->inactive || ioctl(q->fd, TUNGETIFF, &ifr) < 0) {
+    if (q->inactive || vhost_dp_tap_is_gone(q)) {
         vhost_dp_tap_link_check(q);
         return;
     }

@@ -240,14 +240,14 @@ static void test_replaced_with_frames(const void *opaque)
         dp_veth_use_peer(r);
         g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
         dp_wait_until(dp_if_promiscuity("v0") == 2);
+        dp_wait_counter(r->qts, "vd0", DP_RX, "drop:link-down",
+                        2 * (round + 1));
         g_assert_true(dp_link_is(r, true, NULL));
 
         dp_post(r->nic, 1, 200);
         dp_make_frame(r->frame, 100, round);
         len = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
         dp_assert_frame(r->got, len, r->frame, 100);
-        dp_wait_counter(r->qts, "vd0", DP_RX, "drop:link-down",
-                        2 * (round + 1));
     }
     dp_check_usage(r->qts, before);
     dp_rig_free(r);

@@ -20,8 +20,6 @@
 /* Of the host, on the loopback interface */
 #define UDP_PORT 7000
 
-#define QEMU_VARIABLE "VHOST_DP_QTEST_QEMU_FAULT"
-
 /* ---- Rules ---- */
 
 DpFault *fault;
@@ -44,7 +42,7 @@ void fault_init(void)
                               DP_FAULT_VARIABLE "=/proc/%d/fd/%d %s", dir,
                               getenv("ASAN_OPTIONS") ?: "", (int)getpid(), fd,
                               getenv("QTEST_QEMU_BINARY"));
-    g_setenv(QEMU_VARIABLE, command, true);
+    g_setenv(FAULT_QEMU, command, true);
 }
 
 void fault_arm(DpFault rule)
@@ -123,7 +121,7 @@ Rig *rig_begin(const FaultDriver *driver)
     r->driver = driver;
     r->sock = host_new(driver);
     options = g_strdup_printf("-object %s,%s ", driver->type, driver->options);
-    r->guest = dp_guest_new_env(QEMU_VARIABLE, options);
+    r->guest = dp_guest_new_env(FAULT_QEMU, options);
     r->qts = r->guest->qts;
     r->frame = g_malloc(DP_MAX_FRAME);
     r->got = g_malloc(DP_MAX_FRAME);

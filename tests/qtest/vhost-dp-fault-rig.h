@@ -17,6 +17,9 @@
 
 /* ---- Rules ---- */
 
+/* Names QEMU with the library, for DpSetup.qemu and the like */
+#define FAULT_QEMU "VHOST_DP_QTEST_QEMU_FAULT"
+
 /* What the library sees, too */
 extern DpFault *fault;
 

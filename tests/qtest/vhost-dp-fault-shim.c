@@ -128,10 +128,24 @@ static bool is_meant(uint32_t file, uint64_t arg)
            (fault->threads & (main_thread ? DP_THREAD_MAIN : DP_THREAD_OTHER));
 }
 
+/* The kernel makes the caller wait, as for a lock */
+static void wait_while_held(void)
+{
+    if (qatomic_read(&fault->hold)) {
+        qatomic_inc(&fault->held);
+        while (qatomic_read(&fault->hold)) {
+            usleep(1000);
+        }
+    }
+}
+
 /* One more call that is meant: does it fail?  errno is set then. */
 static bool its_turn(const char *what, uint64_t arg)
 {
-    uint32_t n = qatomic_fetch_inc(&fault->seen);
+    uint32_t n;
+
+    wait_while_held();
+    n = qatomic_fetch_inc(&fault->seen);
 
     if (n < fault->skip || n - fault->skip >= fault->count) {
         return false;

@@ -79,7 +79,9 @@ typedef struct DpFault {
     int32_t err;                /* errno */
     uint32_t skip;              /* so many pass, */
     uint32_t count;             /* and so many fail */
+    uint32_t hold;              /* atomic: they wait before, while it is set */
     /* What happened since it was armed */
+    uint32_t held;              /* atomic: calls that have waited, or do */
     uint32_t seen;              /* atomic: calls that were meant */
     uint32_t failed;            /* atomic: calls that failed */
     char what[48];              /* the last of them */

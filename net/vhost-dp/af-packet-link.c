@@ -1,0 +1,134 @@
+/*
+ * vhost-dp-af-packet: what becomes of the interface
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: an interface that goes down, or is deleted, takes the
+ * link down.  afp_look() runs in the thread of the interface's watch
+ * (ifwatch.h), where it may wait for the kernel, and publishes the state.  The
+ * queue pairs follow it in their IOThreads (af-packet-io.c).
+ *
+ * When an interface of the same name is there again, a single socket is bound
+ * to it.  Those of a fanout group are replaced: new ones are made here, and
+ * each queue pair takes its own.
+ *
+ * A socket that was passed can be of another network namespace than
+ * QEMU's.  The state is had through the socket in any case; changes are
+ * reported there if the watch may enter that namespace, and otherwise it
+ * looks once a second.
+ */
+
+#include "qemu/osdep.h"
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "af-packet-int.h"
+
+/* Returns false while a queue pair has not taken its new socket */
+static bool afp_end_swaps(VhostDPAfPacket *afp)
+{
+    bool done = false;
+    unsigned i;
+
+    for (i = 0; i < afp->nqueues; i++) {
+        if (qatomic_load_acquire(&afp->queue[i].swap) == AFP_SWAP_READY) {
+            return false;
+        }
+    }
+    for (i = 0; i < afp->nqueues; i++) {
+        done |= afp->queue[i].swap == AFP_SWAP_DONE;
+        qatomic_set(&afp->queue[i].swap, AFP_SWAP_NONE);
+    }
+    if (done) {
+        /* The guest may have changed them since the new group was made */
+        vhost_dp_afp_update_pairs(afp);
+    }
+    return true;
+}
+
+/*
+ * The interface that all sockets are bound to, or 0; see vhost_dp_afp_bound_to
+ */
+static int afp_bound(VhostDPAfPacket *afp, char *name)
+{
+    int ifindex = 0;
+    unsigned i;
+
+    for (i = 0; i < afp->nqueues; i++) {
+        ifindex = vhost_dp_afp_bound_to(afp->queue[i].sock.fd, name);
+        if (!ifindex) {
+            pstrcpy(name, IFNAMSIZ, afp->real_ifname);
+            break;
+        }
+    }
+    return ifindex;
+}
+
+/* Are changes of the interface reported? */
+static bool afp_enter(VhostDPAfPacket *afp, VhostDPIfWatch *watch)
+{
+    int sock = afp->queue[0].sock.fd;
+    int netns;
+
+    if (vhost_dp_if_same_netns(sock, vhost_dp_ifwatch_sock(watch))) {
+        return true;
+    }
+    netns = ioctl(sock, SIOCGSKNS);
+    return netns >= 0 && vhost_dp_ifwatch_enter(watch, netns);
+}
+
+static VhostDPIfState afp_find(VhostDPAfPacket *afp, VhostDPIfWatch *watch,
+                               char *name, int *bound, int *ifindex)
+{
+    *bound = afp_bound(afp, name);
+    if (!afp_enter(afp, watch)) {
+        vhost_dp_ifwatch_follow_clock(watch);
+    } else if (*bound) {
+        vhost_dp_ifwatch_follow(watch, *bound);
+        *bound = afp_bound(afp, name);
+    } else {
+        vhost_dp_ifwatch_follow_name(watch, name);
+    }
+    return vhost_dp_if_state(afp->queue[0].sock.fd, name, ifindex);
+}
+
+static void afp_look(VhostDPIfWatch *watch, void *opaque)
+{
+    VhostDPAfPacket *afp = opaque;
+    g_autofree char *reason = NULL;
+    char name[IFNAMSIZ];
+    VhostDPIfState state;
+    int bound, ifindex;
+    Error *err = NULL;
+
+    if (!afp_end_swaps(afp)) {
+        return;
+    }
+    state = afp_find(afp, watch, name, &bound, &ifindex);
+    /* Before Linux 6.13 a group needs an interface that is up */
+    if (!bound && ifindex &&
+        (state != VHOST_DP_IF_DOWN || afp->nqueues == 1)) {
+        if (!vhost_dp_afp_reopen(afp, ifindex, &err)) {
+            vhost_dp_ifwatch_publish(watch, VHOST_DP_IF_GONE, name,
+                                     error_get_pretty(err));
+            error_free(err);
+            return;
+        }
+        if (afp->nqueues > 1) {
+            vhost_dp_ifwatch_tell(watch);
+            return;
+        }
+        state = afp_find(afp, watch, name, &bound, &ifindex);
+    }
+    reason = vhost_dp_if_reason(state, name);
+    vhost_dp_ifwatch_publish(watch, state, name, reason);
+}
+
+bool vhost_dp_afp_link_open(VhostDPAfPacket *afp, Error **errp)
+{
+    afp->watch = vhost_dp_ifwatch_new(afp->nqueues, afp_look, afp, errp);
+    return afp->watch != NULL;
+}
