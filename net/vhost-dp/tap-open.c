@@ -23,6 +23,7 @@
 
 #include "qemu/osdep.h"
 #include <linux/ethtool.h>
+#include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
@@ -102,7 +103,8 @@ static void tap_name_error(VhostDPTap *tap, const char *name, bool exists,
     } else if (err == EBUSY) {
         error_setg(errp, "%s: ifname=%s: the interface is in use", tap->who,
                    name);
-        error_append_hint(errp, "Another program or driver has it open: "
+        error_append_hint(errp, "Another program or driver has it open, and "
+                          "would get a part of the frames: end that, or "
                           "choose another interface.\n");
     } else if (err == E2BIG) {
         error_setg(errp, "%s: ifname=%s: queues=%u is more than the %u queues "
@@ -160,6 +162,24 @@ static bool tap_has_header(int fd)
 }
 
 /*
+ * Are more queues of tap @name open than the @ours that we have?  The kernel
+ * gives each a part of the frames, whoever has it.
+ */
+static bool tap_has_others(const char *name, unsigned ours)
+{
+    int nl = qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    unsigned n;
+    bool others;
+
+    if (nl < 0) {
+        return false;
+    }
+    others = vhost_dp_if_tap_queues(nl, name, &n) && n > ours;
+    close(nl);
+    return others;
+}
+
+/*
  * Attach to a queue of interface @name, the @i'th for us, or create it.
  * Returns a descriptor, or -1.
  */
@@ -178,13 +198,15 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
     if (queue_pairs > 1) {
         ifr.ifr_flags |= IFF_MULTI_QUEUE;
     }
-    err = ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
+    err = exists && tap_has_others(name, i) ? EBUSY :
+          ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
     if (err == EINVAL && exists && queue_pairs == 1) {
         /* One that was created with multi_queue wants to hear it again */
         ifr.ifr_flags |= IFF_MULTI_QUEUE;
         err = ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
     }
-    if (!err && !tap_has_header(fd)) {
+    /* Somebody may have come between */
+    if (!err && (!tap_has_header(fd) || tap_has_others(ifr.ifr_name, i + 1))) {
         err = EBUSY;
     }
     if (err) {
@@ -415,6 +437,32 @@ static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
     return true;
 }
 
+/*
+ * Are queues of the interface open that were not passed to us?  Then ours are
+ * detached, until they are used again, so that the others lose no frames.
+ */
+static bool tap_check_others(VhostDPTap *tap, Error **errp)
+{
+    ERRP_GUARD();
+    struct ifreq detach = { .ifr_flags = IFF_DETACH_QUEUE };
+    unsigned i;
+
+    if (!tap->passed.n || tap->nopen <= tap->nqueues) {
+        return true;
+    }
+    for (i = 0; i < tap->passed.n; i++) {
+        ioctl(tap->passed.fd[i], TUNSETQUEUE, &detach);
+    }
+    error_setg(errp, "%s: %s=%s: interface '%s' is in use: it has %u open "
+               "queues, and %s here", tap->who, tap->fd ? "fd" : "fds",
+               tap->fd ?: tap->fds, tap->real_ifname, tap->nopen,
+               tap->nqueues == 1 ? "one of them is" : "not all of them are");
+    error_append_hint(errp, "Another program has the others, and would get a "
+                      "part of the frames: end that, or pass descriptors of "
+                      "another interface.\n");
+    return false;
+}
+
 void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads)
 {
     tap_fd_set_offload(fd,
@@ -478,7 +526,8 @@ bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp)
 
     ok = tap->fd || tap->fds ? tap_open_passed(tap, queue_pairs, errp) :
                                tap_open_by_name(tap, queue_pairs, errp);
-    ok = ok && vhost_dp_tap_link_open(tap, errp);
+    ok = ok && vhost_dp_tap_link_open(tap, errp) &&
+         tap_check_others(tap, errp);
     for (i = 0; ok && i < queue_pairs; i++) {
         ok = tap_configure(tap, tap->queue[i].fd, errp);
     }

@@ -281,29 +281,6 @@ static void test_queues(const void *opaque)
     qtest_quit(qts);
 }
 
-/* Others have all queues of the interface but one */
-static void test_queues_too_few(const void *opaque)
-{
-    QTestState *qts = qtest_init("-M pc -nodefaults");
-    DpUsage before = dp_usage(qts);
-    int fd[255];
-    unsigned i;
-
-    for (i = 0; i < ARRAY_SIZE(fd); i++) {
-        fd[i] = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
-    }
-    dp_run_good(qts, ADD_TAP("mq0"));
-    dp_check_error(qtest_qmp(qts, ADD_NETDEV_WITH("vd0", "mq0",
-                                                  "'queues': 2")),
-                   "ifname=mq0", "queues=2", "1 queues", NULL);
-    dp_check_usage(qts, before);
-    dp_run_good(qts, ADD_NETDEV("vd0", "mq0"));
-    qtest_quit(qts);
-    for (i = 0; i < ARRAY_SIZE(fd); i++) {
-        close(fd[i]);
-    }
-}
-
 /* ---- Interfaces of others ---- */
 
 static void test_busy(const void *opaque)
@@ -325,6 +302,53 @@ static void test_busy(const void *opaque)
     dp_run_good(qts, ADD_NETDEV("vd0", "drv0"));
     qtest_quit(qts);
     g_assert_true(dp_if_exists("busy0"));
+}
+
+/*
+ * An interface with several queues has room for two, and gives each a part of
+ * the frames: whoever comes second is refused.
+ */
+static void test_shared(const void *opaque)
+{
+    QTestState *qts = qtest_init("-M pc -nodefaults");
+    QTestState *first;
+    DpUsage before;
+    unsigned i;
+    int fd;
+
+    fd = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    dp_tap_set_persistent(fd, true);
+    close(fd);
+    first = qtest_init("-M none -object vhost-dp-tap,id=mq0 "
+                       "-netdev vhost-dp,id=vd0,driver=mq0,queues=2");
+    dp_run_good(qts, ADD_TAP("mq0"));
+    dp_run_good(qts, ADD_TAP_WITH("drv0", "'fd': 'name'"));
+    fd = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    send_fd(qts, "name", fd);
+    close(fd);
+    before = dp_usage(qts);
+    for (i = 0; i < 2; i++) {
+        dp_check_error(qtest_qmp(qts, ADD_NETDEV("vd0", "mq0")),
+                       "mq0", "ifname=mq0", "in use", NULL);
+        dp_check_error(qtest_qmp(qts, ADD_NETDEV_WITH("vd0", "mq0",
+                                                      "'queues': 2")),
+                       "mq0", "ifname=mq0", "in use", NULL);
+        dp_check_error(qtest_qmp(qts, ADD_NETDEV("vd0", "drv0")),
+                       "drv0", "fd=name", "'mq0' is in use", "3 open queues",
+                       NULL);
+        dp_check_usage(qts, before);
+    }
+    qtest_quit(first);
+
+    dp_run_good(qts, ADD_NETDEV("vd0", "drv0"));
+    /* The same for two netdevs of one QEMU */
+    dp_check_error(qtest_qmp(qts, ADD_NETDEV("vd1", "mq0")),
+                   "mq0", "ifname=mq0", "in use", NULL);
+    dp_run_good(qts, DEL_NETDEV("vd0"));
+    dp_run_good(qts, DEL_OBJECT("drv0"));
+    dp_run_good(qts, ADD_NETDEV_WITH("vd1", "mq0", "'queues': 2"));
+    dp_check_goes_on(qts);
+    qtest_quit(qts);
 }
 
 /* Without CAP_NET_ADMIN an interface cannot be created, but one can be used */
@@ -443,10 +467,10 @@ int main(int argc, char **argv)
         dp_add_test(path, &fds_cases[i], test_fds);
     }
     dp_add_test("error/fds/twice", NULL, test_fds_twice);
-    dp_add_test("error/queues/too-few", NULL, test_queues_too_few);
     dp_add_test("fds/no-permission", NULL, test_fds_no_permission);
     dp_add_test("queues", NULL, test_queues);
     dp_add_test("error/ifname/busy", NULL, test_busy);
+    dp_add_test("error/shared", NULL, test_shared);
     dp_add_test("error/ifname/no-permission", NULL, test_no_permission);
     dp_add_test("ifname", NULL, test_ifname);
     return g_test_run();
