@@ -235,9 +235,10 @@ struct VhostDPDriverClass {
     /**
      * open: open everything that @queue_pairs pairs need
      *
-     * Called when a netdev claims the driver.  @queue_pairs is between 1 and
-     * get_caps()->max_queue_pairs as it was before open.  What open did is
-     * undone by close, which is not called after a failure.
+     * Called when a netdev claims the driver; its ID is in @drv->claimed_by.
+     * @queue_pairs is between 1 and get_caps()->max_queue_pairs as it was
+     * before open.  What open did is undone by close, which is not called
+     * after a failure.
      *
      * Lock: BQL.  Returns false with @errp set on failure.
      */

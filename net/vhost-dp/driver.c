@@ -67,11 +67,13 @@ VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
                    object_get_typename(OBJECT(drv)), caps.max_queue_pairs);
         return NULL;
     }
+    drv->claimed_by = g_strdup(netdev);
     if (!dc->open(drv, queue_pairs, errp)) {
+        g_free(drv->claimed_by);
+        drv->claimed_by = NULL;
         return NULL;
     }
     object_ref(OBJECT(drv));
-    drv->claimed_by = g_strdup(netdev);
     trace_vhost_dp_driver_claim(id, netdev, queue_pairs);
     return drv;
 }

@@ -20,6 +20,13 @@
  * a bottom half asks it again, brings an epoll set in line, of which the
  * AioContext watches the one descriptor, and arms one timer.
  *
+ * libslirp has state that belongs to the whole process, and the monitor's
+ * commands (hostfwd_add and the like) and character devices (guestfwd=) call
+ * it from the main loop.  So whoever calls it, or changes what its callbacks
+ * use, has net_slirp_lock(), which is the same for all instances.  A frame to
+ * the guest may then be made by the main loop, too, while the engine, which
+ * needs no lock, borrows those of before: hence the barriers in the ring.
+ *
  * When the guest takes frames more slowly than the host's sockets deliver,
  * the sockets are not looked at until the ring has room again: then the
  * senders' windows close, and nothing is lost.
@@ -30,6 +37,8 @@
 
 #include "qemu/osdep.h"
 #include <sys/epoll.h>
+#include <libslirp.h>
+#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
@@ -38,6 +47,7 @@
 #include "qom/object_interfaces.h"
 #include "net/checksum.h"
 #include "net/eth.h"
+#include "net/slirp.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "slirp.h"
 #include "trace.h"
@@ -91,19 +101,27 @@ struct VhostDPSlirp {
     SlirpOptions opts;
 
     /* While open */
-    Slirp *slirp;
+    SlirpState *stack;
+    Slirp *slirp;               /* of the stack */
     int epfd;
     QLIST_HEAD(, SlirpTimer) timers;
     bool rx_csum;               /* the guest takes the host's word; atomic */
 
-    /* While attached; the IOThread's own */
+    /* While attached; under net_slirp_lock() */
     VhostDPPort *port;
     AioContext *ctx;
     QEMUBH *bh;
+    GArray *fds;                /* SlirpFd, by descriptor */
+    uint8_t *ring;              /* SLIRP_RING frames to the guest */
+    uint16_t ring_len[SLIRP_RING];
+    uint32_t ring_head;         /* atomic: next to fill; free-running */
+    unsigned lost_too_large;    /* frames that have not been counted */
+    unsigned lost_queue_full;
+
+    /* While attached; the IOThread's own */
     QEMUTimer timer;            /* when libslirp wants to be called */
     bool rx_enabled;
     bool paused;                /* the sockets wait for room in the ring */
-    GArray *fds;                /* SlirpFd, by descriptor */
     GArray *watched;            /* int: those in the epoll set, each once */
     uint32_t round;
     uint8_t *input;             /* frames from the guest, each in one piece */
@@ -111,11 +129,8 @@ struct VhostDPSlirp {
     uint32_t input_len[SLIRP_INPUT_FRAMES];
     unsigned ninput;
     bool input_full;            /* the engine waits for room */
-    uint8_t *ring;              /* SLIRP_RING frames to the guest */
-    uint16_t ring_len[SLIRP_RING];
-    uint32_t ring_head;         /* next to fill; free-running */
     uint32_t ring_lent;         /* next to lend */
-    uint32_t ring_tail;         /* oldest that is not released */
+    uint32_t ring_tail;         /* atomic: oldest that is not released */
 };
 
 static const char *slirp_id(VhostDPSlirp *s)
@@ -135,13 +150,14 @@ static ssize_t slirp_send_packet(const void *buf, size_t len, void *opaque)
         return len;
     }
     if (len > SLIRP_STRIDE) {
-        vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
-    } else if (s->ring_head - s->ring_tail == SLIRP_RING) {
-        vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_QUEUE_FULL, 1);
+        s->lost_too_large++;
+    } else if (s->ring_head - qatomic_load_acquire(&s->ring_tail) ==
+               SLIRP_RING) {
+        s->lost_queue_full++;
     } else {
         memcpy(s->ring + slot * SLIRP_STRIDE, buf, len);
         s->ring_len[slot] = len;
-        s->ring_head++;
+        qatomic_store_release(&s->ring_head, s->ring_head + 1);
     }
     return len;
 }
@@ -168,9 +184,11 @@ static void slirp_timer_fires(void *opaque)
 {
     SlirpTimer *t = opaque;
 
+    net_slirp_lock();
     t->expire = -1;
     slirp_handle_timer(t->s->slirp, t->id, t->cb_opaque);
     slirp_run_soon(t->s);
+    net_slirp_unlock();
 }
 
 static void slirp_timer_arm(SlirpTimer *t)
@@ -245,7 +263,10 @@ static void slirp_unregister_poll_fd(int fd, void *opaque)
     }
 }
 
-/* There is room in one of libslirp's buffers */
+/*
+ * There is room in one of libslirp's buffers; or there are frames, or
+ * descriptors to watch, that a call by the main loop has made
+ */
 static void slirp_notify(void *opaque)
 {
     slirp_run_soon(opaque);
@@ -264,8 +285,13 @@ static const SlirpCb slirp_callbacks = {
     .clock_get_ns = slirp_clock_get_ns,
     .timer_free = slirp_timer_free,
     .timer_mod = slirp_timer_mod,
+#if SLIRP_CHECK_VERSION(4, 9, 0)
+    .register_poll_socket = slirp_register_poll_fd,
+    .unregister_poll_socket = slirp_unregister_poll_fd,
+#else
     .register_poll_fd = slirp_register_poll_fd,
     .unregister_poll_fd = slirp_unregister_poll_fd,
+#endif
     .notify = slirp_notify,
     .init_completed = slirp_init_completed,
     .timer_new_opaque = slirp_timer_new_opaque,
@@ -377,9 +403,15 @@ static void slirp_set_paused(VhostDPSlirp *s, bool paused)
     }
 }
 
+/* The IOThread's view of it */
+static uint32_t slirp_ring_head(const VhostDPSlirp *s)
+{
+    return qatomic_load_acquire(&s->ring_head);
+}
+
 static uint32_t slirp_ring_used(const VhostDPSlirp *s)
 {
-    return s->ring_head - s->ring_tail;
+    return slirp_ring_head(s) - s->ring_tail;
 }
 
 /* What the guest has sent */
@@ -396,12 +428,10 @@ static void slirp_run_input(VhostDPSlirp *s)
     s->input_used = 0;
 }
 
-/* Let libslirp have frames, events and time; ask it what it wants next */
-static void slirp_run(void *opaque)
+/* Give libslirp the frames, the events and the time that there are */
+static void slirp_run_events(VhostDPSlirp *s)
 {
-    VhostDPSlirp *s = opaque;
     struct epoll_event events[SLIRP_EVENTS];
-    unsigned ready = 0;
     int n = 0;
     int i;
 
@@ -418,12 +448,34 @@ static void slirp_run(void *opaque)
     for (i = 0; i < n; i++) {
         g_array_index(s->fds, SlirpFd, events[i].data.fd).revents = 0;
     }
+}
+
+static void slirp_count_lost(VhostDPSlirp *s)
+{
+    vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_TOO_LARGE,
+                       s->lost_too_large);
+    vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_QUEUE_FULL,
+                       s->lost_queue_full);
+    s->lost_too_large = 0;
+    s->lost_queue_full = 0;
+}
+
+/* Let libslirp run; ask it what it wants next */
+static void slirp_run(void *opaque)
+{
+    VhostDPSlirp *s = opaque;
+    unsigned ready = 0;
+
+    net_slirp_lock();
+    slirp_run_events(s);
     slirp_fill(s);
+    slirp_count_lost(s);
+    net_slirp_unlock();
 
     if (slirp_ring_used(s) > SLIRP_RING_HIGH) {
         slirp_set_paused(s, true);
     }
-    if (s->rx_enabled && s->ring_lent != s->ring_head) {
+    if (s->rx_enabled && s->ring_lent != slirp_ring_head(s)) {
         ready |= VHOST_DP_READY_RX;
     }
     if (s->input_full) {
@@ -439,32 +491,14 @@ static void slirp_run(void *opaque)
 
 static bool slirp_check_options(VhostDPDriver *drv, Error **errp)
 {
+    ERRP_GUARD();
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
-    g_autofree const char **dnssearch = NULL;
-    SlirpConfig cfg;
+    g_autoptr(NetdevUserOptions) user = NULL;
 
-    return vhost_dp_slirp_options_parse(&s->opts, slirp_id(s), &cfg,
-                                        &dnssearch, errp);
-}
-
-static bool slirp_add_hostfwds(VhostDPSlirp *s, Error **errp)
-{
-    const strList *l;
-
-    for (l = s->opts.hostfwd; l; l = l->next) {
-        SlirpHostFwd fwd;
-
-        if (!vhost_dp_slirp_hostfwd_parse(l->value, slirp_id(s), &fwd,
-                                          errp)) {
-            return false;
-        }
-        if (slirp_add_hostfwd(s->slirp, fwd.udp, fwd.host_addr, fwd.host_port,
-                              fwd.guest_addr, fwd.guest_port) < 0) {
-            error_setg_errno(errp, errno, "vhost-dp-slirp '%s': hostfwd=%s: "
-                             "cannot listen on the host's port", slirp_id(s),
-                             l->value);
-            return false;
-        }
+    user = vhost_dp_slirp_options_get(&s->opts, errp);
+    if (!user || !net_slirp_check(user, errp)) {
+        error_prepend(errp, "vhost-dp-slirp '%s': ", slirp_id(s));
+        return false;
     }
     return true;
 }
@@ -474,7 +508,8 @@ static void slirp_close(VhostDPDriver *drv)
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
 
     trace_vhost_dp_slirp_close(slirp_id(s));
-    slirp_cleanup(s->slirp);
+    net_slirp_free(s->stack);
+    s->stack = NULL;
     s->slirp = NULL;
     close(s->epfd);
     s->epfd = -1;
@@ -482,12 +517,13 @@ static void slirp_close(VhostDPDriver *drv)
 
 static bool slirp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 {
+    ERRP_GUARD();
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
-    g_autofree const char **dnssearch = NULL;
-    SlirpConfig cfg;
+    g_autoptr(NetdevUserOptions) user = NULL;
 
-    if (!vhost_dp_slirp_options_parse(&s->opts, slirp_id(s), &cfg, &dnssearch,
-                                      errp)) {
+    user = vhost_dp_slirp_options_get(&s->opts, errp);
+    if (!user) {
+        error_prepend(errp, "vhost-dp-slirp '%s': ", slirp_id(s));
         return false;
     }
     s->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -496,12 +532,14 @@ static bool slirp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
                          "epoll set", slirp_id(s));
         return false;
     }
-    s->slirp = slirp_new(&cfg, &slirp_callbacks, s);
-    trace_vhost_dp_slirp_open(slirp_id(s), slirp_version_string());
-    if (!slirp_add_hostfwds(s, errp)) {
-        slirp_close(drv);
+    s->stack = net_slirp_new(user, drv->claimed_by, &slirp_callbacks, s, errp);
+    if (!s->stack) {
+        error_prepend(errp, "vhost-dp-slirp '%s': ", slirp_id(s));
+        close(s->epfd);
+        s->epfd = -1;
         return false;
     }
+    trace_vhost_dp_slirp_open(slirp_id(s), slirp_version_string());
     return true;
 }
 
@@ -522,9 +560,7 @@ static char *slirp_describe(VhostDPDriver *drv)
 {
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
 
-    return g_strdup_printf("net=%s,restrict=%s", !s->opts.ipv4 ? "none" :
-                           s->opts.net ?: "10.0.2.0/24",
-                           s->opts.restricted ? "on" : "off");
+    return g_strdup(net_slirp_describe(s->stack));
 }
 
 static void slirp_set_offload(VhostDPDriver *drv, uint32_t offloads)
@@ -541,23 +577,28 @@ static bool slirp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
     SlirpTimer *t;
 
-    s->port = port;
-    s->ctx = ctx;
-    s->fds = g_array_new(false, true, sizeof(SlirpFd));
     s->watched = g_array_new(false, false, sizeof(int));
     s->input = g_malloc(SLIRP_INPUT_BYTES);
     s->input_used = 0;
     s->ninput = 0;
     s->input_full = false;
-    s->ring = g_malloc(SLIRP_RING * SLIRP_STRIDE);
-    s->ring_head = s->ring_lent = s->ring_tail = 0;
+    s->ring_lent = s->ring_tail = 0;
     s->rx_enabled = false;
-    s->bh = aio_bh_new(ctx, slirp_run, s);
     aio_timer_init_with_attrs(ctx, &s->timer, QEMU_CLOCK_VIRTUAL, SCALE_MS,
                               QEMU_TIMER_ATTR_EXTERNAL, slirp_io_ready, s);
+
+    net_slirp_lock();
+    s->port = port;
+    s->ctx = ctx;
+    s->fds = g_array_new(false, true, sizeof(SlirpFd));
+    s->ring = g_malloc(SLIRP_RING * SLIRP_STRIDE);
+    s->ring_head = 0;
+    s->bh = aio_bh_new(ctx, slirp_run, s);
     QLIST_FOREACH(t, &s->timers, next) {
         slirp_timer_arm(t);
     }
+    net_slirp_unlock();
+
     s->paused = true;
     slirp_set_paused(s, false);
     qemu_bh_schedule(s->bh);
@@ -571,27 +612,34 @@ static void slirp_detach(VhostDPDriver *drv, unsigned pair)
     unsigned i;
 
     slirp_set_paused(s, true);
+    timer_del(&s->timer);
+
+    net_slirp_lock();
     QLIST_FOREACH(t, &s->timers, next) {
         timer_del(&t->timer);
     }
-    timer_del(&s->timer);
     qemu_bh_delete(s->bh);
     s->bh = NULL;
     for (i = 0; i < s->watched->len; i++) {
         epoll_ctl(s->epfd, EPOLL_CTL_DEL,
                   g_array_index(s->watched, int, i), NULL);
     }
+    slirp_count_lost(s);
     vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_STOPPED,
                        slirp_ring_used(s));
     vhost_dp_port_drop(s->port, true, VHOST_DP_DROP_REASON_STOPPED, s->ninput);
-    g_array_free(s->watched, true);
     g_array_free(s->fds, true);
-    s->watched = NULL;
     s->fds = NULL;
-    g_free(s->input);
     g_free(s->ring);
+    s->ring = NULL;
     s->port = NULL;
     s->ctx = NULL;
+    net_slirp_unlock();
+
+    g_array_free(s->watched, true);
+    s->watched = NULL;
+    g_free(s->input);
+    s->input = NULL;
 }
 
 /*
@@ -665,9 +713,10 @@ static unsigned slirp_rx_burst(VhostDPDriver *drv, unsigned pair,
 {
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
     bool csum = qatomic_read(&s->rx_csum);
+    uint32_t head = slirp_ring_head(s);
     unsigned i;
 
-    for (i = 0; i < n && s->ring_lent != s->ring_head; i++) {
+    for (i = 0; i < n && s->ring_lent != head; i++) {
         uint32_t slot = s->ring_lent++ % SLIRP_RING;
         VhostDPFrame *frame = &frames[i];
 
@@ -687,7 +736,7 @@ static void slirp_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
 {
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
 
-    s->ring_tail += n;
+    qatomic_store_release(&s->ring_tail, s->ring_tail + n);
     if (s->paused && slirp_ring_used(s) < SLIRP_RING_LOW) {
         slirp_set_paused(s, false);
     }
@@ -698,7 +747,7 @@ static void slirp_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
 
     s->rx_enabled = enable;
-    if (enable && s->ring_lent != s->ring_head) {
+    if (enable && s->ring_lent != slirp_ring_head(s)) {
         vhost_dp_port_ready(s->port, VHOST_DP_READY_RX);
     }
 }

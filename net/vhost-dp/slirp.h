@@ -9,41 +9,14 @@
 #ifndef NET_VHOST_DP_SLIRP_H
 #define NET_VHOST_DP_SLIRP_H
 
-#include <libslirp.h>
 #include "net/vhost-dp.h"
-#include "qapi/qapi-builtin-types.h"
+#include "qapi/qapi-types-net.h"
 
 /* What the user wrote; strings are NULL, and lists empty, by default */
 typedef struct SlirpOptions {
-    bool restricted;
-    bool ipv4;
-    bool ipv6;
-    char *net;
-    char *host;
-    char *dhcpstart;
-    char *dns;
-    char *ipv6_prefix;
-    uint8_t ipv6_prefixlen;
-    char *ipv6_host;
-    char *ipv6_dns;
-    char *hostname;
-    char *domainname;
-    strList *dnssearch;
-    char *tftp;
-    char *tftp_server_name;
-    char *bootfile;
-    strList *hostfwd;
+    NetdevUserOptions user;
+    char *ipv6_net;             /* in place of two of @user's */
 } SlirpOptions;
-
-/* A port of the host that leads to one of the guest */
-typedef struct SlirpHostFwd {
-    const char *text;           /* as the user wrote it */
-    bool udp;
-    struct in_addr host_addr;
-    struct in_addr guest_addr;  /* 0.0.0.0: the first address DHCP gives */
-    uint16_t host_port;
-    uint16_t guest_port;
-} SlirpHostFwd;
 
 /**
  * vhost_dp_slirp_options_init: set the defaults
@@ -62,26 +35,12 @@ void vhost_dp_slirp_options_free(SlirpOptions *opts);
 void vhost_dp_slirp_options_add_properties(ObjectClass *oc, size_t offset);
 
 /**
- * vhost_dp_slirp_options_parse: turn what the user wrote into libslirp's form
- * @id: of the driver object, for messages
- * @cfg: filled in; refers to @opts' strings
- * @dnssearch: set to what @cfg refers to, to be freed with g_free() after
- *             the last use of @cfg
+ * vhost_dp_slirp_options_get: the options as -netdev user has them
  *
- * Touches nothing of the host.  Returns false with @errp set.
+ * Any thread, with the BQL.  Returns a copy that is the caller's, or NULL with
+ * @errp set.
  */
-bool vhost_dp_slirp_options_parse(const SlirpOptions *opts, const char *id,
-                                  SlirpConfig *cfg, const char ***dnssearch,
-                                  Error **errp);
-
-/**
- * vhost_dp_slirp_hostfwd_parse: parse one forwarded port
- * @text: "[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport"
- * @id: of the driver object, for messages
- *
- * Returns false with @errp set.
- */
-bool vhost_dp_slirp_hostfwd_parse(const char *text, const char *id,
-                                  SlirpHostFwd *fwd, Error **errp);
+NetdevUserOptions *vhost_dp_slirp_options_get(const SlirpOptions *opts,
+                                              Error **errp);
 
 #endif /* NET_VHOST_DP_SLIRP_H */

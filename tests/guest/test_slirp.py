@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What vhost-dp-slirp does besides moving frames: DHCP, TFTP, forwarded ports, restrict."""
+"""What vhost-dp-slirp does besides moving frames: DHCP, TFTP, ports forwarded both ways, restrict."""
 
 import hashlib
 import os
 import socket
 import tempfile
+import threading
 
 from harness import program, tap
 from harness.case import GuestCase
@@ -22,6 +23,13 @@ def _ask_guest(port):
         return s.makefile().read()
 
 
+def _shout(server):
+    """Send one connection's bytes back in capital letters; what a character device leads to."""
+    with server.accept()[0] as s:
+        while data := s.recv(1000):
+            s.sendall(data.upper())
+
+
 class Services(GuestCase):
     """A guest with everything switched on."""
 
@@ -33,8 +41,15 @@ class Services(GuestCase):
         cls.addClassCleanup(directory.cleanup)
         with open(os.path.join(directory.name, "boot.img"), "wb") as f:
             f.write(_FILE)
+        path = os.path.join(directory.name, "socket")
+        server = socket.socket(socket.AF_UNIX)
+        cls.addClassCleanup(server.close)
+        server.bind(path)
+        server.listen()
+        threading.Thread(target=_shout, args=(server,), daemon=True).start()
         cls.driver = {"tftp": directory.name, "bootfile": "boot.img", "hostname": "dp-guest",
-                      "domainname": "example.org", "hostfwd": f"tcp:127.0.0.1:{_PORT}-:22"}
+                      "domainname": "example.org", "hostfwd": f"tcp:127.0.0.1:{_PORT}-:22",
+                      "guestfwd": ["tcp:10.0.2.100:7-cmd:head -n 1", f"tcp:10.0.2.101:7-unix:{path}"]}
         super().setUpClass()
 
     def test_dhcp(self):
@@ -58,6 +73,30 @@ class Services(GuestCase):
         self.addCleanup(self.guest.stop, "server")
         self.guest.sh("for i in $(seq 100); do netstat -ltn | grep -q :22 && exit; sleep 0.1; done; exit 1")
         self.assertEqual(_ask_guest(_PORT), "hello\n")
+
+    def test_hostfwd_monitor(self):
+        """a port that the monitor adds leads to the guest, until it removes it"""
+        self.guest.background("server", "while :; do echo hello | nc -l -p 23; done")
+        self.addCleanup(self.guest.stop, "server")
+        self.guest.sh("for i in $(seq 100); do netstat -ltn | grep -q :23 && exit; sleep 0.1; done; exit 1")
+        vd, port = self.nic.netdev["id"], _PORT + 1
+        self.assertEqual(self.guest.qmp.hmp(f"hostfwd_add {vd} tcp:127.0.0.1:{port}-:23"), "")
+        self.assertEqual(_ask_guest(port), "hello\n")
+        self.assertIn("TCP[HOST_FORWARD]", self.guest.qmp.hmp("info usernet"))
+        self.assertIn("removed", self.guest.qmp.hmp(f"hostfwd_remove {vd} tcp:127.0.0.1:{port}"))
+        with self.assertRaises(ConnectionRefusedError):
+            _ask_guest(port)
+
+    def test_guestfwd_program(self):
+        """a connection of the guest ends in a program of the host, each in one of its own"""
+        for word in ("one", "two"):
+            self.assertEqual(self.guest.sh(f"echo {word} | nc 10.0.2.100 7", timeout=30), f"{word}\n")
+
+    def test_guestfwd_device(self):
+        """a connection of the guest ends in a character device, which answers from the main loop"""
+        self.guest.background("caller", "(echo quiet; sleep 60) | nc 10.0.2.101 7 >/tmp/answer")
+        self.addCleanup(self.guest.stop, "caller")
+        self.wait_until(lambda: self.guest.sh("cat /tmp/answer", check=False)[1] == "QUIET\n", "the answer")
 
 
 class Restricted(GuestCase):

@@ -19,7 +19,9 @@ def _option(value):
 
 
 def _join(kind, properties):
-    return ",".join([kind] + [f"{key}={_option(value)}" for key, value in properties.items()])
+    """An option that is a list is given once for each element."""
+    return ",".join([kind] + [f"{key}={_option(each)}" for key, value in properties.items()
+                              for each in (value if isinstance(value, list) else [value])])
 
 
 class Nic:
