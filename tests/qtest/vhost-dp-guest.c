@@ -47,7 +47,7 @@ uint64_t dp_gpa_not_ram(void)
 }
 
 /* Options for RAM from descriptor @fd, in one piece or in two */
-static char *ram_options(int fd, bool split)
+static char *ram_options(const char *machine, int fd, bool split)
 {
     const unsigned size = DP_RAM_SIZE;
 
@@ -55,7 +55,7 @@ static char *ram_options(int fd, bool split)
         return g_strdup_printf("-M %s,memory-backend=ram "
                                "-object memory-backend-file,id=ram,size=%u,"
                                "share=on,mem-path=/proc/self/fd/%d",
-                               dp_machine(), size, fd);
+                               machine, size, fd);
     }
     return g_strdup_printf("-M %s -smp 2 "
                            "-object memory-backend-file,id=ram0,size=%u,"
@@ -64,7 +64,7 @@ static char *ram_options(int fd, bool split)
                            "share=on,mem-path=/proc/self/fd/%d,offset=%u "
                            "-numa node,memdev=ram0,cpus=0 "
                            "-numa node,memdev=ram1,cpus=1",
-                           dp_machine(), size / 2, fd, size / 2, fd, size / 2);
+                           machine, size / 2, fd, size / 2, fd, size / 2);
 }
 
 static void alloc_new(DpGuest *guest)
@@ -73,6 +73,9 @@ static void alloc_new(DpGuest *guest)
         guest->ram_at = VIRT_RAM_AT;
         alloc_init(&guest->alloc, ALLOC_NO_FLAGS, VIRT_RAM_AT,
                    VIRT_RAM_AT + DP_RAM_SIZE, 4 * KiB);
+    } else if (guest->mmio) {
+        alloc_init(&guest->alloc, ALLOC_NO_FLAGS, 1 * MiB, DP_RAM_SIZE,
+                   4 * KiB);
     } else {
         pc_alloc_init(&guest->alloc, guest->qts, ALLOC_NO_FLAGS);
     }
@@ -80,6 +83,9 @@ static void alloc_new(DpGuest *guest)
 
 static void bus_new(DpGuest *guest)
 {
+    if (guest->mmio) {
+        return;
+    }
     if (is_virt()) {
         qos_create_generic_pcihost(&guest->virt, guest->qts, &guest->alloc);
         guest->bus = &guest->virt.pci.bus;
@@ -90,7 +96,7 @@ static void bus_new(DpGuest *guest)
 
 static void bus_free(DpGuest *guest)
 {
-    if (!is_virt()) {
+    if (guest->bus && !is_virt()) {
         qpci_free_pc(guest->bus);
     }
 }
@@ -106,9 +112,10 @@ static char *choose_driver(const char *options)
 }
 
 /* @oob: with out-of-band commands */
-static DpGuest *guest_new(const char *var, const char *options,
-                          bool split_ram, bool oob)
+static DpGuest *guest_new_on(bool mmio, const char *var, const char *options,
+                             bool split_ram, bool oob)
 {
+    const char *machine = mmio && !is_virt() ? "microvm" : dp_machine();
     QList *capabilities = oob ? qlist_new() : NULL;
     DpGuest *guest = g_new0(DpGuest, 1);
     g_autofree char *chosen = choose_driver(options);
@@ -123,7 +130,8 @@ static DpGuest *guest_new(const char *var, const char *options,
                       guest->ram_fd, 0);
     g_assert(guest->ram != MAP_FAILED);
 
-    ram = ram_options(guest->ram_fd, split_ram);
+    ram = ram_options(machine, guest->ram_fd, split_ram);
+    guest->mmio = mmio;
     guest->packed = dp_test_is_packed();
     args = g_strdup_printf("%s -m 64 -nodefaults "
                            "-global virtio-net-device.packed=%s %s",
@@ -137,6 +145,23 @@ static DpGuest *guest_new(const char *var, const char *options,
     alloc_new(guest);
     bus_new(guest);
     return guest;
+}
+
+static DpGuest *guest_new(const char *var, const char *options,
+                          bool split_ram, bool oob)
+{
+    return guest_new_on(false, var, options, split_ram, oob);
+}
+
+DpGuest *dp_guest_new_mmio(const char *fmt, ...)
+{
+    g_autofree char *options = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    options = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    return guest_new_on(true, NULL, options, false, false);
 }
 
 DpGuest *dp_guest_new_env(const char *var, const char *options)
@@ -192,6 +217,30 @@ void *dp_host(DpGuest *guest, uint64_t gpa)
     return guest->ram + (gpa - guest->ram_at);
 }
 
+const char *dp_kvm_options(void)
+{
+    /* cli, hlt, and back to that, where a CPU begins: 16 bytes from the end */
+    static const uint8_t idle[] = { 0xfa, 0xf4, 0xeb, 0xfd };
+    static char *options;
+    int fd;
+
+    if (strcmp(qtest_get_arch(), "x86_64") || access("/dev/kvm", R_OK | W_OK)) {
+        g_test_skip("no KVM");
+        return NULL;
+    }
+    if (!options) {
+        /* QEMU inherits it */
+        fd = memfd_create("rom", 0);
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(ftruncate(fd, 64 * KiB), ==, 0);
+        g_assert_cmpint(pwrite(fd, idle, sizeof(idle), 64 * KiB - 16), ==,
+                        sizeof(idle));
+        options = g_strdup_printf("-accel kvm,kernel-irqchip=split "
+                                  "-bios /proc/self/fd/%d", fd);
+    }
+    return options;
+}
+
 void dp_guest_was_reset(DpGuest *guest)
 {
     bus_free(guest);
@@ -208,23 +257,38 @@ DpNic *dp_nic_probe(DpGuest *guest, unsigned slot)
     nic->guest = guest;
     nic->slot = slot;
     nic->ring_size = DP_RING_SIZE;
-    nic->pci = virtio_pci_new(guest->bus, &addr);
-    g_assert_nonnull(nic->pci);
-    nic->vdev = &nic->pci->vdev;
-    qvirtio_pci_device_enable(nic->pci);
+    if (guest->mmio) {
+        dp_mmio_probe(nic);
+    } else {
+        nic->pci = virtio_pci_new(guest->bus, &addr);
+        g_assert_nonnull(nic->pci);
+        nic->vdev = &nic->pci->vdev;
+        qvirtio_pci_device_enable(nic->pci);
+    }
     qvirtio_start_device(nic->vdev);
     return nic;
 }
 
+static bool pci_is_modern(const DpNic *nic)
+{
+    return nic->pci && (nic->pci->common_cfg_offset ||
+                        nic->pci->notify_off_multiplier);
+}
+
 static bool nic_is_modern(const DpNic *nic)
 {
-    return nic->pci->common_cfg_offset || nic->pci->notify_off_multiplier;
+    return nic->mmio ? nic->mmio->version > 1 : pci_is_modern(nic);
+}
+
+static bool nic_has_msix(const DpNic *nic)
+{
+    return nic->pci && nic->pci->pdev->msix_enabled;
 }
 
 /* A 16-bit register of the common configuration (virtio 1.3, 4.1.4.3) */
 static uint64_t common_offset(DpNic *nic, size_t offset)
 {
-    g_assert_true(nic_is_modern(nic));
+    g_assert_true(pci_is_modern(nic));
     return nic->pci->common_cfg_offset + offset;
 }
 
@@ -269,26 +333,31 @@ static void queue_setup(DpNic *nic, unsigned index)
     vq->indirect = nic->features & DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
     q->pci.msix_entry = -1;
     q->pci.msix_data = 0x12345678;
-    if (nic_is_modern(nic)) {
+    if (pci_is_modern(nic)) {
         vq->size = nic->ring_size;
         common_write(nic, VIRTIO_PCI_COMMON_Q_SIZE, vq->size);
+    } else if (nic->mmio) {
+        vq->size = nic->ring_size;
+        dp_mmio_set_queue_size(nic, vq->size);
     }
     dp_ring_init(q, nic->ring_at[index]);
     d->bus->set_queue_address(d, vq);
 
-    if (nic_is_modern(nic)) {
+    if (pci_is_modern(nic)) {
         uint16_t off = common_read(nic, VIRTIO_PCI_COMMON_Q_NOFF);
 
         q->pci.notify_offset = nic->pci->notify_cfg_offset +
                                off * nic->pci->notify_off_multiplier;
     }
-    if (nic->pci->pdev->msix_enabled) {
+    if (nic_has_msix(nic)) {
         qvirtqueue_pci_msix_setup(nic->pci, &q->pci, &nic->guest->alloc,
                                   1 + index);
         stl_le_p(dp_host(nic->guest, q->pci.msix_addr), 0);
     }
-    if (nic_is_modern(nic)) {
+    if (pci_is_modern(nic)) {
         common_write(nic, VIRTIO_PCI_COMMON_Q_ENABLE, 1);
+    } else if (nic->mmio) {
+        dp_mmio_enable_queue(nic);
     }
 }
 
@@ -338,7 +407,7 @@ void dp_nic_start(DpNic *nic, uint64_t features)
                                DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF)) ?
                    sizeof(struct virtio_net_hdr_v1) :
                    sizeof(struct virtio_net_hdr);
-    if (nic->pci->pdev->msix_enabled) {
+    if (nic_has_msix(nic)) {
         config_vector_setup(nic);
     }
     nic->max_pairs = features & DP_FEATURE(VIRTIO_NET_F_MQ) ?
@@ -346,6 +415,9 @@ void dp_nic_start(DpNic *nic, uint64_t features)
                          offsetof(struct virtio_net_config,
                                   max_virtqueue_pairs)) : 1;
     g_assert_cmpuint(nic->max_pairs, <=, DP_MAX_PAIRS);
+    if (nic->late) {
+        qvirtio_set_driver_ok(nic->vdev);
+    }
     for (i = 0; i < 2 * nic->max_pairs; i++) {
         queue_setup(nic, i);
     }
@@ -354,7 +426,9 @@ void dp_nic_start(DpNic *nic, uint64_t features)
         queue_setup(nic, i);
         nic->ctrl = &nic->queue[i];
     }
-    qvirtio_set_driver_ok(nic->vdev);
+    if (!nic->late) {
+        qvirtio_set_driver_ok(nic->vdev);
+    }
 }
 
 DpNic *dp_nic_new(DpGuest *guest, unsigned slot, uint64_t features)
@@ -378,9 +452,12 @@ void dp_nic_free(DpNic *nic)
     for (i = 0; i < DP_MAX_QUEUES; i++) {
         queue_free(&nic->queue[i]);
     }
-    qvirtio_pci_device_disable(nic->pci);
-    g_free(nic->pci->pdev);
+    if (nic->pci) {
+        qvirtio_pci_device_disable(nic->pci);
+        g_free(nic->pci->pdev);
+    }
     g_free(nic->pci);
+    g_free(nic->mmio);
     g_free(nic);
 }
 
@@ -594,16 +671,19 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs,
 
     options = g_strdup_printf("%s -object vhost-dp-%s,id=%s%s%s "
                               "-netdev vhost-dp,id=vd0,driver=%s%s%s%s "
-                              DP_DEVICE "mq=%s,in_order=%s,%s %s",
+                              "%smq=%s,in_order=%s,%s %s",
                               setup->options ?: "",
                               setup->null ? "null" : "tap", driver,
                               setup->driver ? "," : "", setup->driver ?: "",
                               driver, queues, setup->netdev ? "," : "",
-                              setup->netdev ?: "", pairs > 1 ? "on" : "off",
+                              setup->netdev ?: "",
+                              setup->mmio ? DP_MMIO_DEVICE : DP_DEVICE,
+                              pairs > 1 ? "on" : "off",
                               setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?
                               "on" : "off",
                               device, setup->more ?: "");
-    return guest_new(setup->qemu, options, setup->split_ram, setup->oob);
+    return guest_new_on(setup->mmio, setup->qemu, options, setup->split_ram,
+                        setup->oob);
 }
 
 static void rig_use_nic(DpRig *r)
@@ -626,7 +706,8 @@ DpRig *dp_rig_start_on(const DpSetup *setup, const char *ifname, bool vnet_hdr)
 
     r->pairs = MAX(setup->pairs, 1);
     r->options = setup->options ?: "";
-    r->device = setup->device ?: "disable-legacy=on";
+    r->device = setup->device ?: setup->mmio ? "event_idx=on"
+                                             : "disable-legacy=on";
     r->guest = rig_guest_new(setup, r->pairs, r->device);
     r->qts = r->guest->qts;
     dp_wait_settled(r->qts);
@@ -641,6 +722,7 @@ DpRig *dp_rig_start_on(const DpSetup *setup, const char *ifname, bool vnet_hdr)
     }
     r->nic = dp_nic_probe(r->guest, setup->slot ?: DP_SLOT);
     r->nic->ring_size = setup->ring_size ?: DP_RING_SIZE;
+    r->nic->late = setup->late;
     if (setup->msix) {
         dp_nic_use_msix(r->nic);
     }

@@ -8,8 +8,9 @@
  * A small virtio-net driver for split and packed virtqueues, with one or more
  * queue pairs.  Guest RAM is shared with the test, so that it
  * works on the rings at the same time as QEMU does, as a real guest would.
- * vhost-dp-guest.c has the machine and the device, vhost-dp-guest-ring.c the
- * rings, vhost-dp-guest-qmp.c what QEMU says about them.
+ * vhost-dp-guest.c has the machine and the device, vhost-dp-guest-mmio.c a
+ * device that is not on PCI, vhost-dp-guest-ring.c the rings,
+ * vhost-dp-guest-qmp.c what QEMU says about them.
  */
 
 #ifndef TESTS_QTEST_VHOST_DP_GUEST_H
@@ -18,6 +19,7 @@
 #include "libqtest.h"
 #include "libqos/generic-pcihost.h"
 #include "libqos/libqos-malloc.h"
+#include "libqos/virtio-mmio.h"
 #include "libqos/virtio-pci.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_net.h"
@@ -96,8 +98,10 @@ typedef struct DpQueue {
 typedef struct DpNic {
     DpGuest *guest;
     unsigned slot;
-    QVirtioPCIDevice *pci;
+    QVirtioPCIDevice *pci;      /* one of the two */
+    QVirtioMMIODevice *mmio;
     QVirtioDevice *vdev;
+    bool late;                  /* rings are set up after DRIVER_OK */
     uint64_t features;
     size_t hdr_len;
     unsigned ring_size;         /* where the driver may choose it */
@@ -120,6 +124,7 @@ struct DpGuest {
     uint64_t more_at;
     size_t more_size;
     bool packed;                /* NICs have packed virtqueues */
+    bool mmio;                  /* no PCI bus */
 };
 
 /**
@@ -140,6 +145,12 @@ DpGuest *dp_guest_new_env(const char *var, const char *options);
 /* The same with out-of-band commands (exec-oob) */
 DpGuest *dp_guest_new_oob(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
+/*
+ * The same without PCI: machine microvm, or virt.  NICs are virtio-net-device,
+ * and dp_nic_probe() finds one whatever its slot.
+ */
+DpGuest *dp_guest_new_mmio(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+
 void dp_guest_free(DpGuest *guest);
 
 /* The machine alone, for tests that need no guest.  @var may be NULL. */
@@ -149,6 +160,13 @@ QTestState *dp_qemu_new(const char *var);
 const char *dp_machine(void);
 
 uint64_t dp_gpa_not_ram(void);
+
+/*
+ * Options for QEMU to run under KVM, whose interrupts of PCI devices take other
+ * ways, with a vCPU that does nothing; or NULL, and the test is skipped.  If
+ * KVM does not work after all, QEMU does without.
+ */
+const char *dp_kvm_options(void);
 
 /* Guest memory.  It is not freed one by one. */
 uint64_t dp_alloc(DpGuest *guest, size_t size);
@@ -172,6 +190,11 @@ void dp_nic_free(DpNic *nic);
 
 uint8_t dp_nic_status(DpNic *nic);
 bool dp_nic_link(DpNic *nic);
+
+/* For dp_nic_probe() and its like: the NIC of a guest without PCI */
+void dp_mmio_probe(DpNic *nic);
+void dp_mmio_set_queue_size(DpNic *nic, uint16_t size);
+void dp_mmio_enable_queue(DpNic *nic);
 
 /* MSI-X: was there an interrupt since the last look? */
 bool dp_queue_interrupted(DpNic *nic, unsigned queue);
@@ -304,6 +327,8 @@ typedef struct DpSetup {
     const char *driver;         /* more options of the driver */
     const char *netdev;         /* more options of the netdev */
     bool msix;
+    bool mmio;                  /* as dp_guest_new_mmio() */
+    bool late;                  /* see DpNic */
     unsigned ring_size;         /* 0 means DP_RING_SIZE */
     bool split_ram;             /* RAM is in two pieces of the same size */
     const char *qemu;           /* dp_qemu_*(), or NULL */
@@ -337,6 +362,7 @@ typedef struct DpRig {
 #define DP_DEVICE \
     "-device virtio-net-pci,netdev=vd0,id=nic,addr=04.0,romfile=,"
 #define DP_SLOT 4
+#define DP_MMIO_DEVICE "-device virtio-net-device,netdev=vd0,id=nic,"
 
 DpRig *dp_rig_start(const DpSetup *setup, bool vnet_hdr);
 

@@ -706,11 +706,12 @@ void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index)
     r = vhost_virtqueue_start(be->dev, be->vdev, be->dev->vqs + i, index);
     trace_vhost_dp_enable_queue(be->name, queue_name(i), r);
     if (r < 0) {
-        /* vhost.c stops, and unmaps, each queue that has an address */
+        /* Without a ring it does not make the next start of the device fail */
         virtio_queue_reset(be->vdev, index);
         if (vhost_dp_may_log(&be->next_log)) {
             error_report("vhost-dp netdev '%s': %s queue %u cannot be enabled "
-                         "after a reset", be->name, queue_name(i), index);
+                         "in a running device", be->name, queue_name(i),
+                         index);
         }
         backend_set_needs_reset(be->vdev);
     }
