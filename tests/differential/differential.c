@@ -40,14 +40,14 @@
 enum {
     N_CHAINS, N_REWOUND, N_DISORDER, N_CALLS, N_NO_CALLS, N_EXTRA_CALLS,
     N_KICKS, N_NO_KICKS, N_MORE, N_ARMED, N_HAND_OVERS, N_EXCHANGES, N_RESETS,
-    N_REMAPS, N_BROKEN, N_WRAPS, N_COUNTERS,
+    N_REMAPS, N_BROKEN, N_WRAPS, N_EMPTY_CALLS, N_COUNTERS,
 };
 
 static const char *const counter_names[N_COUNTERS] = {
     "chains", "rewound", "turns out of order", "calls", "no calls",
     "calls of virtio.c only", "kicks", "no kicks", "found by looking again",
     "waiting for a kick", "hand-overs", "exchanges", "resets", "remaps",
-    "broken", "wraps",
+    "broken", "wraps", "calls for an empty ring",
 };
 
 typedef struct Run {
@@ -67,6 +67,7 @@ typedef struct Run {
     bool notify;                /* the device wants kicks */
     bool armed;                 /* and has seen all: the next one has to come */
     bool decided;               /* about a call, since the start */
+    unsigned undecided;         /* used since the last decision */
     const char *bad;            /* the rule that the driver broke */
 
     uint64_t counters[N_COUNTERS];
@@ -101,13 +102,14 @@ void failed(const char *what, const char *fmt, ...)
     va_end(ap);
     printf("not ok - %s\n"
            "# %s\n"
-           "# operation %" PRIu64 ": %s, %s, %u entries, start 0x%x%s%s%s%s\n"
+           "# operation %" PRIu64 ": %s, %s, %u entries, start 0x%x%s%s%s%s%s\n"
            "# repeat: vhost-dp-differential --format=%s --seed=%" PRIu64
            " --ops=%" PRIu64 " --verbose\n",
            what, text, done, options.format,
            run.c.writable ? "rx" : "tx", run.c.num,
            run.c.start, run.c.in_order ? ", IN_ORDER" : "",
            run.c.event_idx ? ", EVENT_IDX" : "",
+           run.c.notify_on_empty ? ", NOTIFY_ON_EMPTY" : "",
            run.bad ? ", the driver broke a rule: " : "", run.bad ?: "",
            options.format, options.seed, done);
     fflush(NULL);
@@ -257,7 +259,8 @@ static uint64_t ours_features(Run *r)
     return 1ULL << VIRTIO_F_VERSION_1 |
            (r->c.packed ? 1ULL << VIRTIO_F_RING_PACKED : 0) |
            (r->c.event_idx ? 1ULL << VIRTIO_RING_F_EVENT_IDX : 0) |
-           (r->c.in_order ? 1ULL << VIRTIO_F_IN_ORDER : 0);
+           (r->c.in_order ? 1ULL << VIRTIO_F_IN_ORDER : 0) |
+           (r->c.notify_on_empty ? 1ULL << VIRTIO_F_NOTIFY_ON_EMPTY : 0);
 }
 
 static void start(Run *r, uint32_t ours_base, uint32_t theirs_base)
@@ -284,6 +287,7 @@ static void start(Run *r, uint32_t ours_base, uint32_t theirs_base)
     r->notify = true;
     r->armed = false;
     r->decided = false;
+    r->undecided = 0;
     check_memory(r);
 }
 
@@ -363,6 +367,7 @@ static void new_round(Run *r)
     static const unsigned packed[] = { 1, 2, 3, 5, 8, 13, 32, 100, 256, 1024 };
 
     r->c.writable = chance(2);
+    r->c.notify_on_empty = chance(2);
     if (r->c.packed) {
         r->c.num = packed[rnd(ARRAY_SIZE(packed))];
     } else {
@@ -513,12 +518,29 @@ static void check_write_flag(Run *r, uint16_t place, uint32_t len)
            a[i].flags, b[i].flags);
 }
 
+/* Section 6.3: VIRTIO_F_NOTIFY_ON_EMPTY calls for that alone */
+static bool call_for_empty(Run *r, uint16_t now)
+{
+    return !r->c.packed && r->c.notify_on_empty && r->driver.published == now;
+}
+
 static void check_call(Run *r, bool ours, bool theirs, uint16_t before,
                        uint16_t after, unsigned count)
 {
-    bool wanted = driver_wants_call(&r->driver, r->decided, count, after);
     bool wraps = r->c.packed && (before ^ after) & PLACE_WRAP;
+    bool wanted;
 
+    r->undecided += count;
+    if (call_for_empty(r, after)) {
+        /* Such a call says nothing about the driver's wishes */
+        wanted = true;
+        r->counters[N_EMPTY_CALLS]++;
+    } else {
+        wanted = driver_wants_call(&r->driver, r->decided, r->undecided,
+                                   after);
+        r->undecided = 0;
+        r->decided = true;
+    }
     expect(ours == wanted, "call: %d, the driver wants %d", ours, wanted);
     if (ours != theirs) {
         expect(wraps && r->c.event_idx && theirs, "call: %d, and %d", ours,
@@ -527,7 +549,6 @@ static void check_call(Run *r, bool ours, bool theirs, uint16_t before,
     }
     r->counters[ours ? N_CALLS : N_NO_CALLS]++;
     r->counters[N_WRAPS] += wraps || (!r->c.packed && after < before);
-    r->decided = true;
 }
 
 static uint16_t used_place(Run *r)
@@ -720,6 +741,8 @@ static bool can_happen(const Config *c, unsigned counter)
         return c->packed && c->event_idx;
     case N_DISORDER:
         return !c->in_order;
+    case N_EMPTY_CALLS:
+        return !c->packed;
     default:
         return true;
     }

@@ -35,6 +35,7 @@ typedef struct Config {
     bool packed;
     bool event_idx;
     bool in_order;
+    bool notify_on_empty;       /* of no effect on a packed ring */
     bool writable;              /* a receive queue */
     unsigned num;
     uint16_t start;             /* index, or place, where both sides begin */

@@ -115,6 +115,9 @@ void theirs_reset(Theirs *t, const Config *c, bool device)
         if (c->event_idx) {
             features |= 1ULL << VIRTIO_RING_F_EVENT_IDX;
         }
+        if (c->notify_on_empty) {
+            features |= 1ULL << VIRTIO_F_NOTIFY_ON_EMPTY;
+        }
         if (c->in_order) {
             features |= 1ULL << VIRTIO_F_IN_ORDER;
         }

@@ -181,6 +181,38 @@ static void test_place(const void *opaque)
     dp_rig_free(r);
 }
 
+/*
+ * A legacy driver that sets its rings up after DRIVER_OK, and that negotiated
+ * VIRTIO_F_NOTIFY_ON_EMPTY: each back end has to call, though it wants no call.
+ */
+static void test_legacy_driver(const void *opaque)
+{
+    static const Place back = {
+        "tap", NULL, "-object vhost-dp-tap,id=tap0 "
+        "-netdev vhost-dp,id=vd0,driver=tap0", "tap0", check_interface,
+    };
+    const Place *way[] = { &stock_place, &back, &stock_place };
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .device = "disable-modern=on,disable-legacy=off", .msix = true,
+        .late = true,
+        .features = FEATURES | DP_FEATURE(VIRTIO_F_NOTIFY_ON_EMPTY) |
+                    DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+                    DP_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE) }, false);
+    unsigned i;
+
+    check_interface(r);
+    dp_set_no_interrupt(r->tx, true);
+    for (i = 0; i <= ARRAY_SIZE(way); i++) {
+        dp_queue_interrupted(r->nic, DP_TX);
+        dp_check_transmit(r->nic, r->sock, 200, i);
+        dp_wait_until(dp_queue_interrupted(r->nic, DP_TX));
+        if (i < ARRAY_SIZE(way)) {
+            go_to(r, way[i], false);
+        }
+    }
+    dp_rig_free(r);
+}
+
 /* ---- Where the guest cannot go ---- */
 
 typedef struct Misfit {
@@ -437,6 +469,7 @@ int main(int argc, char **argv)
 
         dp_add_ring_test(path, &places[i], test_place);
     }
+    dp_add_test("migration-state/legacy-driver", NULL, test_legacy_driver);
     dp_add_test("migration-state/misfits", NULL, test_misfits);
     dp_add_test("migration-state/failover", NULL, test_failover);
     dp_add_test("migration-state/link", NULL, test_link);

@@ -114,6 +114,51 @@ static void test_used_event(const void *opaque)
     dp_rig_free(r);
 }
 
+/* Wish for no interrupt, by flag or by an event that is far away */
+static void want_no_interrupt(DpQueue *q)
+{
+    dp_set_no_interrupt(q, true);
+    if (q->pci.vq.event) {
+        dp_set_used_event(q, 20000);
+    }
+}
+
+/*
+ * Section 6.3, legacy interface: with VIRTIO_F_NOTIFY_ON_EMPTY there is an
+ * interrupt when the last available buffer is used, whatever the driver wishes.
+ */
+static void test_notify_on_empty(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .device = "disable-modern=on,disable-legacy=off", .msix = true,
+        .features = DP_FEATURE(VIRTIO_F_NOTIFY_ON_EMPTY) |
+                    GPOINTER_TO_SIZE(opaque) }, false);
+    unsigned i, k;
+
+    dp_make_frame(r->frame, 60, 1);
+    for (i = 0; i < 3; i++) {
+        want_no_interrupt(r->tx);
+        want_no_interrupt(r->rx);
+        dp_transmit(r->nic, NULL, r->frame, 60);
+        dp_wait_until(dp_queue_interrupted(r->nic, DP_TX));
+
+        dp_post(r->nic, 3, 128);
+        for (k = 0; k < 3; k++) {
+            dp_sock_send(r->sock, NULL, r->frame, 60);
+            dp_wait_used(r->rx, NULL);
+            if (k == 0 && i == 0 && r->rx->pci.vq.event) {
+                /* The first decision of all is to call */
+                dp_wait_until(dp_queue_interrupted(r->nic, DP_RX));
+            } else if (k < 2) {
+                g_usleep(DP_QUIET_US);
+                g_assert_false(dp_queue_interrupted(r->nic, DP_RX));
+            }
+        }
+        dp_wait_until(dp_queue_interrupted(r->nic, DP_RX));
+    }
+    dp_rig_free(r);
+}
+
 /*
  * A driver that sleeps until an interrupt comes, as Linux' does: it asks for
  * one, looks at the ring once more, and then waits.  No call may get lost.
@@ -314,6 +359,10 @@ int main(int argc, char **argv)
     dp_add_ring_test("notify/kicks-suppressed", &plain, test_kicks_suppressed);
     dp_add_ring_test("notify/kicks-suppressed-event-idx", &event_idx,
                      test_kicks_suppressed);
+    dp_add_test("notify/on-empty", NULL, test_notify_on_empty);
+    dp_add_test("notify/on-empty-event-idx",
+                GSIZE_TO_POINTER(DP_FEATURE(VIRTIO_RING_F_EVENT_IDX)),
+                test_notify_on_empty);
     dp_add_test("turn/costly-buffers", NULL, test_costly_buffers);
     return g_test_run();
 }

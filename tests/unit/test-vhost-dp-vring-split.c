@@ -136,6 +136,48 @@ static void test_call_event_ignores_flag(Setup s)
 }
 
 /*
+ * Section 6.3, legacy interface: with VIRTIO_F_NOTIFY_ON_EMPTY the driver is
+ * called when all that it made available is used, whatever it wishes.
+ */
+static void test_call_on_empty(Setup s)
+{
+    Rig *r;
+    uint32_t id, len;
+    unsigned i;
+
+    s.notify_on_empty = true;
+    r = rig_new(s);
+    /* With EVENT_IDX, the first one that is not about this is a call */
+    rig_offer(r, 2, 8);
+    for (i = 0; i < 2; i++) {
+        g_assert_cmpuint(rig_pop(r, 1), ==, 1);
+        rig_push(r);
+        g_assert_true(vhost_dp_vring_flush(&r->vq));
+        g_assert_true(rig_get_used(r, &id, &len));
+    }
+    rig_want_no_call(r);
+    rig_want_call_at(r, 20000);
+    for (i = 1; i <= 3; i++) {
+        g_assert_true(rig_turn(r, i));
+        rig_offer(r, 3, 8);
+        g_assert_cmpuint(rig_pop(r, 1), ==, 1);
+        rig_push(r);
+        g_assert_false(vhost_dp_vring_flush(&r->vq));
+        /* One that was taken, and is not used yet, counts */
+        g_assert_cmpuint(rig_pop(r, 2), ==, 2);
+        vhost_dp_vring_push(&r->vq, &r->burst.chain[0], 8);
+        g_assert_false(vhost_dp_vring_flush(&r->vq));
+        vhost_dp_vring_push(&r->vq, &r->burst.chain[1], 8);
+        g_assert_true(vhost_dp_vring_flush(&r->vq));
+        while (rig_get_used(r, &id, &len)) {
+            rig_want_call_at(r, 20000);
+        }
+    }
+    check_healthy(r);
+    rig_free(r);
+}
+
+/*
  * Call when the element with index used_event was written.  Every distance of
  * the event from the index, across the wrap.
  */
@@ -205,6 +247,7 @@ static const RigTest tests[] = {
     { "flush/stays-in-ring", test_flush_stays_in_ring, FOR_SPLIT | BY_SIZE },
     { "call/flag", test_call_flag, FOR_SPLIT },
     { "call/event-ignores-flag", test_call_event_ignores_flag, FOR_SPLIT },
+    { "call/on-empty", test_call_on_empty, FOR_SPLIT | BY_EVENT },
     { "chain/direct-then-indirect", test_direct_then_indirect, FOR_SPLIT },
 };
 

@@ -41,6 +41,9 @@ static uint64_t rig_features(Rig *r)
     if (r->s.event_idx) {
         features |= 1ULL << VIRTIO_RING_F_EVENT_IDX;
     }
+    if (r->s.notify_on_empty) {
+        features |= 1ULL << VIRTIO_F_NOTIFY_ON_EMPTY;
+    }
     if (r->s.in_order) {
         features |= 1ULL << VIRTIO_F_IN_ORDER;
     }

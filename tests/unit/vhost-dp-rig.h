@@ -47,6 +47,7 @@ typedef struct Setup {
      */
     uint16_t start;
     bool event_idx;
+    bool notify_on_empty;
     bool in_order;
     bool big_endian;
     bool writable;

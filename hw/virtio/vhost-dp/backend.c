@@ -45,7 +45,8 @@
 
 /* Ring and device features that the data path implements */
 #define VHOST_DP_FEATURES \
-    ((1ULL << VIRTIO_RING_F_INDIRECT_DESC) | \
+    ((1ULL << VIRTIO_F_NOTIFY_ON_EMPTY) | \
+     (1ULL << VIRTIO_RING_F_INDIRECT_DESC) | \
      (1ULL << VIRTIO_RING_F_EVENT_IDX) | \
      (1ULL << VIRTIO_F_ANY_LAYOUT) | \
      (1ULL << VIRTIO_F_VERSION_1) | \

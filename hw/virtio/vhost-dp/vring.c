@@ -52,6 +52,7 @@ int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
                          uint64_t features)
 {
     vq->event_idx = features & (1ULL << VIRTIO_RING_F_EVENT_IDX);
+    vq->notify_on_empty = features & (1ULL << VIRTIO_F_NOTIFY_ON_EMPTY);
     vq->batch_used = features & (1ULL << VIRTIO_F_IN_ORDER) && !vq->writable;
     vq->ops = vring_choose_ops(features & (1ULL << VIRTIO_F_RING_PACKED),
                                vq->iotlb);

@@ -129,6 +129,7 @@ struct VhostDPVring {
     /* Configuration; changes only while the queue is stopped */
     unsigned num;               /* entries, or 0: not set up */
     bool event_idx;             /* VIRTIO_F_EVENT_IDX was negotiated */
+    bool notify_on_empty;       /* split: VIRTIO_F_NOTIFY_ON_EMPTY was */
     /*
      * One used element says that all up to it are used: VIRTIO_F_IN_ORDER was
      * negotiated, and nothing is written to buffers, so no lengths get lost
