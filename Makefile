@@ -62,7 +62,7 @@ help:
 	@echo "                     does not fail without vhost-dp (scripts/qemu-known.list);"
 	@echo "                     ONLY='qtest-x86_64/pxe*' takes some of them"
 	@echo "  fuzz               build, then fuzz; TIME=60 (seconds for each target),"
-	@echo "                     FORMAT=split, packed, vring or offload for one alone"
+	@echo "                     FORMAT=split, packed, vring, offload or registers for one alone"
 	@echo "  bench              build, then measure against peers; QUICK=1 for less"
 	@echo "  demo               build, then boot a guest that uses vhost-dp; DRIVER=tap (default),"
 	@echo "                     vhost-net, vhost-user, af-packet, af-xdp or slirp says how"

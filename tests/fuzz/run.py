@@ -12,11 +12,15 @@ in corpus/TARGET, then it makes up its own for the given time.
 What it finds to be interesting stays in DIR/vhost-dp/fuzz and is where the
 next run goes on; with --tap each run begins anew.  An input that breaks
 something is kept there, too: mend what it shows, and put it into corpus/TARGET.
+
+"registers" is another thing: the qtest vhost-dp-registers-test for the given
+time, with seeds that are new each time, and also under KVM where that works.
 """
 
 import argparse
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -72,7 +76,9 @@ TARGETS = [
 
 # What --format takes: the target, and what it is to look at
 FORMATS = {'split': 'vring', 'packed': 'vring', 'vring': 'vring',
-           'offload': 'offload'}
+           'offload': 'offload', 'registers': 'registers'}
+
+REGISTERS = 'tests/qtest/vhost-dp-registers-test'
 
 
 class Builder:
@@ -258,6 +264,29 @@ def run_target(builder, target, arguments, report):
     report.case(good, f'{target.name}: fuzz for {seconds} s', lines)
 
 
+def fuzz_registers(build, seconds, report):
+    """Run the qtest that writes to registers: all of its cases in @seconds."""
+    seed = int(os.environ.get('VHOST_DP_FUZZ_SEED',
+                              random.SystemRandom().randrange(1 << 31)))
+    program = build / REGISTERS
+    env = dict(os.environ, VHOST_DP_FUZZ_SEED=str(seed),
+               QTEST_QEMU_BINARY=str(build / 'qemu-system-x86_64'))
+    listing = subprocess.run([program, '-l'], env=env, text=True, check=True,
+                             stdout=subprocess.PIPE).stdout
+    cases = len(re.findall(r'^/', listing, re.MULTILINE))
+    env['VHOST_DP_FUZZ_SECONDS'] = str(max(1, seconds // cases))
+    log = build / 'vhost-dp' / 'fuzz' / 'registers.log'
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, 'w', encoding='utf-8') as output:
+        done = subprocess.run([program, '--tap'], env=env, stdout=output,
+                              stderr=subprocess.STDOUT, check=False)
+    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+    rounds = sum(line.startswith('# seed ') for line in lines)
+    good = done.returncode == 0
+    report.case(good, f'registers: fuzz for {seconds} s', [
+        f'{rounds} rounds, from seed {seed}'] if good else lines[-60:])
+
+
 def main():
     parser = argparse.ArgumentParser(description='Build and run fuzz targets.')
     parser.add_argument('--build-dir', required=True, type=Path)
@@ -271,10 +300,15 @@ def main():
     targets = [target for target in TARGETS
                if FORMATS.get(arguments.format, target.name) == target.name]
     report = Report(arguments.tap, 2 * len(targets))
+    build = arguments.build_dir.resolve()
     try:
-        builder = Builder(arguments.build_dir.resolve())
+        if targets:
+            builder = Builder(build)
         for target in targets:
             run_target(builder, target, arguments, report)
+        # With --tap it is one of the device tests
+        if arguments.format in (None, 'registers') and not arguments.tap:
+            fuzz_registers(build, arguments.time, report)
     except (FuzzError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
