@@ -346,8 +346,8 @@ struct VhostDPDriverClass {
      *
      * Returns true if an inactive pair gets no frames: reception is then
      * disabled, and rx_burst is not called.  Otherwise, and without this
-     * function, the engine takes what comes, and drops and counts it, unless
-     * the driver has the capability rx_on_demand.
+     * function, the engine takes what comes and gives it to the first pair,
+     * unless the driver has the capability rx_on_demand.
      */
     bool (*set_active)(VhostDPDriver *drv, unsigned pair, bool active);
 

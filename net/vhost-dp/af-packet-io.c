@@ -218,7 +218,7 @@ static void afp_detach(VhostDPDriver *drv, unsigned pair)
 static bool afp_set_active(VhostDPDriver *drv, unsigned pair, bool active)
 {
     vhost_dp_afp_set_active(VHOST_DP_AF_PACKET(drv), pair, active);
-    /* What was steered here before is in the ring: the engine counts it */
+    /* What was steered here before is in the ring: the first pair gets it */
     return false;
 }
 

@@ -380,7 +380,7 @@ void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
         return;
     }
     trace_vhost_dp_af_packet_pairs(afp_id(afp), after);
-    /* A failure leaves the old program, and the engine drops what it gets */
+    /* A failure leaves the old program: the engine moves what comes by it */
     afp_set_program(afp->queue[pair].sock.fd, after, NULL);
 }
 

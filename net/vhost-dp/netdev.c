@@ -411,7 +411,9 @@ static bool netdev_add_queue(VhostDPNetdev *netdev, unsigned index,
     NetVhostDPState *s;
     VhostDPPort *port;
 
-    port = vhost_dp_port_new(netdev->id, index, netdev->drv, &netdev->caps,
+    port = vhost_dp_port_new(netdev->id, index,
+                             index ? netdev->queue[0]->port : NULL,
+                             netdev->drv, &netdev->caps,
                              iothread, netdev->busy_poll_us,
                              netdev_link_changed, netdev, errp);
     if (!port) {

@@ -10,6 +10,7 @@
 #define NET_VHOST_DP_QUEUE_INT_H
 
 #include "queue.h"
+#include "queue-inbox.h"
 #include "qemu/event_notifier.h"
 #include "qemu/host-utils.h"
 #include "qemu/lockable.h"
@@ -49,6 +50,13 @@ typedef struct PortKick {
     VhostDPPort *port;
 } PortKick;
 
+/* Whose the lent frames are */
+typedef enum PortRxSource {
+    PORT_RX_DRIVER,
+    PORT_RX_COPY,               /* one frame, in rx_copy */
+    PORT_RX_INBOX,
+} PortRxSource;
+
 /* State of queue-soft.c */
 typedef struct PortTxSoft PortTxSoft;
 typedef struct PortRxSoft PortRxSoft;
@@ -75,6 +83,8 @@ struct VhostDPPort {
     AioContext *ctx;
     int64_t busy_poll_ns;       /* how long to poll at most, or 0 */
     QEMUBH *bh;                 /* in ctx: reconcile, then a turn */
+    VhostDPInbox *inbox;        /* frames that other pairs' threads received */
+    VhostDPInbox *first_inbox;  /* the first pair's, or NULL if this is it */
     void (*link_changed)(void *opaque);
     void *opaque;
 
@@ -131,6 +141,7 @@ struct VhostDPPort {
     bool rx_active;             /* the guest wants frames */
     bool rx_discard;            /* frames are lost, for rx_discard_reason: */
     VhostDPDropReason rx_discard_reason;
+    bool rx_redirect;           /* they are tried on first_inbox: joined it */
     bool rx_starved;            /* but has no buffers, until it kicks */
     bool rx_enabled;            /* what the driver was told */
     bool rx_ready;              /* the driver may have frames */
@@ -146,7 +157,7 @@ struct VhostDPPort {
     struct iovec rx_iov[VHOST_DP_INTO_SEGMENTS];
     VhostDPRegion *rx_region[VHOST_DP_INTO_SEGMENTS];   /* of each */
     uint8_t *rx_copy;           /* of a frame from rx_into, as if lent */
-    bool rx_own;                /* rx_frames[0] is in rx_copy */
+    PortRxSource rx_source;     /* of the frames that are, or were, lent */
 
     PortStats stats[VHOST_DP_QUEUES];
 
@@ -291,8 +302,17 @@ void vhost_dp_port_tx_injected(VhostDPPort *port);
 /* One burst to the guest.  Returns true if there may be more. */
 bool vhost_dp_port_rx(VhostDPPort *port);
 
+/* Counts what was lost in the inbox.  Thread: the port's. */
+void vhost_dp_port_inbox_count(VhostDPPort *port);
+
 /* Gives lent frames back and counts them as dropped */
 void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason);
+
+/*
+ * Gives lent frames to the first pair, as the guest does not use this one; or
+ * counts them as dropped, if that one does not run
+ */
+void vhost_dp_port_rx_hand_over(VhostDPPort *port, VhostDPDropReason reason);
 
 /* Brings the driver's reception in line with what the port wants */
 void vhost_dp_port_rx_update(VhostDPPort *port);

@@ -534,7 +534,7 @@ static void rx_into_lend(VhostDPPort *port, const VhostDPFrame *frame,
     lent->inl[0].iov_len = frame->len;
     lent->iov = lent->inl;
     lent->iovcnt = 1;
-    port->rx_own = true;
+    port->rx_source = PORT_RX_COPY;
     port->rx_lent = 1;
     port->rx_next = 0;
 }
@@ -655,10 +655,11 @@ static bool rx_try_into(VhostDPPort *port, bool *more)
 /* Give the frames back that are lent */
 static void rx_release(VhostDPPort *port)
 {
-    if (!port->rx_own && port->dc->rx_release) {
+    if (unlikely(port->rx_source == PORT_RX_INBOX)) {
+        vhost_dp_inbox_release(port->inbox);
+    } else if (port->rx_source == PORT_RX_DRIVER && port->dc->rx_release) {
         port->dc->rx_release(port->drv, port->index, port->rx_lent);
     }
-    port->rx_own = false;
     port->rx_lent = 0;
     port->rx_next = 0;
 }
@@ -669,6 +670,23 @@ void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
         port_drop(port, VHOST_DP_RX, reason, port->rx_lent - port->rx_next);
         vhost_dp_port_rx_soft_end(port);
         rx_release(port);
+    }
+}
+
+void vhost_dp_port_rx_hand_over(VhostDPPort *port, VhostDPDropReason reason)
+{
+    if (port->rx_soft_left) {
+        /* The guest has got a part of it here */
+        port_drop(port, VHOST_DP_RX, reason, 1);
+        port->rx_next++;
+    }
+    vhost_dp_port_rx_soft_end(port);
+    if (port->first_inbox && port->rx_next < port->rx_lent &&
+        vhost_dp_inbox_put(port->first_inbox, &port->rx_frames[port->rx_next],
+                           port->rx_lent - port->rx_next)) {
+        rx_release(port);
+    } else {
+        vhost_dp_port_rx_drop(port, reason);
     }
 }
 
@@ -696,6 +714,7 @@ static bool rx_fetch(VhostDPPort *port)
     }
     /* The driver may say in rx_burst that there are more */
     port->rx_ready = false;
+    port->rx_source = PORT_RX_DRIVER;
     port->rx_next = 0;
     port->rx_lent = port->dc->rx_burst(port->drv, port->index,
                                        port->rx_frames,
@@ -710,6 +729,56 @@ static bool rx_fetch(VhostDPPort *port)
     return port->rx_lent > 0;
 }
 
+/* Ask the inbox for frames.  Returns false if there are none. */
+static bool rx_fetch_inbox(VhostDPPort *port)
+{
+    port->rx_source = PORT_RX_INBOX;
+    port->rx_next = 0;
+    port->rx_lent = vhost_dp_inbox_get(port->inbox, port->rx_frames,
+                                       VHOST_DP_BURST_FRAMES);
+    vhost_dp_port_inbox_count(port);
+    if (port->rx_lent) {
+        port->worked = true;
+    }
+    return port->rx_lent > 0;
+}
+
+/*
+ * Have frames lent, by the inbox and the driver in turns.  Returns false if
+ * there are none, or rx_into took them: then *@more says if to come again.
+ */
+static bool rx_get(VhostDPPort *port, bool *more)
+{
+    bool inbox = vhost_dp_inbox_ready(port->inbox);
+
+    if (unlikely(inbox)) {
+        if (port->rx_source != PORT_RX_INBOX && rx_fetch_inbox(port)) {
+            return true;
+        }
+        port->rx_source = PORT_RX_DRIVER;
+    }
+    if (rx_try_into(port, more)) {
+        *more |= inbox;
+        return false;
+    }
+    *more = false;
+    return rx_fetch(port) || (unlikely(inbox) && rx_fetch_inbox(port));
+}
+
+void vhost_dp_port_inbox_count(VhostDPPort *port)
+{
+    VhostDPInboxLost lost = vhost_dp_inbox_take_lost(port->inbox);
+
+    if (lost.full) {
+        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_QUEUE_FULL,
+                  lost.full);
+    }
+    if (lost.closed) {
+        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_STOPPED,
+                  lost.closed);
+    }
+}
+
 bool vhost_dp_port_rx(VhostDPPort *port)
 {
     VhostDPBackend *be = &port->backend;
@@ -721,14 +790,15 @@ bool vhost_dp_port_rx(VhostDPPort *port)
         !(port->rx_active || port->rx_discard)) {
         return false;
     }
-    if (!port->rx_lent && rx_try_into(port, &more)) {
+    if (!port->rx_lent && !rx_get(port, &more)) {
         return more;
     }
-    if (!port->rx_lent && !rx_fetch(port)) {
-        return false;
-    }
     if (unlikely(port->rx_discard)) {
-        vhost_dp_port_rx_drop(port, port->rx_discard_reason);
+        if (port->rx_redirect) {
+            vhost_dp_port_rx_hand_over(port, port->rx_discard_reason);
+        } else {
+            vhost_dp_port_rx_drop(port, port->rx_discard_reason);
+        }
         return true;
     }
 
@@ -761,6 +831,8 @@ bool vhost_dp_port_rx(VhostDPPort *port)
     case RX_BROKEN:
         port->rx_active = false;
         vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+        vhost_dp_inbox_open(port->inbox, false);
+        vhost_dp_port_inbox_count(port);
         break;
     }
     vhost_dp_port_rx_update(port);

@@ -18,7 +18,8 @@
  * With busy polling the sleep comes later: see queue-poll.c.
  *
  * A queue pair that the guest disabled (multiqueue) is still served, or its
- * frames would be stuck: those of either direction are dropped and counted.
+ * frames would be stuck: those from the guest are dropped and counted, those to
+ * it are given to the first pair (queue-inbox.c).
  *
  * Everything that control operations change (started or not, kick fds, dead
  * or alive) is only noted by them, under the backend's lock.  The same bottom
@@ -266,11 +267,28 @@ static void port_set_active(VhostDPPort *port, bool active)
     trace_vhost_dp_port_set_active(port->netdev, port->index, active);
 }
 
+/* What comes for this pair is for the first one from now on, or no longer */
+static void port_set_redirect(VhostDPPort *port, bool redirect)
+{
+    if (port->rx_redirect == redirect) {
+        return;
+    }
+    port->rx_redirect = redirect;
+    if (redirect) {
+        vhost_dp_inbox_join(port->first_inbox);
+    } else {
+        vhost_dp_inbox_leave(port->first_inbox);
+    }
+    trace_vhost_dp_port_redirect(port->netdev, port->index, redirect);
+}
+
 static void port_detach(VhostDPPort *port)
 {
     port->rx_active = false;
     port->rx_discard = false;
     vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+    vhost_dp_inbox_retire(port->inbox);
+    port_set_redirect(port, false);
     vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_STOPPED);
     vhost_dp_port_rx_update(port);
     if (port->attached) {
@@ -339,8 +357,12 @@ static bool port_reconcile(VhostDPPort *port)
     }
     port_attach(port);
     if (!rx_active || generation != port->generation) {
-        vhost_dp_port_rx_drop(port, enabled ? VHOST_DP_DROP_REASON_STOPPED :
-                                              VHOST_DP_DROP_REASON_DISABLED);
+        if (enabled) {
+            vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+        } else {
+            vhost_dp_port_rx_hand_over(port, VHOST_DP_DROP_REASON_DISABLED);
+        }
+        vhost_dp_inbox_open(port->inbox, false);
     }
     if (!tx_active || generation != port->generation || !enabled) {
         vhost_dp_port_tx_drop_rest(port, enabled ?
@@ -355,6 +377,10 @@ static bool port_reconcile(VhostDPPort *port)
                        (enabled ? nic_down : !port->steered);
     port->rx_discard_reason = enabled ? VHOST_DP_DROP_REASON_LINK_DOWN :
                                         VHOST_DP_DROP_REASON_DISABLED;
+    port_set_redirect(port, port->rx_discard && !enabled &&
+                            port->first_inbox);
+    vhost_dp_inbox_open(port->inbox, rx_active);
+    vhost_dp_port_inbox_count(port);
     port->rx_starved = false;
     port->rx_ready = true;
     port->tx_blocked = false;
@@ -376,6 +402,8 @@ static void port_free_bh(void *opaque)
     QSIMPLEQ_FOREACH_SAFE(packet, &port->inject, next, next) {
         g_free(packet);
     }
+    vhost_dp_inbox_unref(port->inbox);
+    vhost_dp_inbox_unref(port->first_inbox);
     vhost_dp_backend_destroy(&port->backend);
     qemu_event_destroy(&port->detached);
     qemu_mutex_destroy(&port->side_lock);
@@ -407,6 +435,9 @@ static void port_bh(void *opaque)
     port->in_turn = true;
     vhost_dp_port_tx_injected(port);
     port->in_turn = false;
+    if (unlikely(vhost_dp_inbox_ready(port->inbox))) {
+        vhost_dp_port_inbox_count(port);
+    }
     port_turn(port, port->poll_scheduled);
 }
 
@@ -475,7 +506,8 @@ static bool port_set_iothread(VhostDPPort *port, IOThread *iothread,
 }
 
 VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
-                               VhostDPDriver *drv, const VhostDPCaps *caps,
+                               VhostDPPort *first, VhostDPDriver *drv,
+                               const VhostDPCaps *caps,
                                IOThread *iothread, uint32_t busy_poll_us,
                                void (*link_changed)(void *opaque),
                                void *opaque, Error **errp)
@@ -515,6 +547,8 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
                             port->iothread->thread_id, busy_poll_us);
     vhost_dp_backend_init(&port->backend, netdev, &port_backend_client, port);
     port->bh = aio_bh_new(port->ctx, port_bh, port);
+    port->inbox = vhost_dp_inbox_new(port->bh);
+    port->first_inbox = first ? vhost_dp_inbox_ref(first->inbox) : NULL;
     port_changed(port);
     return port;
 }

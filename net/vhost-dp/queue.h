@@ -20,6 +20,8 @@
  * vhost_dp_port_new: make the engine of one queue pair
  * @netdev: the netdev's id
  * @index: number of the queue pair
+ * @first: the netdev's first queue pair, which gets the frames of those that the
+ *         guest does not use; NULL if this is it.  It may be deleted before.
  * @drv: the driver, claimed and open
  * @caps: what @drv can do
  * @iothread: where to run, or NULL for an IOThread of its own
@@ -32,7 +34,8 @@
  * Lock: BQL.  Returns NULL with @errp set if there is no thread to be had.
  */
 VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
-                               VhostDPDriver *drv, const VhostDPCaps *caps,
+                               VhostDPPort *first, VhostDPDriver *drv,
+                               const VhostDPCaps *caps,
                                IOThread *iothread, uint32_t busy_poll_us,
                                void (*link_changed)(void *opaque),
                                void *opaque, Error **errp);

@@ -162,7 +162,7 @@ static bool tap_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
 
 /*
  * The watch's thread sees to it, as it may have to wait.  Frames that come
- * until then are dropped by the engine.
+ * until then are the first pair's.
  */
 static void tap_set_inactive(TapQueue *q, bool inactive)
 {

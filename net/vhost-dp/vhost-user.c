@@ -337,7 +337,7 @@ static bool vu_set_active(VhostDPDriver *drv, unsigned pair, bool active)
                                               vu->active & ~bit);
     }
     qemu_bh_schedule(vu->bh);
-    /* What is under way comes here still: the engine counts it */
+    /* What is under way comes here still: the first pair gets it */
     return false;
 }
 

@@ -372,6 +372,69 @@ static void test_hints(const void *opaque)
     dp_xdp_detach_default();
 }
 
+/* ---- Queues of the interface that the guest has no use for ---- */
+
+/*
+ * The card spreads flows over its queues.  A guest that uses one pair (firmware
+ * knows no more) gets all of them by that.
+ */
+static void test_one_pair_of_two(const void *opaque)
+{
+    unsigned got = 0;
+    unsigned i;
+    DpRig *r;
+
+    dp_veth_new_queues("v0", "v1", 2);
+    r = dp_veth_rig(dp_guest_new("-object vhost-dp-af-xdp,id=v0 "
+                                 "-netdev vhost-dp,id=vd0,driver=v0,queues=2 "
+                                 DP_DEVICE "disable-legacy=on,mq=on"), 0, 1);
+    dp_post(r->nic, FLOWS + 10, 300);
+    for (i = 1; i <= 20; i++) {
+        send_flows(r->sock);
+        dp_wait_until((got += take_all(r->nic)) == i * FLOWS);
+    }
+    dp_wait_counter(r->qts, "vd0", DP_RX, "packets", 20 * FLOWS);
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", 2 + DP_RX, "drop:disabled"), ==,
+                     0);
+    dp_rig_free(r);
+}
+
+/* The guest changes the number of its pairs: not a frame is lost between */
+static void test_pairs_change(const void *opaque)
+{
+    unsigned count[2] = {};
+    unsigned round, i;
+    DpRig *r;
+
+    dp_veth_new_queues("v0", "v1", 2);
+    r = dp_veth_start("vhost-dp-af-xdp,id=v0", 0, 2);
+    for (i = 0; i < 2; i++) {
+        dp_post_on(r->nic, i, FLOWS + 10, 300);
+    }
+    for (round = 0; round < 10; round++) {
+        unsigned got[2] = {};
+
+        dp_nic_set_pairs(r->nic, 1 + round % 2);
+        send_flows(r->sock);
+        while (got[0] + got[1] < FLOWS) {
+            uint8_t frame[300];
+
+            dp_wait_until((i = dp_veth_find_received(r)) < 2);
+            dp_receive_on(r->nic, i, NULL, frame, sizeof(frame));
+            dp_post_on(r->nic, i, 1, 300);
+            got[i]++;
+        }
+        g_assert_cmpuint(got[0], >, 0);
+        if (round % 2) {
+            count[1] += got[1];
+        } else {
+            g_assert_cmpuint(got[1], ==, 0);
+        }
+    }
+    g_assert_cmpuint(count[1], >, 0);
+    dp_rig_free(r);
+}
+
 /* ---- VLANs ---- */
 
 typedef struct VlanTest {
@@ -617,6 +680,8 @@ int main(int argc, char **argv)
     add_test("no-admin", NULL, test_no_admin);
     add_test("libxdp", NULL, test_libxdp);
     add_test("hints", NULL, test_hints);
+    add_test("one-pair-of-two", NULL, test_one_pair_of_two);
+    add_test("pairs-change", NULL, test_pairs_change);
     for (i = 0; i < ARRAY_SIZE(vlan_tests); i++) {
         g_autofree char *path = g_strdup_printf("vlan/%s", vlan_tests[i].name);
 

@@ -58,8 +58,10 @@ static void nic_make_port(Nic *nic, IOThread *iothread,
     nic->drv = VHOST_DP_DRIVER(obj);
     VHOST_DP_DRIVER_GET_CLASS(obj)->open(nic->drv, 1, &error_abort);
     VHOST_DP_DRIVER_GET_CLASS(obj)->get_caps(nic->drv, &caps);
-    nic->port = vhost_dp_port_new(nic->name, 0, nic->drv, &caps, iothread,
-                                  busy_poll_us, nic_link_changed, nic, &error_abort);
+    nic->port = vhost_dp_port_new(nic->name, 0,
+                                  nic->first ? nic->first->port : NULL,
+                                  nic->drv, &caps, iothread, busy_poll_us,
+                                  nic_link_changed, nic, &error_abort);
 
     nic->ram = (MemoryRegionSection) {
         .size = int128_make64(EMULATOR_RAM_TWICE),
@@ -367,11 +369,13 @@ void nic_reset(Nic *nic, bool packed, bool event_idx, bool indirect)
     }
 }
 
-Nic *nic_new(unsigned index, IOThread *iothread, unsigned busy_poll_us)
+Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
+             unsigned busy_poll_us)
 {
     Nic *nic = g_new0(Nic, 1);
     unsigned i;
 
+    nic->first = first;
     g_snprintf(nic->name, sizeof(nic->name), "nic%u", index);
     nic->vdev = (VirtIODevice *)object_new(TYPE_STRESS_DEVICE);
     nic->vdev->dma_as = &nic->iommu.as;

@@ -24,6 +24,7 @@ typedef struct Nic {
     Guest *guest;
     VirtIODevice *vdev;
     QEMUBH *link_bh;
+    struct Nic *first;          /* gets frames while this one is disabled */
 
     /* Replaced with the port */
     VhostDPDriver *drv;
@@ -48,9 +49,11 @@ typedef struct Nic {
 
 /**
  * nic_new: make a card, stopped, and its guest
+ * @first: what the first queue pair of the same netdev would be, or NULL
  * @iothread, @busy_poll_us: for the port; NULL: a thread of its own
  */
-Nic *nic_new(unsigned index, IOThread *iothread, unsigned busy_poll_us);
+Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
+             unsigned busy_poll_us);
 void nic_free(Nic *nic);
 
 /* netdev_del and netdev_add: another port, driver and IOThread */
