@@ -8,22 +8,22 @@
  * Theory of operation: the interface's driver, or the kernel's network stack
  * in its place (mode=skb), runs a program for each frame.  Ours looks the
  * receive queue up in a map (BPF_MAP_TYPE_XSKMAP) of sockets.  Frames of
- * queues without a socket go on to the host.  Where the driver tells the program
- * about VLAN tags that it took off, the program puts them back; see
+ * queues without a socket go on to the host.  Where the driver tells the
+ * program about VLAN tags that it took off, the program puts them back; see
  * af-xdp-vlan.c.
  *
  * An interface has one program, and objects that use different queues of it
- * share that and its map.  The program is attached by a BPF link, which lives as
- * long as a descriptor of it, and each object has one: so the program stays until
- * the last of them goes, and goes then, however QEMU ends.  Objects of the same
- * QEMU copy each other's descriptors.  That of another QEMU's is found by its
- * number, which takes CAP_SYS_ADMIN.  (A link that is pinned to a file system
- * would need less, and stay after SIGKILL.)
+ * share that and its map.  The program is attached by a BPF link, which lives
+ * as long as a descriptor of it, and each object has one: so the program stays
+ * until the last of them goes, and goes then, however QEMU ends.  Objects of
+ * the same QEMU copy each other's descriptors.  That of another QEMU's is found
+ * by its number, which takes CAP_SYS_ADMIN.  (A link that is pinned to a file
+ * system would need less, and stay after SIGKILL.)
  *
  * The program that libxdp attaches by default has a map that is used the same
- * way, and can be shared, too.  libxdp attaches it by netlink, directly or below
- * a dispatcher, and removes it when it finds no user of its own any more.  That
- * is announced as a change of the interface; then we attach ours.
+ * way, and can be shared, too.  libxdp attaches it by netlink, directly or
+ * below a dispatcher, and removes it when it finds no user of its own any more.
+ * That is announced as a change of the interface; then we attach ours.
  *
  * With inhibit=on the program and the map are somebody else's: the sockets
  * were entered already (sock-fds=), or are by us (map-path=).
@@ -337,7 +337,7 @@ static bool afxdp_share(VhostDPAfXdp *xdp, int ifindex)
     return xdp->link >= 0 && xdp->map >= 0;
 }
 
-/* The map of sockets of the program with number @id, if we know how to use it */
+/* Sets xdp->map to that of program number @id, if we know how to use it */
 static AfXdpProg afxdp_find_map(VhostDPAfXdp *xdp, uint32_t id)
 {
     uint32_t maps[8];
@@ -380,9 +380,9 @@ static AfXdpProg afxdp_find_map(VhostDPAfXdp *xdp, uint32_t id)
 }
 
 /*
- * Look for a program that we know: the attached one itself, which is number @id,
- * or one that a dispatcher calls.  Sets *@linked if @id is attached by a link.
- * Returns what it is; xdp->prog is set if it can be used.
+ * Look for a program that we know: the attached one itself, which is number
+ * @id, or one that a dispatcher calls.  Sets *@linked if @id is attached by a
+ * link.  Returns what it is; xdp->prog is set if it can be used.
  */
 static AfXdpProg afxdp_find_prog(VhostDPAfXdp *xdp, int ifindex, uint32_t id,
                                  bool *linked)
@@ -435,8 +435,8 @@ static void afxdp_is_foreign(VhostDPAfXdp *xdp, bool permitted, bool linked,
                           "own, this one needs CAP_SYS_ADMIN to share it.\n");
     }
     if (linked || !permitted) {
-        error_append_hint(errp, "If it was attached by a BPF link, it goes with "
-                          "the process that has the link. 'bpftool link' "
+        error_append_hint(errp, "If it was attached by a BPF link, it goes "
+                          "with the process that has the link. 'bpftool link' "
                           "lists them, 'bpftool link detach id ID' removes "
                           "it.\n");
     }
@@ -449,8 +449,9 @@ static void afxdp_is_foreign(VhostDPAfXdp *xdp, bool permitted, bool linked,
 }
 
 /*
- * Use the program that the interface has, if it has one: see xdp->prog.  Returns
- * 0, or a negative errno with @errp set: -EAGAIN if it is just about to go.
+ * Use the program that the interface has, if it has one: see xdp->prog.
+ * Returns 0, or a negative errno with @errp set: -EAGAIN if it is just about to
+ * go.
  */
 static int afxdp_find(VhostDPAfXdp *xdp, int ifindex, Error **errp)
 {

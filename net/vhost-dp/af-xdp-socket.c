@@ -15,8 +15,8 @@
  * once; so what sock-fds= named is kept until the object goes.
  *
  * What a socket had is free again only some time after it was closed, about 50
- * ms: until then bind() to its queue fails with EBUSY, and its memory counts for
- * the limit of locked memory, so that to share as much again may fail with
+ * ms: until then bind() to its queue fails with EBUSY, and its memory counts
+ * for the limit of locked memory, so that to share as much again may fail with
  * ENOBUFS.  So either is tried again for a while.
  */
 
@@ -191,8 +191,8 @@ static void afxdp_reset_chunks(AfXdpQueue *q)
 }
 
 /*
- * Memory and rings of a socket that is new.  Returns 0, or a negative errno with
- * @errp set: -EAGAIN, try again soon.
+ * Memory and rings of a socket that is new.  Returns 0, or a negative errno
+ * with @errp set: -EAGAIN, try again soon.
  */
 static int afxdp_socket_init(AfXdpQueue *q, Error **errp)
 {

@@ -14,10 +14,10 @@
  * - Its driver tells the program about the tag (Linux 6.8 and later), which
  *   then puts it back.  This is asked for by generic netlink.
  * - Tags stay in the frames.  For a network card that is a matter of its own
- *   features.  A veth interface gets frames as its peer sends them, so that one's
- *   features count.  Interfaces on top of others (bridge, bond, macvlan) get them
- *   from the kernel's network stack, which has taken the tags off by then,
- *   whatever the features are.
+ *   features.  A veth interface gets frames as its peer sends them, so the
+ *   peer's features count.  Interfaces on top of others (bridge, bond, macvlan)
+ *   get them from the kernel's network stack, which has taken the tags off by
+ *   then, whatever the features are.
  */
 
 #include "qemu/osdep.h"

@@ -12,8 +12,8 @@
  * decided where it is written, by the room that is left in one buffer, and the
  * reader never waits for more than a burst's copy.
  *
- * The lock is a leaf.  The first to write something, or to lose something, since
- * the reader looked schedules its bottom half.
+ * The lock is a leaf.  The first to write something, or to lose something,
+ * since the reader looked schedules its bottom half.
  */
 
 #include "qemu/osdep.h"

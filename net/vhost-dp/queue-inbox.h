@@ -66,7 +66,7 @@ void vhost_dp_inbox_open(VhostDPInbox *inbox, bool open);
 /* The reader has gone for good: nothing is accepted, and no bh scheduled */
 void vhost_dp_inbox_retire(VhostDPInbox *inbox);
 
-/* Has anything been written since the last get that returned less than asked? */
+/* May a get find something, or take_lost? */
 bool vhost_dp_inbox_ready(VhostDPInbox *inbox);
 
 /**

@@ -20,8 +20,9 @@
  * vhost_dp_port_new: make the engine of one queue pair
  * @netdev: the netdev's id
  * @index: number of the queue pair
- * @first: the netdev's first queue pair, which gets the frames of those that the
- *         guest does not use; NULL if this is it.  It may be deleted before.
+ * @first: the netdev's first queue pair, which gets the frames of those that
+ *         the guest does not use; NULL if this is it.  It may be deleted
+ *         before.
  * @drv: the driver, claimed and open
  * @caps: what @drv can do
  * @iothread: where to run, or NULL for an IOThread of its own

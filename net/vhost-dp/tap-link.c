@@ -244,7 +244,7 @@ void vhost_dp_tap_set_queue(TapQueue *q, bool attached)
         return;
     }
     if (ioctl(q->fd, TUNSETQUEUE, &ifr) < 0) {
-        /* The interface has gone; if not, frames come, and are dropped */
+        /* The interface has gone; if not, the first pair gets the frames */
         trace_vhost_dp_tap_set_queue_failed(q->fd, attached, errno);
         return;
     }

@@ -367,7 +367,7 @@ static void test_disabled(const void *opaque)
     g_assert_cmpuint(counter(r, RX(0), "drop:disabled"), ==, before[0]);
     g_assert_cmpuint(counter(r, TX(0), "drop:disabled"), ==, 0);
 
-    /* The first pair has no buffers: what is too much for its inbox is counted */
+    /* The first pair has no buffers, and its inbox has room for so many */
     dp_wait_until(counter(r, RX(0), "drop:queue-full") > 1000);
 
     set_pairs(r, PAIRS);

@@ -218,7 +218,7 @@ static void test_full(void)
     inbox_free(inbox);
 }
 
-/* While nobody reads nothing is accepted; what waits when that begins is lost */
+/* While nobody reads nothing is accepted, and what waited then is lost */
 static void test_closed(void)
 {
     VhostDPInbox *inbox = inbox_new();
