@@ -121,8 +121,10 @@ static bool afxdp_map_create(VhostDPAfXdp *xdp, Error **errp)
 #define IF_NE64(d, i, skip) INSN(BPF_JMP | BPF_JNE | BPF_K, d, 0, skip, i)
 #define IF_GT_REG(d, s, skip) INSN(BPF_JMP | BPF_JGT | BPF_X, d, s, skip, 0)
 #define EXIT()              INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+/* An instruction of two */
 #define MAP(d, fd) \
-    INSN(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_MAP_FD, 0, fd), { }
+    INSN(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_MAP_FD, 0, fd)
+#define MAP_REST()          INSN(0, 0, 0, 0, 0)
 
 static int afxdp_load(const char *name, const struct bpf_insn *insns, size_t n,
                       uint32_t flags, int ifindex)
@@ -144,7 +146,7 @@ static int afxdp_load_plain(int map)
 {
     const struct bpf_insn insns[] = {
         LOAD(BPF_W, 2, 1, offsetof(struct xdp_md, rx_queue_index)),
-        MAP(1, map),
+        MAP(1, map), MAP_REST(),
         MOV_IMM(3, XDP_PASS),
         CALL(BPF_FUNC_redirect_map),
         EXIT(),
@@ -168,7 +170,7 @@ static int afxdp_load_vlan(int map, int kfunc, int ifindex)
         MOV_IMM(8, XDP_PASS),
         STORE(BPF_W, 10, -4, 7),
         /* Is there a socket? */
-        MAP(1, map),
+        MAP(1, map), MAP_REST(),
         MOV(2, 10),
         ADD_IMM(2, -4),
         CALL(BPF_FUNC_map_lookup_elem),
@@ -213,7 +215,7 @@ static int afxdp_load_vlan(int map, int kfunc, int ifindex)
         STORE(BPF_H, 2, 14, 4),
         MOV_IMM(8, XDP_DROP),
         /* redirect_map(&map, queue, tagged ? XDP_DROP : XDP_PASS) */
-        MAP(1, map),
+        MAP(1, map), MAP_REST(),
         MOV(2, 7),
         MOV(3, 8),
         CALL(BPF_FUNC_redirect_map),

@@ -275,14 +275,16 @@ static void test_two_qemus(const void *opaque)
     }
     dp_post(r->nic, FLOWS + 10, 300);
     send_flows(r->sock);
-    for (; dp_veth_has_frame(r); before += take_all(r->nic)) {
+    while (dp_veth_has_frame(r)) {
+        before += take_all(r->nic);
     }
     g_assert_cmpuint(before, >, 0);
     g_assert_cmpuint(before, <, FLOWS);
     kill_qemu(pid);
     g_assert_cmpuint(dp_xdp_prog_id("v0"), ==, prog);
     send_flows(r->sock);
-    for (; dp_veth_has_frame(r); after += take_all(r->nic)) {
+    while (dp_veth_has_frame(r)) {
+        after += take_all(r->nic);
     }
     g_assert_cmpuint(after, ==, before);
     dp_rig_free(r);
@@ -502,7 +504,8 @@ static void test_vlan_of_host(const void *opaque)
     dp_vlan_push("v1", 0x8100, 100);
     dp_post(r->nic, FLOWS + 10, 300);
     send_flows(r->sock);
-    for (; dp_veth_has_frame(r); guest += take_all(r->nic)) {
+    while (dp_veth_has_frame(r)) {
+        guest += take_all(r->nic);
     }
     /* By its EtherType, so without a tag in it */
     while (dp_sock_recv(sock, ETH_P_IP, &hdr, r->got, DP_MAX_FRAME,

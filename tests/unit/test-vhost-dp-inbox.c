@@ -48,8 +48,10 @@ static void inbox_free(VhostDPInbox *inbox)
 static bool was_woken(void)
 {
     unsigned before = wakeups;
+    bool more = true;
 
-    while (aio_poll(qemu_get_aio_context(), false)) {
+    while (more) {
+        more = aio_poll(qemu_get_aio_context(), false);
     }
     return wakeups != before;
 }
