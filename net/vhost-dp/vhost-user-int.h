@@ -79,7 +79,7 @@ struct VhostDPVhostUser {
     uint32_t queue_size;
     uint32_t mtu;
     bool packed;
-    bool hugetlb;
+    bool hugetlb;               /* deprecated: accepted, and ignored */
 
     /* While open; what follows is under the BQL, but for the last group */
     unsigned npairs;

@@ -239,7 +239,7 @@ static bool vu_make_set(VhostDPVhostUser *vu)
     Error *err = NULL;
 
     vu->num = vu->queue_size;
-    vu->set = vhost_dp_vqset_new(vu->npairs, vu->num, vu->hugetlb, &err);
+    vu->set = vhost_dp_vqset_new(vu->npairs, vu->num, false, &err);
     if (!vu->set || !vhost_dp_vqset_guard(vu->set, &err)) {
         vhost_dp_vu_fail(vu, "%s", error_get_pretty(err));
         error_free(err);

@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include "qapi/error.h"
 #include "qapi/visitor.h"
+#include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "vhost-user-int.h"
@@ -214,35 +215,19 @@ static void vu_free_pairs(VhostDPVhostUser *vu)
     vu->npairs = 0;
 }
 
-/* That there are huge pages is better known now than when a peer comes */
-static bool vu_check_hugetlb(VhostDPVhostUser *vu, unsigned queue_pairs,
-                             Error **errp)
-{
-    ERRP_GUARD();
-    VhostDPVqSet *set;
-
-    if (!vu->hugetlb) {
-        return true;
-    }
-    set = vhost_dp_vqset_new(queue_pairs, vu->queue_size, true, errp);
-    if (!set) {
-        error_prepend(errp, "vhost-dp-vhost-user '%s': hugetlb=on: ",
-                      vu_id(vu));
-        return false;
-    }
-    vhost_dp_vqset_unref(set);
-    return true;
-}
-
 static bool vu_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 {
     VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
     unsigned i;
 
     /* The options may have been changed since the object was made */
-    if (!vu_check_options(drv, errp) ||
-        !vu_check_hugetlb(vu, queue_pairs, errp)) {
+    if (!vu_check_options(drv, errp)) {
         return false;
+    }
+    if (vu->hugetlb) {
+        warn_report("vhost-dp-vhost-user '%s': hugetlb=on is deprecated, and "
+                    "has no effect: the peer could take such pages away from "
+                    "QEMU", vu_id(vu));
     }
     vu->npairs = queue_pairs;
     vu->pair = g_new0(VhostDPVqPair *, queue_pairs);
@@ -436,7 +421,7 @@ static void vu_class_init(ObjectClass *oc, void *data)
     object_class_property_add_bool(oc, "hugetlb", vu_get_hugetlb,
                                    vu_set_hugetlb);
     object_class_property_set_description(oc, "hugetlb",
-        "take the memory shared with the peer from huge pages (default: off)");
+        "deprecated, without effect");
 }
 
 static const TypeInfo vu_info = {

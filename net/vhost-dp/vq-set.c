@@ -12,7 +12,8 @@
  * virtqueue the three parts of the ring, each on pages of its own, and then its
  * buffers.  What QEMU has to be able to believe (which buffer is where) is in
  * ordinary memory.  The memfd cannot change its size, so that a peer cannot
- * make QEMU's accesses fail.
+ * make QEMU's accesses fail.  For the same reason a peer gets no huge pages:
+ * see vhost_dp_vqset_new().
  */
 
 #include "qemu/osdep.h"

@@ -270,9 +270,13 @@ typedef struct VhostDPVqSet {
  * vhost_dp_vqset_new: get memory, and eventfds, for a peer
  * @pairs: number of queue pairs, 1 to VHOST_DP_VQ_MAX_PAIRS
  * @num: entries of each virtqueue, a power of 2
- * @hugepages: take huge pages of the size that the kernel has as default
+ * @hugepages: take huge pages of the size that the kernel has as default.  Not
+ *             if another process gets the fd.
  *
- * The memory is sealed: the peer cannot make it smaller.
+ * The memory is sealed: the peer cannot make it smaller.  It can punch holes,
+ * and no seal forbids that to one who may write.  In ordinary memory a hole is
+ * zeros at the next access.  A huge page that was freed is for anybody to take,
+ * and QEMU's next access would be SIGBUS.
  *
  * Thread: any.  Returns the set with one reference, or NULL with @errp set.
  */

@@ -15,6 +15,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
 #include <sys/un.h>
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
@@ -678,6 +681,42 @@ static void test_hoard(const void *opaque)
     dp_vu_free(v);
 }
 
+/*
+ * A peer frees the memory that is shared, and takes what huge pages there are:
+ * QEMU must not get SIGBUS from it.  Nothing that it has to believe is there.
+ */
+static void test_punch(const void *opaque)
+{
+    DpVu *v = dp_vu_prepare(true);
+    g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=1%s",
+                                               v->path, (char *)opaque);
+    struct statfs fs;
+    struct stat st;
+    unsigned i;
+
+    v->peer->features = -1;
+    dp_vu_start(v, "", options, 1, 0);
+    dp_vu_start_nic(v);
+    for (i = 0; i < 3; i++) {
+        behave(v);
+        g_assert_cmpint(fstat(v->peer->mem_fd, &st), ==, 0);
+        /* Pages of anybody's: a hole in them is filled with zeros */
+        g_assert_cmpint(fstatfs(v->peer->mem_fd, &fs), ==, 0);
+        g_assert_cmphex(fs.f_type, ==, TMPFS_MAGIC);
+        g_assert_cmpint(fallocate(v->peer->mem_fd, FALLOC_FL_PUNCH_HOLE |
+                                  FALLOC_FL_KEEP_SIZE, 0, st.st_size), ==, 0);
+        dp_peer_call(v->peer, 0);
+        dp_peer_call(v->peer, 1);
+        dp_make_frame(v->r->frame, 9000, i);
+        dp_transmit(v->r->nic, NULL, v->r->frame, 9000);
+        g_assert_true(qtest_probe_child(v->r->qts));
+        dp_peer_disconnect(v->peer);
+        dp_wait_until(dp_link_is(v->r, false, NULL));
+    }
+    behave(v);
+    dp_vu_free(v);
+}
+
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
@@ -695,5 +734,7 @@ int main(int argc, char **argv)
     dp_add_test("hostile-peer/full-backlog", NULL, test_full_backlog);
     dp_add_test("hostile-peer/hoard", NULL, test_hoard);
     dp_add_test("hostile-peer/no-descriptors", NULL, test_no_descriptors);
+    dp_add_test("hostile-peer/punch", "", test_punch);
+    dp_add_test("hostile-peer/punch/hugetlb", ",hugetlb=on", test_punch);
     return g_test_run();
 }

@@ -686,14 +686,6 @@ static void check_netdev_error(QTestState *qts, const char *options,
                              " 'arguments': { 'id': 'vu0' } }");
 }
 
-static bool has_huge_pages(void)
-{
-    g_autofree char *text = NULL;
-
-    return g_file_get_contents("/proc/sys/vm/nr_hugepages", &text, NULL,
-                               NULL) && atoi(text) > 0;
-}
-
 static void test_no_peer(const void *opaque)
 {
     g_autofree char *dir = g_dir_make_tmp("vhost-dp-XXXXXX", NULL);
@@ -718,10 +710,6 @@ static void test_no_peer(const void *opaque)
         dp_peer_free(peer);
     }
     unlink(dead);
-    if (!has_huge_pages()) {
-        check_netdev_error(qts, "'path': 'x', 'hugetlb': true", "hugetlb=on",
-                           "memfd");
-    }
     check_netdev_error(qts, server, "no/where", NULL);
     check_netdev_error(qts, "'chardev': 'nobody'", "chardev=nobody",
                        "no such chardev");
