@@ -784,7 +784,7 @@ static void test_garbage(const void *opaque)
     for (round = 0; round < 200; round++) {
         Rig *r = rig_new(opaque, 0);
         VhostDPFrame frames[VHOST_DP_BURST_FRAMES], out[4];
-        struct iovec iov[1];
+        struct iovec iov[ARRAY_SIZE(out)];
 
         for (i = 0; i < 200 && !(r->rx->broken && r->tx->broken); i++) {
             unsigned n = g_test_rand_int_range(0, 20), k;
@@ -799,7 +799,7 @@ static void test_garbage(const void *opaque)
                 scribble(r);
             }
             for (k = 0; k < ARRAY_SIZE(out); k++) {
-                out[k] = rig_frame(r, iov, 1,
+                out[k] = rig_frame(r, &iov[k], 1,
                                    g_test_rand_int_range(14, 20000));
             }
             vhost_dp_vq_tx(r->tx, out, ARRAY_SIZE(out));
