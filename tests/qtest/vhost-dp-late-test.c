@@ -263,6 +263,23 @@ static void test_vectors(const void *opaque)
     dp_rig_free(r);
 }
 
+static void choose_vector(DpRig *r, unsigned queue, uint16_t vector)
+{
+    r->nic->vdev->bus->queue_select(r->nic->vdev, queue);
+    qpci_io_writew(r->nic->pci->pdev, r->nic->pci->bar,
+                   r->nic->pci->common_cfg_offset + VIRTIO_PCI_COMMON_Q_MSIX,
+                   vector);
+}
+
+static void msix_set_enabled(DpRig *r, bool on)
+{
+    QPCIDevice *dev = r->nic->pci->pdev;
+    uint8_t at = qpci_find_capability(dev, PCI_CAP_ID_MSIX, 0);
+
+    qpci_config_writew(dev, at + PCI_MSIX_FLAGS,
+                       on ? PCI_MSIX_FLAGS_ENABLE : 0);
+}
+
 /*
  * The interrupts of the control queue are not vhost's, so under KVM it has no
  * irqfd that could be moved to another vector.
@@ -280,13 +297,19 @@ static void test_control_vector(const void *opaque)
     r = dp_rig_start(&(DpSetup) { .pairs = 2, .msix = true, .more = kvm },
                      false);
     for (i = 0; i < ARRAY_SIZE(vectors); i++) {
-        r->nic->vdev->bus->queue_select(r->nic->vdev, 4);
-        qpci_io_writew(r->nic->pci->pdev, r->nic->pci->bar,
-                       r->nic->pci->common_cfg_offset +
-                       VIRTIO_PCI_COMMON_Q_MSIX, vectors[i]);
+        choose_vector(r, 4, vectors[i]);
         dp_nic_set_pairs(r->nic, 1 + i % 2);
         dp_check_transmit(r->nic, r->sock, 300, i);
     }
+    /* Nor has any queue a message to be sent while MSI-X is disabled */
+    msix_set_enabled(r, false);
+    for (i = 0; i < ARRAY_SIZE(vectors); i++) {
+        choose_vector(r, DP_TX, vectors[i]);
+        dp_check_transmit(r->nic, r->sock, 300, i);
+    }
+    msix_set_enabled(r, true);
+    choose_vector(r, DP_TX, 2);
+    dp_check_transmit(r->nic, r->sock, 300, 1);
     dp_rig_restart(r);
     dp_check_transmit(r->nic, r->sock, 300, 1);
     dp_rig_free(r);
