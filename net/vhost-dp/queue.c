@@ -489,12 +489,22 @@ static char *port_choose_thread_name(VhostDPPort *port)
 static bool port_set_iothread(VhostDPPort *port, IOThread *iothread,
                               Error **errp)
 {
+    ERRP_GUARD();
+
     if (iothread) {
         port->iothread_name = iothread_get_id(iothread);
     } else {
         port->iothread_name = port_choose_thread_name(port);
         iothread = iothread_create(port->iothread_name, errp);
         if (!iothread) {
+            error_prepend(errp, "vhost-dp netdev '%s': queue pair %u: its "
+                          "IOThread cannot be created: ", port->netdev,
+                          port->index);
+            error_append_hint(errp, "Raise QEMU's limit on threads "
+                              "(RLIMIT_NPROC, the cgroup's pids.max) or on "
+                              "descriptors (RLIMIT_NOFILE),\nor let queue "
+                              "pairs share an IOThread that exists: "
+                              "iothread=ID\n");
             return false;
         }
         port->own_iothread = true;

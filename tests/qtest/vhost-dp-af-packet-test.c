@@ -529,33 +529,11 @@ static void test_bad(const void *opaque)
     qtest_quit(qts);
 }
 
-/* Let QEMU have so many more descriptors than it has */
-static void limit_fds(pid_t pid, unsigned left)
-{
-    struct rlimit limit;
-    unsigned fd;
-
-    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, NULL, &limit), ==, 0);
-    for (fd = 0;; fd++) {
-        g_autofree char *path = g_strdup_printf("/proc/%d/fd/%u", (int)pid,
-                                                fd);
-        struct stat st;
-
-        if (lstat(path, &st) < 0 && !left--) {
-            break;
-        }
-    }
-    limit.rlim_cur = fd;
-    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), ==, 0);
-}
-
 /* Whatever there are too few descriptors for is said, and given back */
 static void test_few_descriptors(const void *opaque)
 {
     const char *const netdev = ADD_NETDEV(", 'queues': 3, 'iothread': 'io0'");
     QTestState *qts = dp_qemu_new(NULL);
-    pid_t pid = qtest_pid(qts);
-    struct rlimit old;
     DpUsage before;
     unsigned left;
 
@@ -564,15 +542,14 @@ static void test_few_descriptors(const void *opaque)
                      " 'qom-type': 'iothread', 'id': 'io0' } }");
     dp_run_good(qts, ADD_DRIVER("'ifname': 'v0'"));
     before = dp_usage(qts);
-    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, NULL, &old), ==, 0);
     /* One to look at the interface, and then one for each queue pair */
     for (left = 0; left < 3; left++) {
+        struct rlimit old = dp_limit_fds(qts, left);
         QDict *response;
 
-        limit_fds(pid, left);
         qtest_qmp_send_raw(qts, "%s", netdev);
         response = qtest_qmp_receive(qts);
-        g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &old, NULL), ==, 0);
+        dp_set_limit_fds(qts, old);
         dp_check_error(response, "'drv0'", "ifname=v0", "Too many open files",
                        left ? "cannot open a packet socket" :
                               "cannot look at the interface", NULL);

@@ -23,6 +23,7 @@
 #include <dlfcn.h>
 #include <liburing.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -337,6 +338,28 @@ int shim_poll(struct pollfd *fds, nfds_t n, int timeout)
         return -1;
     }
     return NEXT(int(struct pollfd *, nfds_t, int), "poll")(fds, n, timeout);
+}
+
+int shim_eventfd(unsigned count, int flags) AS("eventfd");
+int shim_eventfd(unsigned count, int flags)
+{
+    if (fails(DP_CALL_EVENTFD, DP_FILE_NONE, 0, "eventfd")) {
+        return -1;
+    }
+    return NEXT(int(unsigned, int), "eventfd")(count, flags);
+}
+
+int shim_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+                        void *(*start)(void *), void *arg)
+    AS("pthread_create");
+int shim_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+                        void *(*start)(void *), void *arg)
+{
+    if (fails(DP_CALL_THREAD, DP_FILE_NONE, 0, "pthread_create")) {
+        return errno;
+    }
+    return NEXT(int(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+                    void *), "pthread_create")(thread, attr, start, arg);
 }
 
 int shim_epoll_create1(int flags) AS("epoll_create1");

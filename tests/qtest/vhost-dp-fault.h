@@ -44,10 +44,12 @@ enum {
     DP_CALL_URING_INIT = 1u << 23,
     DP_CALL_URING_BUFFERS = 1u << 24,
     DP_CALL_URING_ENTER = 1u << 25, /* with reads or writes to submit */
+    DP_CALL_THREAD = 1u << 26,      /* pthread_create */
     /* Not calls, but operations of io_uring: their completion has the error */
     DP_CALL_URING_READ = 1u << 27,
     DP_CALL_URING_WRITE = 1u << 28,
     DP_CALL_URING_WRITEV = 1u << 29,
+    DP_CALL_EVENTFD = 1u << 30,
 };
 
 #define DP_CALL_ANY (~0u)

@@ -309,6 +309,33 @@ void dp_check_usage(QTestState *qts, DpUsage before)
     }
 }
 
+struct rlimit dp_limit_fds(QTestState *qts, unsigned left)
+{
+    struct rlimit limit, old;
+    unsigned fd;
+
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, NULL, &old), ==, 0);
+    for (fd = 0;; fd++) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/fd/%u",
+                                                (int)qtest_pid(qts), fd);
+        struct stat st;
+
+        if (lstat(path, &st) < 0 && !left--) {
+            break;
+        }
+    }
+    limit = old;
+    limit.rlim_cur = fd;
+    dp_set_limit_fds(qts, limit);
+    return old;
+}
+
+void dp_set_limit_fds(QTestState *qts, struct rlimit limit)
+{
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, &limit, NULL), ==,
+                    0);
+}
+
 size_t dp_heap(QTestState *qts)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/smaps", qtest_pid(qts));

@@ -16,6 +16,7 @@
 #ifndef TESTS_QTEST_VHOST_DP_GUEST_H
 #define TESTS_QTEST_VHOST_DP_GUEST_H
 
+#include <sys/resource.h>
 #include "libqtest.h"
 #include "libqos/generic-pcihost.h"
 #include "libqos/libqos-malloc.h"
@@ -451,6 +452,13 @@ DpUsage dp_usage(QTestState *qts);
 
 /* Wait until as much is in use as was before */
 void dp_check_usage(QTestState *qts, DpUsage before);
+
+/*
+ * Let QEMU have @left more descriptors than it has.  Returns its limit of
+ * before, for dp_set_limit_fds().
+ */
+struct rlimit dp_limit_fds(QTestState *qts, unsigned left);
+void dp_set_limit_fds(QTestState *qts, struct rlimit limit);
 
 /* Bytes of private memory, but for what is executable */
 size_t dp_heap(QTestState *qts);

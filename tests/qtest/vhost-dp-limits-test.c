@@ -5,6 +5,12 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
+ * descriptors/: QEMU has room for none more, then for one, and so on.  Until
+ * there are enough of them netdev_add fails with an error that names the driver
+ * or the netdev, and nothing is left over.
+ *
+ * plug: so it is for a NIC, which may be there without a link, too.
+ *
  * killed/: QEMU gets SIGKILL, and whatever it used is free for the next one,
  * without a moment's wait.
  */
@@ -13,8 +19,15 @@
 #include <linux/if_tun.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include "libqos/pci-pc.h"
 #include "qobject/qdict.h"
 #include "vhost-dp-guest.h"
+
+/* How many descriptors a netdev may need, at most */
+#define MANY_DESCRIPTORS 200
+
+/* And a NIC with one queue pair, at least */
+#define ENOUGH_FOR_NIC 24
 
 /* A supervisor that starts QEMU again, so many times */
 #define KILLS 5
@@ -54,10 +67,100 @@ static void make_interfaces(const Driver *d)
     dp_if_up("tap0");
 }
 
+/* ---- Descriptors ---- */
+
+static QDict *netdev_add(QTestState *qts, unsigned queues)
+{
+    return qtest_qmp(qts, "{ 'execute': 'netdev_add', 'arguments': {"
+                     " 'type': 'vhost-dp', 'id': 'vd0', 'driver': 'drv0',"
+                     " 'queues': %u } }", queues);
+}
+
+static void test_descriptors(const void *opaque)
+{
+    const Driver *d = opaque;
+    g_autofree char *args = g_strdup_printf(
+        "-M none -nodefaults -object %s,id=drv0%s", d->type, d->options);
+    QTestState *qts;
+    DpUsage before;
+    unsigned left;
+    bool added = false;
+
+    if (!dp_has_driver(d->type)) {
+        return;
+    }
+    make_interfaces(d);
+    qts = qtest_init(args);
+    before = dp_usage(qts);
+    for (left = 0; !added; left++) {
+        struct rlimit old = dp_limit_fds(qts, left);
+        QDict *response;
+
+        g_assert_cmpuint(left, <, MANY_DESCRIPTORS);
+        response = netdev_add(qts, d->queues);
+        added = qdict_haskey(response, "return");
+        dp_set_limit_fds(qts, old);
+        if (!added) {
+            const char *text = qdict_get_str(qdict_get_qdict(response, "error"),
+                                             "desc");
+
+            g_test_message("%u: %s", left, text);
+            g_assert_true(strstr(text, "'drv0'") || strstr(text, "'vd0'"));
+        }
+        qobject_unref(response);
+        if (!added) {
+            dp_check_usage(qts, before);
+        }
+    }
+    /* Each queue pair has an IOThread, which needs several */
+    g_assert_cmpuint(left, >, 2 * d->queues);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_del',"
+                             " 'arguments': { 'id': 'vd0' } }");
+    dp_check_usage(qts, before);
+    qtest_quit(qts);
+}
+
+/*
+ * A NIC is plugged in, and its driver starts it, with so many descriptors.  It
+ * may be refused, or have no link, and QEMU and the other devices go on.
+ */
+static void test_plug(const void *opaque)
+{
+    DpGuest *guest = dp_guest_new("-object vhost-dp-null,id=drv0 "
+                                  "-netdev vhost-dp,id=vd0,driver=drv0");
+    QTestState *qts = guest->qts;
+    DpUsage before = dp_usage(qts);
+    unsigned left;
+
+    for (left = 0; left <= ENOUGH_FOR_NIC; left++) {
+        struct rlimit old = dp_limit_fds(qts, left);
+        QDict *response = qtest_qmp(qts, "{ 'execute': 'device_add',"
+                                    " 'arguments': {"
+                                    " 'driver': 'virtio-net-pci', 'id': 'nic',"
+                                    " 'netdev': 'vd0', 'addr': '04.0',"
+                                    " 'romfile': '' } }");
+        bool added = qdict_haskey(response, "return");
+        DpNic *nic = NULL;
+
+        qobject_unref(response);
+        if (added) {
+            nic = dp_nic_new(guest, DP_SLOT, DP_FEATURES_DEFAULT);
+        }
+        dp_set_limit_fds(qts, old);
+        if (added) {
+            g_assert_true(left < ENOUGH_FOR_NIC || dp_nic_link(nic));
+            qpci_unplug_acpi_device_test(qts, "nic", DP_SLOT);
+            dp_nic_free(nic);
+        }
+        dp_check_usage(qts, before);
+    }
+    dp_guest_free(guest);
+}
+
 /* ---- The end ---- */
 
-/* Start QEMU with its monitor on standard output, which is @out here */
-static GPid start_qemu(const Driver *d, int *out)
+/* Start QEMU with its monitor on @out; what it complains of is in @err */
+static GPid start_qemu(const Driver *d, int *out, int *err)
 {
     g_autofree char *command = g_strdup_printf(
         "%s -M none -nodefaults -display none -object %s,id=drv0%s "
@@ -70,7 +173,7 @@ static GPid start_qemu(const Driver *d, int *out)
     g_assert_true(g_shell_parse_argv(command, NULL, &argv, NULL));
     g_assert_true(g_spawn_async_with_pipes(NULL, argv, NULL,
                                            G_SPAWN_DO_NOT_REAP_CHILD, NULL,
-                                           NULL, &pid, NULL, out, NULL, NULL));
+                                           NULL, &pid, NULL, out, err, NULL));
     return pid;
 }
 
@@ -93,15 +196,19 @@ static void test_killed(const void *opaque)
     }
     make_interfaces(d);
     for (i = 0; i < KILLS; i++) {
-        int out, fd;
-        GPid pid = start_qemu(d, &out);
+        int out, err, fd;
+        GPid pid = start_qemu(d, &out, &err);
 
         if (!wait_for_greeting(out)) {
-            g_error("QEMU was refused what another one had used before");
+            char why[1000] = "";
+
+            g_assert_cmpint(read(err, why, sizeof(why) - 1), >=, 0);
+            g_error("QEMU was refused what another one had used: %s", why);
         }
         g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
         g_assert_cmpint(RETRY_ON_EINTR(waitpid(pid, NULL, 0)), ==, pid);
         close(out);
+        close(err);
         if (strstr(d->options, "tap0")) {
             /* For others, too */
             fd = dp_tap_open("tap0", IFF_VNET_HDR |
@@ -184,14 +291,18 @@ int main(int argc, char **argv)
 
     dp_test_init(&argc, &argv);
     for (i = 0; i < ARRAY_SIZE(drivers); i++) {
+        g_autofree char *path = g_strdup_printf("limits/descriptors/%s",
+                                                drivers[i].name);
         g_autofree char *end = g_strdup_printf("limits/killed/%s",
                                                drivers[i].name);
 
         if (drivers[i].node && access(drivers[i].node, R_OK | W_OK) < 0) {
             continue;           /* tests/nested has it */
         }
+        dp_add_test(path, &drivers[i], test_descriptors);
         dp_add_test(end, &drivers[i], test_killed);
     }
+    dp_add_test("limits/plug", NULL, test_plug);
     for (i = 0; i < ARRAY_SIZE(shared); i++) {
         g_autofree char *path = g_strdup_printf("limits/one-owner/%s",
                                                 shared[i].name);
