@@ -245,8 +245,20 @@ static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
 
 void vhost_dp_reset_queue(NetClientState *nc, unsigned index)
 {
-    vhost_dp_backend_reset_queue(vhost_dp_port_backend(netdev_state(nc)->port),
-                                 index);
+    VhostDPBackend *be = vhost_dp_port_backend(netdev_state(nc)->port);
+    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+    unsigned i;
+
+    if (!vhost_dp_backend_reset_queue(be, index)) {
+        return;
+    }
+    for (i = 0; i < netdev->nqueues; i++) {
+        if (netdev->queue[i] && vhost_dp_backend_in_error(
+                vhost_dp_port_backend(netdev->queue[i]->port))) {
+            return;
+        }
+    }
+    vhost_dp_backend_recovered(be);
 }
 
 void vhost_dp_enable_queue(NetClientState *nc, unsigned index)

@@ -348,7 +348,7 @@ static void random_start(Config *c)
 
 static void op_reset(Run *r)
 {
-    /* Only the reset of a device ends what a broken rule began */
+    /* Theirs is broken until the device is reset, ours until the queue is */
     bool device = r->bad || chance(2);
 
     note("reset %s", device ? "device" : "queue");

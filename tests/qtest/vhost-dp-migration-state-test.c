@@ -435,7 +435,7 @@ static void check_queue(DpRig *r, unsigned queue, const char *want)
  */
 static void test_stopped_queues(const void *opaque)
 {
-    DpBuf bad = { .addr = DP_GPA_UNMAPPED, .len = 100 };
+    DpBuf bad = { .addr = DP_GPA_UNMAPPED, .len = 0 };
     DpRig *r = dp_rig_new(DP_FEATURE(VIRTIO_F_RING_RESET));
     uint8_t status;
 
@@ -453,6 +453,10 @@ static void test_stopped_queues(const void *opaque)
     g_assert_cmphex(dp_nic_status(r->nic), ==, status);
     dp_queue_restart(r->nic, DP_RX);
     dp_check_receive(r->nic, r->sock, 100, 1);
+    dp_queue_reset(r->nic, DP_TX);
+    dp_queue_restart(r->nic, DP_TX);
+    g_assert_false(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
+    check_interface(r);
     dp_rig_restart(r);
     check_interface(r);
     dp_rig_free(r);

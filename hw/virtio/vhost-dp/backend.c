@@ -176,8 +176,11 @@ void vhost_dp_backend_report(VhostDPBackend *be)
  * also stop the control queue, and without irqfds it would keep the calls of
  * the queues that go on from the guest.
  */
-static void backend_set_needs_reset(VirtIODevice *vdev)
+static void backend_set_needs_reset(VhostDPBackend *be, unsigned i)
 {
+    VirtIODevice *vdev = be->vdev;
+
+    be->in_error[i] = true;
     if (virtio_vdev_has_feature(vdev, VIRTIO_F_VERSION_1)) {
         vdev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
         virtio_notify_config(vdev);
@@ -216,7 +219,7 @@ static void backend_violation_bh(void *opaque)
                              queue_name(i), be->dev->vq_index + i,
                              vhost_dp_violation_text(why[i]));
             }
-            backend_set_needs_reset(be->vdev);
+            backend_set_needs_reset(be, i);
         }
     }
 }
@@ -302,6 +305,7 @@ static int backend_do_start(VhostDPBackend *be)
     be->generation++;
     for (i = 0; i < VHOST_DP_QUEUES && r == 0; i++) {
         be->vq[i].broken = false;
+        be->in_error[i] = false;
         /* A queue without a kick fd was not set up by the guest, or is reset */
         if (be->kick_fd[i] >= 0) {
             r = backend_start_queue(be, i);
@@ -584,10 +588,7 @@ static int backend_dup(int fd, int *copy)
     return 0;
 }
 
-/*
- * Also restarts a queue that was reset while the device runs, unless it is
- * broken: then it waits for a reset of the device.
- */
+/* Also restarts a queue that was reset while the device runs */
 static int backend_set_vring_kick(struct vhost_dev *dev,
                                   struct vhost_vring_file *file)
 {
@@ -601,8 +602,7 @@ static int backend_set_vring_kick(struct vhost_dev *dev,
     vhost_dp_backend_lock(be);
     backend_drop_kick(be, file->index);
     be->kick_fd[file->index] = fd;
-    if (be->started && fd >= 0 && !be->vq[file->index].running &&
-        !be->vq[file->index].broken) {
+    if (be->started && fd >= 0 && !be->vq[file->index].running) {
         r = backend_start_queue(be, file->index);
         if (r < 0) {
             backend_drop_kick(be, file->index);
@@ -682,17 +682,35 @@ static bool backend_is_set_up(VhostDPBackend *be, unsigned i)
     return be->dev->started && be->kick_fd[i] >= 0;
 }
 
-void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index)
+bool vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index)
 {
     unsigned i = backend_get_vq_index(be->dev, index);
+    bool ended = be->in_error[i];
 
     trace_vhost_dp_reset_queue(be->name, queue_name(i));
     /* vhost.c must not unmap what it has not mapped */
     if (backend_is_set_up(be, i)) {
         vhost_dp_backend_lock(be);
         backend_stop_queue(be, i);
+        /* The error was in the ring that the driver takes back */
+        be->vq[i].broken = false;
         vhost_dp_backend_unlock(be);
         vhost_virtqueue_stop(be->dev, be->vdev, be->dev->vqs + i, index);
+    }
+    be->in_error[i] = false;
+    return ended;
+}
+
+bool vhost_dp_backend_in_error(const VhostDPBackend *be)
+{
+    return be->in_error[VHOST_DP_RX] || be->in_error[VHOST_DP_TX];
+}
+
+void vhost_dp_backend_recovered(VhostDPBackend *be)
+{
+    /* virtio_error() is for good */
+    if (be->vdev && !be->vdev->broken) {
+        be->vdev->status &= ~VIRTIO_CONFIG_S_NEEDS_RESET;
     }
 }
 
@@ -714,7 +732,7 @@ void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index)
                          "in a running device", be->name, queue_name(i),
                          index);
         }
-        backend_set_needs_reset(be->vdev);
+        backend_set_needs_reset(be, i);
     }
 }
 

@@ -90,6 +90,7 @@ typedef struct VhostDPBackend {
     MemoryListener listener;    /* from init to cleanup */
     QEMUBH *violation_bh;       /* main loop */
     uint32_t violation_generation;  /* guarded by lock */
+    bool in_error[VHOST_DP_QUEUES]; /* DEVICE_NEEDS_RESET was set for it */
     int64_t next_log;           /* see vhost_dp_may_log() */
     int64_t violation_next_log[VHOST_DP_QUEUES];
     AddressSpace *dma_as;       /* while started behind a vIOMMU, or NULL */
@@ -213,11 +214,32 @@ bool vhost_dp_may_log(int64_t *next);
  * vhost_dp_backend_reset_queue: the guest resets a queue (virtio 1.3, 2.6.1)
  * @index: the queue's number in the device
  *
- * Stops the queue if it was set up.  The other queue goes on.
+ * Stops the queue if it was set up.  The other queue goes on.  A violation is
+ * over with it, as with a reset of the device.
+ *
+ * Lock: BQL.
+ *
+ * Returns true if DEVICE_NEEDS_RESET was set for the queue's sake: if no queue
+ * of the device is in error any more, call vhost_dp_backend_recovered().
+ */
+bool vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
+
+/**
+ * vhost_dp_backend_in_error: was DEVICE_NEEDS_RESET set for one of the queues?
  *
  * Lock: BQL.
  */
-void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
+bool vhost_dp_backend_in_error(const VhostDPBackend *be);
+
+/**
+ * vhost_dp_backend_recovered: the device does not need a reset any more
+ *
+ * Takes DEVICE_NEEDS_RESET back: it says that there is an error from which the
+ * device cannot recover (virtio 1.3, 2.1), and the guest did recover it.
+ *
+ * Lock: BQL.
+ */
+void vhost_dp_backend_recovered(VhostDPBackend *be);
 
 /**
  * vhost_dp_backend_enable_queue: the guest enables a queue after its reset
@@ -226,9 +248,6 @@ void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
  * Ignored while the device does not run (all queues start with it), and for a
  * queue that is enabled already.  If the queue cannot be started it is left
  * reset, and the device asks for a reset.
- *
- * A queue that a violation broke is set up but stays broken: the device is in
- * an error state, which only a reset of the device ends (virtio 1.3, 2.1.1).
  *
  * Lock: BQL.
  */
