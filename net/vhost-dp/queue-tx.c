@@ -179,6 +179,10 @@ static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
         VhostDPChain *chain = &port->burst.chain[i];
 
         if (unlikely(chain->len < port->hdr_len)) {
+            if (vhost_dp_chain_is_unreadable(chain)) {
+                port->tx_drop[i] = VHOST_DP_DROP_REASON_BAD_BUFFER;
+                continue;
+            }
             vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_SHORT_HEADER);
             *n = i;
             break;
@@ -232,6 +236,10 @@ static void tx_complete(VhostDPPort *port, VhostDPVring *vq, unsigned n)
             bytes += chain->len - port->hdr_len;
         } else if (port->tx_drop[i] >= 0) {
             port_drop(port, VHOST_DP_TX, port->tx_drop[i], 1);
+            if (port->tx_drop[i] == VHOST_DP_DROP_REASON_BAD_BUFFER) {
+                vhost_dp_count(
+                    &vq->violations[VHOST_DP_VIOLATION_BUFFER_ADDRESS], 1);
+            }
         }
     }
     port_count_burst(port, VHOST_DP_TX, packets, bytes);

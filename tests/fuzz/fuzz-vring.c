@@ -343,7 +343,8 @@ static void check_burst(unsigned n, unsigned max)
         VhostDPChain *chain = &fuzz.burst.chain[i];
         uint64_t len = 0;
 
-        check(chain->iov == iov && chain->nsegs && chain->ndescs);
+        check(chain->iov == iov && chain->ndescs);
+        check(!vhost_dp_chain_is_unreadable(chain) || !fuzz.vq.writable);
         check(chain->nsegs <= VHOST_DP_VRING_MAX_SEGS);
         for (j = 0; j < chain->nsegs; j++) {
             check_segment(chain, j);

@@ -247,9 +247,8 @@ static void test_buffer_goes(const void *opaque)
     check_works(r);
     dp_add(r->tx, &buf, 1);
     dp_publish(r->tx);
+    dp_wait_used(r->tx, NULL);
     dp_wait_counter(r->qts, "vd0", DP_TX, "violation:buffer-address", 1);
-    dp_check_receive(r->nic, r->sock, 200, 3);
-    dp_rig_restart(r);
     check_works(r);
     memory_free(&m);
 }

@@ -6,10 +6,12 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A queue with a fault stops, its counter is raised, the device asks for a
- * reset (virtio 1.3, 2.1.2); everything else goes on, and after a reset all is
- * well.  One table has a row for each fault; a row is run for each ring format
- * it exists in, in both directions, alone and with other queue pairs.  Sections
- * are those of the virtio specification, version 1.3.
+ * reset (virtio 1.3, 2.1.2); everything else goes on, and after a reset, of the
+ * queue or the device, all is well.  A transmitted frame that is not in guest
+ * RAM is lost, and nothing else happens.  One table has a row for each fault; a
+ * row is run for each ring format it exists in, in both directions, alone and
+ * with other queue pairs.  Sections are those of the virtio specification,
+ * version 1.3.
  *
  * Not here: available-index of a packed queue and ring-address, which need
  * more than a chain (vhost-dp-memory-test.c).
@@ -45,7 +47,7 @@ typedef struct Row {
     const char *kind;               /* of violation */
     void (*fn)(const Victim *v);    /* makes one bad chain available */
     unsigned formats;
-    bool tx_only;
+    enum { RX_AND_TX, RX_ONLY, TX_ONLY } queues;
 } Row;
 
 /* ---- Tools ---- */
@@ -420,29 +422,34 @@ static const Row rows[] = {
     { "table-address/not-ram", "table-address", table_not_ram, BOTH },
     { "table-address/wraps", "table-address", table_wraps, BOTH },
     { "table-address/leaves-ram", "table-address", table_leaves_ram, BOTH },
-    { "buffer-address/unmapped", "buffer-address", buffer_unmapped, BOTH },
-    { "buffer-address/not-ram", "buffer-address", buffer_not_ram, BOTH },
-    { "buffer-address/device", "buffer-address", buffer_of_a_device, BOTH },
-    { "buffer-address/leaves-ram", "buffer-address", buffer_leaves_ram, BOTH },
-    { "buffer-address/wraps", "buffer-address", buffer_wraps, BOTH },
-    { "buffer-address/second", "buffer-address", second_buffer_unmapped,
-      BOTH },
-    { "buffer-address/table", "buffer-address", buffer_in_table_unmapped,
-      BOTH },
+    { "buffer-address/unmapped", "buffer-address", buffer_unmapped, BOTH,
+      RX_ONLY },
+    { "buffer-address/not-ram", "buffer-address", buffer_not_ram, BOTH,
+      RX_ONLY },
+    { "buffer-address/device", "buffer-address", buffer_of_a_device, BOTH,
+      RX_ONLY },
+    { "buffer-address/leaves-ram", "buffer-address", buffer_leaves_ram, BOTH,
+      RX_ONLY },
+    { "buffer-address/wraps", "buffer-address", buffer_wraps, BOTH, RX_ONLY },
+    { "buffer-address/second", "buffer-address", second_buffer_unmapped, BOTH,
+      RX_ONLY },
+    { "buffer-address/table", "buffer-address", buffer_in_table_unmapped, BOTH,
+      RX_ONLY },
     { "chain-length", "chain-length", chain_length, BOTH },
     { "chain-segments/own", "chain-segments", too_many_segments, BOTH },
     { "chain-segments/other", "chain-segments", too_many_descriptors, BOTH },
     { "short-header/one", "short-header", short_header, BOTH,
-      .tx_only = true },
+      TX_ONLY },
     { "short-header/two", "short-header", short_header_of_two, BOTH,
-      .tx_only = true },
+      TX_ONLY },
     { "short-header/table", "short-header", short_header_in_table, BOTH,
-      .tx_only = true },
+      TX_ONLY },
 };
 
-static bool row_applies(const Row *row)
+static bool row_applies(const Row *row, unsigned queue)
 {
-    return row->formats & (dp_test_is_packed() ? PACKED : SPLIT);
+    return (row->formats & (dp_test_is_packed() ? PACKED : SPLIT)) &&
+           row->queues != (queue % 2 == DP_RX ? TX_ONLY : RX_ONLY);
 }
 
 static void run_row(DpRig *r, const Row *row, unsigned queue)
@@ -461,6 +468,7 @@ static void run_row(DpRig *r, const Row *row, unsigned queue)
 
 #define FEATURES \
     (DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | \
+     DP_FEATURE(VIRTIO_F_RING_RESET) | \
      DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) | DP_FEATURE(VIRTIO_NET_F_CTRL_RX))
 
 static DpRig *rig_new(void)
@@ -497,15 +505,16 @@ static void check_promiscuous(DpRig *r)
 }
 
 /*
- * Queue @broken has a fault, and nothing but a reset helps it.  The others go
- * on, the control queue too, and the guest is told.
+ * Queue @broken has its fault number @n, and nothing but a reset helps it.  The
+ * others go on, the control queue too, and the guest is told.
  */
-static void check_broken(DpRig *r, const char *counter, unsigned broken)
+static void check_broken(DpRig *r, const char *counter, unsigned broken,
+                         unsigned n)
 {
     uint64_t others = dp_counter(r->qts, "vd0", !broken, counter);
     unsigned i;
 
-    dp_wait_counter(r->qts, "vd0", broken, counter, 1);
+    dp_wait_counter(r->qts, "vd0", broken, counter, n);
     dp_wait_until(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
     dp_wait_until(dp_config_interrupted(r->nic));
     check_state(r, broken, "broken");
@@ -526,25 +535,42 @@ static void check_broken(DpRig *r, const char *counter, unsigned broken)
     }
     check_promiscuous(r);
     g_assert_false(dp_has_used(&r->nic->queue[broken]));
-    dp_wait_counter(r->qts, "vd0", broken, counter, 1);
+    dp_wait_counter(r->qts, "vd0", broken, counter, n);
     dp_wait_counter(r->qts, "vd0", !broken, counter, others);
+}
+
+/* The first row of each kind */
+static bool row_is_first(const Row *row)
+{
+    return row == rows || strcmp(row->kind, row[-1].kind);
 }
 
 static void check_row(DpRig *r, const Row *row, unsigned queue)
 {
     g_autofree char *counter = g_strdup_printf("violation:%s", row->kind);
+    unsigned last = row_is_first(row) ? 2 : 1;
+    unsigned n;
 
     dp_rig_restart(r);
-    dp_config_interrupted(r->nic);
-    run_row(r, row, queue);
-    if (queue == DP_RX) {
-        /* The frame that meets the fault is lost */
-        dp_make_frame(r->frame, 100, 1);
-        dp_sock_send(r->sock, NULL, r->frame, 100);
+    for (n = 1; n <= last; n++) {
+        dp_config_interrupted(r->nic);
+        run_row(r, row, queue);
+        if (queue == DP_RX) {
+            /* The frame that meets the fault is lost */
+            dp_make_frame(r->frame, 100, 1);
+            dp_sock_send(r->sock, NULL, r->frame, 100);
+        }
+        check_broken(r, counter, queue, n);
+        if (n < last) {
+            /* Of the queue (2.6.1): the error was in its ring */
+            dp_queue_reset(r->nic, queue);
+            check_state(r, queue, "stopped");
+            dp_queue_restart(r->nic, queue);
+        } else {
+            dp_rig_restart(r);
+        }
+        check_works(r);
     }
-    check_broken(r, counter, queue);
-    dp_rig_restart(r);
-    check_works(r);
 }
 
 static void test_row(const void *opaque)
@@ -553,10 +579,12 @@ static void test_row(const void *opaque)
     DpRig *r = rig_new();
 
     check_works(r);
-    if (!row->tx_only) {
+    if (row_applies(row, DP_RX)) {
         check_row(r, row, DP_RX);
     }
-    check_row(r, row, DP_TX);
+    if (row_applies(row, DP_TX)) {
+        check_row(r, row, DP_TX);
+    }
     dp_rig_free(r);
 }
 
@@ -612,12 +640,6 @@ static void check_row_with_pairs(DpRig *r, const Row *row, unsigned queue)
     dp_rig_restart(r);
 }
 
-/* The first row of each kind */
-static bool row_is_first(unsigned i)
-{
-    return i == 0 || strcmp(rows[i].kind, rows[i - 1].kind);
-}
-
 static void test_pairs(const void *opaque)
 {
     const unsigned queue = *(const unsigned *)opaque;
@@ -631,8 +653,7 @@ static void test_pairs(const void *opaque)
     check_pairs(r, UINT_MAX);
     before = dp_usage(r->qts);
     for (i = 0; i < ARRAY_SIZE(rows); i++) {
-        if (row_is_first(i) && row_applies(&rows[i]) &&
-            !(queue % 2 == DP_RX && rows[i].tx_only)) {
+        if (row_is_first(&rows[i]) && row_applies(&rows[i], queue)) {
             check_row_with_pairs(r, &rows[i], queue);
         }
     }
@@ -648,7 +669,7 @@ static void break_queue(DpRig *r, unsigned queue)
 {
     Victim v = { .rig = r, .q = &r->nic->queue[queue] };
 
-    buffer_unmapped(&v);
+    zero_length(&v);
     dp_publish(v.q);
 }
 
@@ -657,7 +678,7 @@ static void test_good_before_bad(const void *opaque)
 {
     DpRig *r = rig_new();
     Victim v = { .rig = r, .q = r->tx };
-    DpBuf bad = { .addr = DP_GPA_UNMAPPED, .len = 114 };
+    DpBuf bad = { .addr = DP_GPA_UNMAPPED, .len = 0 };
     DpBuf buf = { .len = 112 };
     unsigned i;
 
@@ -671,10 +692,101 @@ static void test_good_before_bad(const void *opaque)
         g_assert_cmpuint(dp_sock_recv(r->sock, DP_ETHERTYPE, NULL, r->got,
                                       DP_MAX_FRAME, DP_TIMEOUT_US), ==, 100);
     }
-    dp_wait_counter(r->qts, "vd0", DP_TX, "violation:buffer-address", 1);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "violation:zero-length", 1);
     dp_wait_counter(r->qts, "vd0", DP_TX, "packets", 5);
     g_assert_false(dp_has_used(r->tx));
     dp_rig_restart(r);
+    check_works(r);
+    dp_rig_free(r);
+}
+
+/* ---- A frame that cannot be read ---- */
+
+/* It is lost, and all that stands before and behind it is sent */
+static void check_unreadable(DpRig *r, const DpBuf *bad, unsigned n,
+                             bool indirect, unsigned count)
+{
+    Victim v = { .rig = r, .q = r->tx };
+    uint16_t id[3];
+    uint32_t len;
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(id); i++) {
+        DpBuf good = { .addr = good_buffer(&v), .len = 112 };
+
+        id[i] = i != 1 ? dp_add(r->tx, &good, 1) :
+                indirect ? dp_add_indirect(r->tx, bad, n) :
+                           dp_add(r->tx, bad, n);
+    }
+    dp_publish(r->tx);
+    for (i = 0; i < ARRAY_SIZE(id); i++) {
+        g_assert_cmpuint(dp_wait_used(r->tx, &len), ==, id[i]);
+        g_assert_cmpuint(len, ==, 0);
+    }
+    for (i = 0; i < 2; i++) {
+        g_assert_cmpuint(dp_sock_recv(r->sock, DP_ETHERTYPE, NULL, r->got,
+                                      DP_MAX_FRAME, DP_TIMEOUT_US), ==, 100);
+    }
+    dp_wait_counter(r->qts, "vd0", DP_TX, "violation:buffer-address", count);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "drop:bad-buffer", count);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "packets", 2 * count);
+    check_state(r, DP_TX, "running");
+    g_assert_false(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+/* 2.7.5, 2.8.13: all that a ring says may be right but an address */
+static void test_unreadable(const void *opaque)
+{
+    DpRig *r = rig_new();
+    Victim v = { .rig = r, .q = r->tx };
+    uint64_t good = good_buffer(&v);
+    const DpBuf bad[][2] = {
+        { { .addr = DP_GPA_UNMAPPED, .len = 114 } },
+        { { .addr = DP_GPA_NOT_RAM, .len = 114 } },
+        { { .addr = r->nic->pci->bar.addr, .len = 114 } },
+        { { .addr = end_of_ram(&v) - 50, .len = 114 } },
+        { { .addr = -50ull, .len = 114 } },
+        /* The header, as of a driver that has it in a module's data */
+        { { .addr = DP_GPA_UNMAPPED, .len = 12 },
+          { .addr = good, .len = 100 } },
+        { { .addr = good, .len = 12 },
+          { .addr = DP_GPA_UNMAPPED, .len = 100 } },
+        { { .addr = DP_GPA_UNMAPPED, .len = UINT32_MAX },
+          { .addr = DP_GPA_UNMAPPED, .len = UINT32_MAX } },
+    };
+    unsigned count = 0;
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(bad); i++) {
+        unsigned n = bad[i][1].len ? 2 : 1;
+
+        check_unreadable(r, bad[i], n, false, ++count);
+        check_unreadable(r, bad[i], n, true, ++count);
+    }
+    check_works(r);
+    dp_rig_free(r);
+}
+
+/* Nothing but such frames, more than the ring has room for at once */
+static void test_unreadable_flood(const void *opaque)
+{
+    DpRig *r = rig_new();
+    DpBuf bad = { .addr = DP_GPA_UNMAPPED, .len = 114 };
+    unsigned size = r->tx->pci.vq.size;
+    unsigned i, j;
+
+    for (i = 0; i < 4; i++) {
+        for (j = 0; j < size; j++) {
+            dp_add(r->tx, &bad, 1);
+        }
+        dp_publish(r->tx);
+        for (j = 0; j < size; j++) {
+            dp_wait_used(r->tx, NULL);
+        }
+    }
+    dp_wait_counter(r->qts, "vd0", DP_TX, "violation:buffer-address",
+                    4 * size);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "drop:bad-buffer", 4 * size);
     check_works(r);
     dp_rig_free(r);
 }
@@ -795,7 +907,7 @@ static void test_legacy(const void *opaque)
     }, false);
 
     break_queue(r, DP_TX);
-    dp_wait_counter(r->qts, "vd0", DP_TX, "violation:buffer-address", 1);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "violation:zero-length", 1);
     check_state(r, DP_TX, "broken");
     dp_check_receive(r->nic, r->sock, 200, 2);
     dp_wait_until(dp_queue_interrupted(r->nic, DP_RX));
@@ -824,6 +936,9 @@ int main(int argc, char **argv)
     dp_add_ring_test("violation/pairs/rx", &rx1, test_pairs);
     dp_add_ring_test("violation/pairs/tx", &tx1, test_pairs);
     dp_add_ring_test("violation/good-before-bad", NULL, test_good_before_bad);
+    dp_add_ring_test("violation/unreadable", NULL, test_unreadable);
+    dp_add_ring_test("violation/unreadable-flood", NULL,
+                     test_unreadable_flood);
     dp_add_ring_test("violation/both-again", NULL, test_both_again);
     dp_add_ring_test("violation/logged-once", NULL, test_logged_once);
     dp_add_ring_test("violation/system-reset", NULL, test_system_reset);

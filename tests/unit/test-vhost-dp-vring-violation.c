@@ -327,7 +327,7 @@ static const Violation bad_chains[] = {
     { "table-continues-in-gap", FOR_BOTH, WHY(TABLE_ADDRESS),
       .chain = { { TABLE, LAST_END - 16, 32 } },
       .table = { { OWN, DATA_GPA, 4 } }, .table_gpa = LAST_END - 16 },
-    /* 2.7.5, 2.8.13: addr is a guest-physical address */
+    /* 2.7.5, 2.8.13: addr is a guest-physical address: see is_unreadable() */
     { "buffer-in-gap", FOR_BOTH, WHY(BUFFER_ADDRESS),
       .chain = { { OWN, DATA_GPA, 12 }, { OWN, GAP_GPA, 4 } } },
     { "first-buffer-in-gap", FOR_BOTH, WHY(BUFFER_ADDRESS),
@@ -406,14 +406,97 @@ static void check_violation(const Violation *v, Setup s)
     rig_free(r);
 }
 
+/* A buffer that cannot be read: its chain is given back, and that is all */
+static bool is_unreadable(const Violation *v)
+{
+    return v->why == VHOST_DP_VIOLATION_BUFFER_ADDRESS;
+}
+
+static int add_unreadable(Rig *r, const Desc *chain, bool indirect)
+{
+    MockSeg segs[MAX_DESCS];
+    unsigned n;
+
+    for (n = 0; chain[n].kind; n++) {
+        segs[n] = (MockSeg) { chain[n].gpa, chain[n].len,
+                              desc_flags(r, chain[n].kind) };
+    }
+    return indirect ? rig_add_indirect(r, segs, n, TABLE_GPA)
+                    : rig_add_chain(r, segs, n);
+}
+
+/* Chain @i of the burst is one whose buffers are not to be looked at */
+static void check_unreadable_chain(Rig *r, unsigned i, int id)
+{
+    check_chain(r, i, id, NULL, 0);
+    g_assert_true(vhost_dp_chain_is_unreadable(&r->burst.chain[i]));
+}
+
+static void check_unreadable(const Desc *chain, Setup s, bool indirect)
+{
+    Rig *r = rig_new(s);
+    unsigned ndescs = 1;
+    int id[4];
+
+    while (!indirect && chain[ndescs].kind) {
+        ndescs++;
+    }
+    id[0] = rig_add(r, DATA_GPA, 4);
+    id[1] = add_unreadable(r, chain, indirect);
+    id[2] = rig_add(r, DATA_GPA + 16, 5);
+    id[3] = rig_add(r, DATA_GPA + 32, 6);
+    rig_publish(r);
+    mock_memory_snapshot(r->mm);
+
+    /* The chain can be left in the queue, and comes again */
+    g_assert_cmpuint(rig_pop(r, 2), ==, 2);
+    check_unreadable_chain(r, 1, id[1]);
+    vhost_dp_vring_rewind(&r->vq, &r->burst, 1);
+    check_progress(r, 1, 0);
+    rig_push(r);
+    vhost_dp_vring_flush(&r->vq);
+    check_used(r, id[0], 100);
+
+    /* It ends a burst */
+    g_assert_cmpuint(rig_pop(r, 64), ==, 1);
+    g_assert_cmpuint(r->burst.nsegs, ==, 0);
+    check_unreadable_chain(r, 0, id[1]);
+    g_assert_cmpuint(r->burst.chain[0].ndescs, ==, ndescs);
+    rig_push(r);
+    vhost_dp_vring_flush(&r->vq);
+    check_used(r, id[1], 100);
+    g_assert_cmpuint(rig_pop(r, 64), ==, 2);
+    check_chain(r, 0, id[2], &(MockRange) { DATA_GPA + 16, 5 }, 1);
+    check_chain(r, 1, id[3], &(MockRange) { DATA_GPA + 32, 6 }, 1);
+    check_progress(r, 3 + (s.packed ? ndescs : 1),
+                   1 + (s.packed ? ndescs : 1));
+    rig_push(r);
+    vhost_dp_vring_flush(&r->vq);
+    check_used(r, id[2], 100);
+    check_used(r, id[3], 101);
+    check_no_used(r);
+    mock_memory_check(r->mm);
+
+    /* Whoever uses the chain counts it */
+    check_healthy(r);
+    g_assert_true(rig_turn(r, 3) || s.event_idx);
+    rig_free(r);
+}
+
 static void check_variants(const Violation *v, bool packed)
 {
     unsigned i;
 
     for (i = 0; i < 4; i++) {
-        check_violation(v, (Setup) { .num = NUM, .packed = packed,
-                                     .writable = i & 1,
-                                     .big_endian = i & 2 });
+        Setup s = { .num = NUM, .packed = packed, .writable = i & 1,
+                    .big_endian = i & 2 };
+
+        if (is_unreadable(v) && !s.writable) {
+            check_unreadable(v->chain, s, false);
+            check_unreadable(v->chain, s, true);
+        } else {
+            check_violation(v, s);
+        }
     }
 }
 
@@ -452,6 +535,60 @@ static void test_first_violation_is_kept(Setup s)
     vhost_dp_vring_violation(&r->vq, VHOST_DP_VIOLATION_ZERO_LENGTH);
     g_assert_cmpint(r->vq.violation, ==, VHOST_DP_VIOLATION_SHORT_HEADER);
     g_assert_cmpuint(r->vq.violations[VHOST_DP_VIOLATION_ZERO_LENGTH], ==, 1);
+    rig_free(r);
+}
+
+/*
+ * What is behind a buffer that cannot be read is checked all the same: the
+ * chain is given back only if the ring is as it should be.
+ */
+static void test_unreadable_and_worse(Setup s)
+{
+    static const Violation worse[] = {
+        { "order", FOR_BOTH, WHY(DESCRIPTOR_ORDER),
+          .chain = { { READ, GAP_GPA, 4 }, { WRITE, DATA_GPA, 4 },
+                     { READ, DATA_GPA, 4 } } },
+        { "zero", FOR_BOTH, WHY(ZERO_LENGTH),
+          .chain = { { READ, GAP_GPA, 4 }, { READ, DATA_GPA, 4 },
+                     { READ, DATA_GPA, 0 } } },
+        { "nested", FOR_BOTH, WHY(INDIRECT_NESTED),
+          .chain = { { TABLE, TABLE_GPA, 32 } },
+          .table = { { READ, GAP_GPA, 4 }, { TABLE, TABLE_GPA + 32, 16 } } },
+        /* Nobody reads this one */
+        { "writable", FOR_BOTH, WHY(BUFFER_ADDRESS),
+          .chain = { { READ, DATA_GPA, 4 }, { WRITE, -4ULL, 8 } } },
+    };
+    unsigned i;
+
+    s.num = NUM;
+    for (i = 0; i < ARRAY_SIZE(worse); i++) {
+        check_violation(&worse[i], s);
+    }
+}
+
+/* The longest chain there is, and not one buffer of it can be read */
+static void test_unreadable_whole_ring(Setup s)
+{
+    g_autofree MockSeg *segs = g_new0(MockSeg, NUM);
+    unsigned i;
+    Rig *r;
+
+    s.num = NUM;
+    r = rig_new(s);
+    for (i = 0; i < NUM; i++) {
+        segs[i] = (MockSeg) { i % 2 ? DEVICE_GPA : GAP_GPA, UINT32_MAX,
+                              false };
+    }
+    g_assert_cmpint(rig_add_chain(r, segs, NUM), >=, 0);
+    rig_publish(r);
+    g_assert_cmpuint(rig_pop(r, 64), ==, 1);
+    check_unreadable_chain(r, 0, r->burst.chain[0].id);
+    g_assert_cmpuint(r->burst.chain[0].ndescs, ==, NUM);
+    rig_push(r);
+    vhost_dp_vring_flush(&r->vq);
+    check_healthy(r);
+    check_used(r, r->burst.chain[0].id, 100);
+    g_assert_true(rig_turn(r, NUM) || s.event_idx);
     rig_free(r);
 }
 
@@ -606,6 +743,9 @@ static void test_chain_into_taken(Setup s)
 
 static const RigTest tests[] = {
     { "violation/first-is-kept", test_first_violation_is_kept, FOR_BOTH },
+    { "violation/unreadable-and-worse", test_unreadable_and_worse, FOR_BOTH },
+    { "violation/unreadable-whole-ring", test_unreadable_whole_ring,
+      FOR_BOTH },
     { "violation/loop-in-huge-table", test_loop_in_huge_table, FOR_SPLIT },
     { "violation/avail-index-jumps", test_avail_index_jumps, FOR_SPLIT },
     { "violation/avail-index-jumps-later", test_avail_index_jumps_later,

@@ -35,6 +35,7 @@ typedef enum VringResult {
     VRING_EMPTY,                /* the driver made no more available */
     VRING_FULL,                 /* no room in the burst: leave the chain */
     VRING_MISS,                 /* the IOMMU has to be asked: leave the chain */
+    VRING_UNREADABLE,           /* a buffer is not in RAM: skip its chain */
     VRING_BAD,                  /* the queue is broken */
 } VringResult;
 
@@ -314,6 +315,18 @@ static inline void vring_add_segment(VhostDPBurst *burst, VhostDPChain *chain,
     chain->nsegs++;
 }
 
+/*
+ * A buffer is not in RAM.  If it was to be read, that is no reason to stop: the
+ * format looks at the chain once more, in order to skip it.  See
+ * vhost_dp_chain_is_unreadable().
+ */
+static __attribute__((noinline, cold)) VringResult
+vring_bad_buffer(VhostDPVring *vq, bool writable)
+{
+    return writable || vq->writable ?
+           vring_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS) : VRING_UNREADABLE;
+}
+
 /* Add a buffer to @chain, cut at region, or page, boundaries */
 static inline VringResult vring_add_buffer(VhostDPVring *vq,
                                            VhostDPMemory *mem,
@@ -346,12 +359,29 @@ static inline VringResult vring_add_buffer(VhostDPVring *vq,
         if (host) {
             vring_add_segment(burst, chain, host, n, region);
         } else if (!vring_translates(vq)) {
-            return vring_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS);
+            return vring_bad_buffer(vq, false);
         } else if (!vhost_dp_iotlb_has_room(vq->iotlb, vq->iotlb_user)) {
             return VRING_MISS;
         }
         addr += n;
         len -= n;
+    }
+    return VRING_OK;
+}
+
+/* Check a descriptor that refers to a buffer.  See vring_take_desc(). */
+static inline __attribute__((always_inline)) VringResult
+vring_check_desc(VhostDPVring *vq, uint32_t len, uint16_t flags,
+                 bool *seen_writable)
+{
+    bool writable = flags & VRING_DESC_F_WRITE;
+
+    if (unlikely(*seen_writable && !writable)) {
+        return vring_bad(vq, VHOST_DP_VIOLATION_DESCRIPTOR_ORDER);
+    }
+    *seen_writable = writable;
+    if (unlikely(len == 0)) {
+        return vring_bad(vq, VHOST_DP_VIOLATION_ZERO_LENGTH);
     }
     return VRING_OK;
 }
@@ -376,7 +406,7 @@ static inline VringResult vring_take_desc(VhostDPVring *vq, VhostDPMemory *mem,
         return vring_bad(vq, VHOST_DP_VIOLATION_ZERO_LENGTH);
     }
     if (addr + len < addr) {
-        return vring_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS);
+        return vring_bad_buffer(vq, writable);
     }
     if (writable != vq->writable) {
         return VRING_OK;
@@ -402,12 +432,12 @@ static inline VringResult vring_check_table(VhostDPVring *vq, uint64_t addr,
 
 /* After the last descriptor */
 static inline VringResult vring_end_chain(VhostDPVring *vq,
-                                          const VhostDPChain *chain)
+                                          const VhostDPChain *chain, bool skip)
 {
     if (VRING_IOMMU && unlikely(vq->missed)) {
         return VRING_MISS;
     }
-    if (!chain->nsegs) {
+    if (!skip && !chain->nsegs) {
         return vring_bad(vq, VHOST_DP_VIOLATION_NO_BUFFER);
     }
     return VRING_OK;

@@ -25,7 +25,8 @@
  * What the driver writes is not trusted.  A descriptor is copied once into
  * private memory and checked there.  A driver that breaks a rule of the
  * specification ("virtio 1.3") stops the queue: @broken is set, its counter
- * is raised, and pop returns nothing until the next start.
+ * is raised, and pop returns nothing until the next start.  One rule is about
+ * a single frame: see vhost_dp_chain_is_unreadable().
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_VRING_H
@@ -71,6 +72,24 @@ typedef struct VhostDPChain {
     struct iovec *iov;          /* nsegs, in the burst */
     VhostDPRegion **region;     /* nsegs: the memory region of each */
 } VhostDPChain;
+
+/**
+ * vhost_dp_chain_is_unreadable: is a device-readable buffer not in guest RAM?
+ *
+ * Such a chain is the last of its burst, and has no segments and a length of 0.
+ * It is to be pushed, and its frame is lost.  All that the ring says is right,
+ * so the queue goes on.  Whoever pushes it counts the violation
+ * (VHOST_DP_VIOLATION_BUFFER_ADDRESS), since a chain that is rewound comes
+ * again.
+ *
+ * Only chains of queues that are not writable.  A device-writable buffer that
+ * is not in RAM stops the queue: no frame is lost with it alone, and given back
+ * empty it would be posted again at once.
+ */
+static inline bool vhost_dp_chain_is_unreadable(const VhostDPChain *chain)
+{
+    return chain->nsegs == 0;
+}
 
 /* Chains that were popped together.  Large: part of the queue, not on stack */
 typedef struct VhostDPBurst {
@@ -270,13 +289,15 @@ void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why);
  * @max_bytes: take no more once that many bytes are gathered
  *
  * A chain holds the segments of the queue's direction only; there is at least
- * one.  Segments are guest memory: the driver can change them at any time.
+ * one, unless vhost_dp_chain_is_unreadable().  Segments are guest memory: the
+ * driver can change them at any time.
  *
  * With a vIOMMU, @missed says that there is more that had to be left in the
  * queue, because the IOMMU has to be asked first: the misses were noted in
  * @iotlb.  Those of chains further on were noted, too, to be resolved at once.
  *
- * Returns the number of chains; fewer than possible when one broke a rule.
+ * Returns the number of chains; fewer than possible when one broke a rule: if
+ * there is one at all, there may be more.
  */
 static inline unsigned vhost_dp_vring_pop(VhostDPVring *vq, VhostDPMemory *mem,
                                           VhostDPBurst *burst, unsigned max,
