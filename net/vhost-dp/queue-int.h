@@ -170,8 +170,7 @@ struct VhostDPPort {
     uint64_t tx_cut;            /* it is a segment that we made */
     uint8_t tx_heads[VHOST_DP_BURST_FRAMES][VHOST_DP_HEAD_BYTES];
     /* All segments; each frame may have a head, and begin inside of one */
-    struct iovec tx_iov[VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST +
-                        2 * VHOST_DP_BURST_FRAMES];
+    struct iovec tx_iov[VHOST_DP_VRING_MAX_DESCS + 2 * VHOST_DP_BURST_FRAMES];
     unsigned tx_niov;
     uint8_t *tx_bounce;         /* for frames with too many segments */
     size_t tx_bounced;

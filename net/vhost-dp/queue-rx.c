@@ -32,6 +32,12 @@
 /* From this mean length on, frames are received by rx_into (measured) */
 #define RX_INTO_MIN 4096
 
+/* Chains to look at for that: with smaller buffers it is not worth it */
+#define RX_INTO_CHAINS 256
+
+/* Room for a frame of any length, and for more that may be waiting */
+#define RX_WANT_BYTES (VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME)
+
 /* What is left of a frame to copy */
 typedef struct RxSource {
     struct iovec cur;
@@ -372,7 +378,8 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
             return RX_AGAIN;
         }
         n = vhost_dp_vring_pop(vq, port->backend.mem, &port->burst, max,
-                               UINT32_MAX);
+                               want == VHOST_DP_VRING_BURST ? RX_WANT_BYTES :
+                                                              UINT32_MAX);
         rx_count_pop(port, notified, n);
         notified = false;
         looked += n + port->burst.ndescs;
@@ -615,8 +622,8 @@ static RxIntoResult rx_into(VhostDPPort *port)
     }
     notified = vq->notify;
     vhost_dp_vring_disable_notify(vq);
-    n = vhost_dp_vring_pop(vq, be->mem, &port->burst, VHOST_DP_VRING_BURST,
-                           VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME);
+    n = vhost_dp_vring_pop(vq, be->mem, &port->burst, RX_INTO_CHAINS,
+                           RX_WANT_BYTES);
     used = rx_into_chains(port, vq, n, &more, &tried);
     /* Buffers that stay in the queue were no find */
     rx_count_pop(port, notified, used);

@@ -371,6 +371,63 @@ static void test_buffer_too_small(const void *opaque)
     dp_rig_free(r);
 }
 
+typedef struct ManyBuffers {
+    const char *name;
+    unsigned size;
+    unsigned descs;             /* that a buffer is made of */
+} ManyBuffers;
+
+static const ManyBuffers many_buffers[] = {
+    { "mergeable/509-buffers", 128, 1 },
+    { "mergeable/1018-buffers", 64, 1 },
+    { "mergeable/509-buffers-of-2", 128, 2 },
+};
+
+/* 5.1.6.4: as many buffers as it takes; more than a burst would want */
+static void test_mergeable_many(const void *opaque)
+{
+    const ManyBuffers *many = opaque;
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .features = DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
+                    DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) |
+                    DP_FEATURE(VIRTIO_NET_F_GUEST_TSO4),
+        .ring_size = 1024,
+    }, true);
+    struct virtio_net_hdr hdr = dp_make_hdr(IPPROTO_TCP,
+                                            VIRTIO_NET_HDR_GSO_TCPV4, 1448);
+    const size_t len = 65054;
+    unsigned i, j, round;
+
+    dp_make_ip_frame(r->frame, len, IPPROTO_TCP, 1);
+    for (round = 0; round < 3; round++) {
+        uint64_t addr = dp_alloc(r->guest, 1024 * many->size);
+        uint8_t *got = dp_host(r->guest, addr);
+
+        for (i = 0; i < 1024 / many->descs; i++, addr += many->size) {
+            DpBuf bufs[2];
+
+            for (j = 0; j < many->descs; j++) {
+                unsigned part = many->size / many->descs;
+
+                bufs[j] = (DpBuf) { addr + j * part, part, true };
+            }
+            dp_add(r->rx, bufs, many->descs);
+        }
+        dp_publish(r->rx);
+        dp_sock_send(r->sock, &hdr, r->frame, len);
+        dp_wait_used(r->rx, NULL);
+        /* The buffers are side by side, so the frame is in one piece */
+        g_assert_cmpuint(get_num_buffers((struct virtio_net_hdr_v1 *)got), ==,
+                         DIV_ROUND_UP(len + r->nic->hdr_len, many->size));
+        g_assert_cmpmem(got + r->nic->hdr_len, len, r->frame, len);
+        dp_wait_counter(r->qts, "vd0", DP_RX, "packets", round + 1);
+        g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_RX, "drop:too-large"),
+                         ==, 0);
+        dp_rig_restart(r);
+    }
+    dp_rig_free(r);
+}
+
 /* A frame that needs more buffers than the ring has entries */
 static void test_mergeable_too_large(const void *opaque)
 {
@@ -714,6 +771,8 @@ int main(int argc, char **argv)
         .features = DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),
     };
 
+    unsigned i;
+
     dp_test_init(&argc, &argv);
     add_feature_matrix();
     add_ways("transitional", &transitional, true);
@@ -728,6 +787,10 @@ int main(int argc, char **argv)
                      test_mergeable_out_of_buffers);
     dp_add_ring_test("mergeable/out-of-buffers-event-idx",
                      &mergeable_event_idx, test_mergeable_out_of_buffers);
+    for (i = 0; i < ARRAY_SIZE(many_buffers); i++) {
+        dp_add_ring_test(many_buffers[i].name, &many_buffers[i],
+                         test_mergeable_many);
+    }
     dp_add_ring_test("mergeable/too-large", NULL, test_mergeable_too_large);
     dp_add_ring_test("mergeable/chains-too-small", NULL,
                      test_mergeable_chains_too_small);

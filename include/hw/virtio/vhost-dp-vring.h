@@ -37,15 +37,15 @@
 #include "hw/virtio/vhost-dp-memory.h"
 #include "qapi/qapi-types-vhost-dp.h"
 
-/*
- * Most chains in a burst.  As a mergeable receive buffer may take several
- * chains for a frame, and all of them have to become visible at once, this
- * also limits how small receive buffers can be for a frame of 64 KB.
- */
-#define VHOST_DP_VRING_BURST    256
-
 /* Largest queue (QEMU's VIRTQUEUE_MAX_SIZE; virtio 1.3, 2.7 allows more) */
 #define VHOST_DP_VRING_MAX_NUM  1024
+
+/*
+ * Most chains in a burst: all there are.  With mergeable receive buffers a
+ * frame may take several chains, up to that many (virtio 1.3, 5.1.6.4), and
+ * they have to become visible at once.
+ */
+#define VHOST_DP_VRING_BURST    VHOST_DP_VRING_MAX_NUM
 
 /*
  * Descriptors of one chain, and segments after it was cut at region
@@ -55,12 +55,12 @@
 #define VHOST_DP_VRING_MAX_SEGS 1024
 
 /*
- * Descriptors that are enough for a burst, as well as room for segments.  Those
- * of the other direction count, too: it is the time to look at them that has a
- * limit, as the lock is held.
+ * Descriptors that are enough for a burst, as well as room for segments: those
+ * of a ring, and of the longest chain with some others.  Those of the other
+ * direction count, too: it is the time to look at them that has a limit, as the
+ * lock is held.
  */
-#define VHOST_DP_VRING_MAX_DESCS \
-    (VHOST_DP_VRING_MAX_SEGS + VHOST_DP_VRING_BURST)
+#define VHOST_DP_VRING_MAX_DESCS (VHOST_DP_VRING_MAX_SEGS + 256)
 
 /* A chain of descriptors that was made available by the driver */
 typedef struct VhostDPChain {
