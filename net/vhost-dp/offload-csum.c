@@ -17,6 +17,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
+#include "net/eth.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "offload.h"
 
@@ -56,6 +57,14 @@ uint16_t vhost_dp_csum(const void *buf, size_t len)
     memcpy(tail, p, len);
     csum_word(&low[1], &high[1], tail);
     return csum_fold(low[0] + low[1] + high[0] + high[1]);
+}
+
+uint16_t vhost_dp_csum_addresses(const uint8_t *head, size_t l3, bool ip6)
+{
+    return ip6 ? vhost_dp_csum(head + l3 + offsetof(struct ip6_header, ip6_src),
+                               2 * sizeof(struct in6_address)) :
+                 vhost_dp_csum(head + l3 + offsetof(struct ip_header, ip_src),
+                               2 * sizeof(uint32_t));
 }
 
 uint16_t vhost_dp_csum_iov(const struct iovec *iov, unsigned iovcnt,

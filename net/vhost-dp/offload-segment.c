@@ -16,6 +16,14 @@
  * segment is a packet of its own.  UDP fragmentation (UFO) cuts what is behind
  * IP: the first fragment has the UDP header, with the checksum of the whole
  * datagram, and IP puts the fragments together again.
+ *
+ * In a tunnel the inner packet is cut, and each segment has all of the outer
+ * headers.  Their checksum covers the inner packet, but what that adds up to is
+ * known from its own checksum: the payload is not read for it (RFC 1624 has
+ * the idea, Linux calls it local checksum offload).
+ *
+ * Segments of USO may be frames that are to be segmented themselves, for a
+ * receiver that takes the type, but not that many datagrams.
  */
 
 #include "qemu/osdep.h"
@@ -78,7 +86,7 @@ void vhost_dp_segmenter_init(VhostDPSegmenter *seg, const VhostDPFrame *frame,
 
     memcpy(seg->head, head, frame->hdr_len);
     /* It was checked, so it cannot fail */
-    vhost_dp_offload_parse(h, seg->head, frame->hdr_len);
+    vhost_dp_offload_parse_at(h, seg->head, frame->hdr_len, frame->csum_start);
     seg->gso_type = frame->gso_type & ~VIRTIO_NET_HDR_GSO_ECN;
     seg->csum_field = frame->csum_start + frame->csum_offset;
     seg->fragment_id = fragment_id;
@@ -92,7 +100,7 @@ void vhost_dp_segmenter_init(VhostDPSegmenter *seg, const VhostDPFrame *frame,
     if (is_ufo(seg)) {
         segmenter_finish_checksum(seg, frame);
         seg->repeat = h->fragment;
-        seg->size = IP_FRAG_ALIGN_SIZE(frame->gso_size);
+        seg->unit = IP_FRAG_ALIGN_SIZE(frame->gso_size);
     } else {
         uint16_t length = cpu_to_be16(frame->len - h->l4);
 
@@ -100,9 +108,19 @@ void vhost_dp_segmenter_init(VhostDPSegmenter *seg, const VhostDPFrame *frame,
         seg->pseudo = vhost_dp_csum_add(lduw_he_p(seg->head + seg->csum_field),
                                         ~length);
         seg->repeat = h->payload;
-        seg->size = frame->gso_size;
+        seg->unit = frame->gso_size;
     }
     seg->total = frame->len - seg->repeat;
+    vhost_dp_segmenter_set_units(seg, 1);
+}
+
+void vhost_dp_segmenter_set_units(VhostDPSegmenter *seg, unsigned units)
+{
+    if (seg->gso_type != VIRTIO_NET_HDR_GSO_UDP_L4 || seg->headers.tunnel) {
+        units = 1;
+    }
+    seg->units = units;
+    seg->size = seg->unit * units;
 }
 
 size_t vhost_dp_segmenter_max_frame(const VhostDPSegmenter *seg)
@@ -132,6 +150,18 @@ static void fix_ip4_options(uint8_t *option, const uint8_t *end)
     }
 }
 
+static void set_ip4_checksum(struct ip_header *ip)
+{
+    ip->ip_sum = 0;
+    stw_he_p(&ip->ip_sum, ~vhost_dp_csum(ip, (ip->ip_ver_len & 0xf) * 4));
+}
+
+/* RFC 6864: each is a datagram of its own */
+static void set_ip4_id(const VhostDPSegmenter *seg, struct ip_header *ip)
+{
+    stw_be_p(&ip->ip_id, lduw_be_p(&ip->ip_id) + seg->index);
+}
+
 /* @data: bytes behind the repeated headers */
 static void fix_ip4(const VhostDPSegmenter *seg, uint8_t *head, size_t data)
 {
@@ -147,11 +177,9 @@ static void fix_ip4(const VhostDPSegmenter *seg, uint8_t *head, size_t data)
             fix_ip4_options((uint8_t *)(ip + 1), head + h->l4);
         }
     } else {
-        /* RFC 6864: each is a datagram of its own */
-        stw_be_p(&ip->ip_id, lduw_be_p(&ip->ip_id) + seg->index);
+        set_ip4_id(seg, ip);
     }
-    ip->ip_sum = 0;
-    stw_he_p(&ip->ip_sum, ~vhost_dp_csum(ip, h->l4 - h->l3));
+    set_ip4_checksum(ip);
 }
 
 /* RFC 8200, 4.5: the fragment header, behind the repeated headers */
@@ -197,13 +225,21 @@ static void fix_tcp(const VhostDPSegmenter *seg, uint8_t *head, size_t data)
     }
 }
 
+/* The sum of the pseudo header: the partial checksum */
+static uint16_t segment_pseudo(const VhostDPSegmenter *seg,
+                               const VhostDPFrame *segment)
+{
+    return vhost_dp_csum_add(seg->pseudo,
+                             cpu_to_be16(segment->len - seg->headers.l4));
+}
+
 /* The checksum of one segment, or a partial one with its metadata */
 static void fix_checksum(const VhostDPSegmenter *seg, uint32_t offloads,
                          VhostDPFrame *segment, uint8_t *head)
 {
     size_t l4 = seg->headers.l4;
     size_t len = segment->len - l4;
-    uint16_t sum = vhost_dp_csum_add(seg->pseudo, cpu_to_be16(len));
+    uint16_t sum = segment_pseudo(seg, segment);
 
     stw_he_p(head + seg->csum_field, sum);
     if (offloads & VHOST_DP_OFFLOAD_CSUM) {
@@ -217,6 +253,81 @@ static void fix_checksum(const VhostDPSegmenter *seg, uint32_t offloads,
         sum = 0xffff;
     }
     stw_he_p(head + seg->csum_field, sum);
+}
+
+/*
+ * The sum of all from the outer UDP or GRE header on.  TCP's or UDP's checksum
+ * makes what it covers add up to the complement of its pseudo header, so it is
+ * enough to look at what is in front of it.  Headers have an even length: no
+ * swap.
+ */
+static uint16_t outer_sum(const VhostDPSegmenter *seg,
+                          const VhostDPFrame *segment, const uint8_t *head)
+{
+    size_t l4 = seg->headers.outer_l4;
+
+    return vhost_dp_csum_add(vhost_dp_csum(head + l4, seg->headers.l4 - l4),
+                             ~segment_pseudo(seg, segment));
+}
+
+/* A checksum of zero stays: there is none (RFC 768, RFC 6935) */
+static void fix_outer_udp(const VhostDPSegmenter *seg,
+                          const VhostDPFrame *segment, uint8_t *head)
+{
+    const VhostDPHeaders *h = &seg->headers;
+    size_t len = segment->len - h->outer_l4;
+    uint8_t *udp = head + h->outer_l4;
+    uint8_t *field = udp + offsetof(struct udp_header, uh_sum);
+    uint16_t sum;
+
+    stw_be_p(udp + offsetof(struct udp_header, uh_ulen), len);
+    if (!lduw_he_p(field)) {
+        return;
+    }
+    stw_he_p(field, 0);
+    sum = outer_sum(seg, segment, head);
+    sum = vhost_dp_csum_add(sum, vhost_dp_csum_addresses(head, h->outer_l3,
+                                                         h->outer_ip6));
+    sum = vhost_dp_csum_add(sum, cpu_to_be16(IP_PROTO_UDP));
+    sum = ~vhost_dp_csum_add(sum, cpu_to_be16(len));
+    stw_he_p(field, sum ?: 0xffff);
+}
+
+/* RFC 2784, 2.3: the checksum covers GRE's header and what is behind it */
+static void fix_outer_gre(const VhostDPSegmenter *seg,
+                          const VhostDPFrame *segment, uint8_t *head)
+{
+    uint8_t *gre = head + seg->headers.outer_l4;
+    uint8_t *field = gre + 4;
+
+    if (lduw_be_p(gre) & VHOST_DP_GRE_CSUM) {
+        stw_he_p(field, 0);
+        stw_he_p(field, ~outer_sum(seg, segment, head));
+    }
+}
+
+/* The inner headers are finished, but for TCP's or UDP's checksum */
+static void fix_outer(const VhostDPSegmenter *seg, const VhostDPFrame *segment,
+                      uint8_t *head)
+{
+    const VhostDPHeaders *h = &seg->headers;
+    size_t len = segment->len - h->outer_l3;
+
+    if (h->outer_ip6) {
+        stw_be_p(head + h->outer_l3 + offsetof(struct ip6_header, ip6_plen),
+                 len - sizeof(struct ip6_header));
+    } else {
+        struct ip_header *ip = (void *)(head + h->outer_l3);
+
+        stw_be_p(&ip->ip_len, len);
+        set_ip4_id(seg, ip);
+        set_ip4_checksum(ip);
+    }
+    if (h->tunnel == VHOST_DP_TUNNEL_UDP) {
+        fix_outer_udp(seg, segment, head);
+    } else if (h->tunnel == VHOST_DP_TUNNEL_GRE) {
+        fix_outer_gre(seg, segment, head);
+    }
 }
 
 void vhost_dp_segmenter_make(const VhostDPSegmenter *seg, uint32_t offloads,
@@ -261,6 +372,15 @@ void vhost_dp_segmenter_make(const VhostDPSegmenter *seg, uint32_t offloads,
         stw_be_p(head + h->l4 + offsetof(struct udp_header, uh_ulen),
                  seg->repeat + data - h->l4);
     }
+    if (data > seg->unit) {
+        segment->gso_type = seg->gso_type;
+        segment->gso_size = seg->unit;
+        segment->hdr_len = seg->repeat;
+        offloads |= VHOST_DP_OFFLOAD_CSUM;
+    }
+    if (h->tunnel) {
+        fix_outer(seg, segment, head);
+    }
     fix_checksum(seg, offloads, segment, head);
 }
 
@@ -270,7 +390,7 @@ void vhost_dp_segmenter_advance(VhostDPSegmenter *seg)
 
     segmenter_skip(seg, data - segmenter_first(seg));
     seg->offset += data;
-    seg->index++;
+    seg->index += seg->units;
 }
 
 void vhost_dp_segmenter_detach(VhostDPSegmenter *seg, uint8_t *buf,

@@ -13,6 +13,9 @@
  * The headers are not parsed by net/eth.c: it knows two VLAN tags in one order,
  * does not say where a fragment header belongs, and takes Authentication
  * headers, whose contents segmentation would falsify.
+ *
+ * A tunnel's frames are parsed from outside to inside.  Where the inner TCP or
+ * UDP header is, the metadata says; what is in between has to lead there.
  */
 
 #include "qemu/osdep.h"
@@ -26,6 +29,13 @@
 
 /* IEEE 802.1ad before it was a standard, and still in use */
 #define ETHERTYPE_QINQ 0x9100
+
+/* An Ethernet frame where an EtherType is expected (RFC 1701) */
+#define ETHERTYPE_BRIDGED 0x6558
+
+#define PROTO_IP4_IN_IP 4
+#define PROTO_IP6_IN_IP 41
+#define PROTO_GRE       47
 
 /* ---- Headers ---- */
 
@@ -110,31 +120,175 @@ static bool parse_l4(VhostDPHeaders *h, const uint8_t *head, size_t head_len)
     }
 }
 
-bool vhost_dp_offload_parse(VhostDPHeaders *headers, const uint8_t *head,
-                            size_t head_len)
+/* Headers from Ethernet's on, which is at @at, up to IP's */
+static bool parse_eth(VhostDPHeaders *h, const uint8_t *head, size_t head_len,
+                      size_t at)
 {
-    size_t type = offsetof(struct eth_header, h_proto);
+    size_t type = at + offsetof(struct eth_header, h_proto);
 
-    memset(headers, 0, sizeof(*headers));
     for (; type + sizeof(uint16_t) <= head_len;
          type += sizeof(struct vlan_header)) {
-        headers->l3 = type + sizeof(uint16_t);
+        h->l3 = type + sizeof(uint16_t);
         switch (lduw_be_p(head + type)) {
         case ETH_P_VLAN:
         case ETH_P_DVLAN:
         case ETHERTYPE_QINQ:
             continue;
         case ETH_P_IP:
-            return parse_ip4(headers, head, head_len) &&
-                   parse_l4(headers, head, head_len);
+            return parse_ip4(h, head, head_len);
         case ETH_P_IPV6:
-            return parse_ip6(headers, head, head_len) &&
-                   parse_l4(headers, head, head_len);
+            return parse_ip6(h, head, head_len);
         default:
             return false;
         }
     }
     return false;
+}
+
+bool vhost_dp_offload_parse(VhostDPHeaders *headers, const uint8_t *head,
+                            size_t head_len)
+{
+    memset(headers, 0, sizeof(*headers));
+    return parse_eth(headers, head, head_len, 0) &&
+           parse_l4(headers, head, head_len);
+}
+
+/* ---- Tunnels ---- */
+
+/*
+ * A packet of EtherType @type at @at: is its TCP or UDP header at @l4?  Sets
+ * the fields of @h that are about the inner packet, if so.
+ */
+static bool parse_inner(VhostDPHeaders *h, const uint8_t *head,
+                        size_t head_len, size_t at, unsigned type, size_t l4)
+{
+    VhostDPHeaders inner = {
+        .l3 = at,
+        .tunnel = h->tunnel,
+        .outer_ip6 = h->ip6,
+        .outer_l3 = h->l3,
+        .outer_l4 = h->l4,
+    };
+    bool ok;
+
+    if (at >= head_len) {
+        return false;
+    }
+    switch (type) {
+    case ETHERTYPE_BRIDGED:
+        ok = parse_eth(&inner, head, head_len, at);
+        break;
+    case ETH_P_IP:
+        ok = parse_ip4(&inner, head, head_len);
+        break;
+    case ETH_P_IPV6:
+        ok = parse_ip6(&inner, head, head_len);
+        break;
+    default:
+        return false;
+    }
+    if (!ok || inner.l4 != l4 || !parse_l4(&inner, head, head_len)) {
+        return false;
+    }
+    *h = inner;
+    return true;
+}
+
+/* RFC 7348; with bit 2 of the first byte, the fourth says what is inside */
+static bool parse_vxlan(VhostDPHeaders *h, const uint8_t *head,
+                        size_t head_len, size_t at, size_t l4)
+{
+    static const unsigned types[] = { 0, ETH_P_IP, ETH_P_IPV6,
+                                      ETHERTYPE_BRIDGED };
+    unsigned type = ETHERTYPE_BRIDGED;
+
+    if (!(head[at] & 0x08)) {
+        return false;
+    }
+    if (head[at] & 0x04) {
+        type = head[at + 3] < ARRAY_SIZE(types) ? types[head[at + 3]] : 0;
+    }
+    return parse_inner(h, head, head_len, at + 8, type, l4);
+}
+
+/* RFC 8926, 3.4 */
+static bool parse_geneve(VhostDPHeaders *h, const uint8_t *head,
+                         size_t head_len, size_t at, size_t l4)
+{
+    return head[at] >> 6 == 0 &&
+           parse_inner(h, head, head_len, at + 8 + (head[at] & 0x3f) * 4,
+                       lduw_be_p(head + at + 2), l4);
+}
+
+static bool parse_udp_tunnel(VhostDPHeaders *h, const uint8_t *head,
+                             size_t head_len, size_t l4)
+{
+    size_t at = h->l4 + sizeof(struct udp_header);
+
+    if (at + 8 > head_len) {
+        return false;
+    }
+    h->tunnel = VHOST_DP_TUNNEL_UDP;
+    return parse_vxlan(h, head, head_len, at, l4) ||
+           parse_geneve(h, head, head_len, at, l4) ||
+           parse_inner(h, head, head_len, at, ETH_P_IP, l4) ||
+           parse_inner(h, head, head_len, at, ETH_P_IPV6, l4);
+}
+
+/* RFC 2784 and 2890: a checksum and a key; nothing that differs by packet */
+static bool parse_gre(VhostDPHeaders *h, const uint8_t *head, size_t head_len,
+                      size_t l4)
+{
+    size_t at = h->l4;
+    unsigned flags;
+
+    if (at + 4 > head_len) {
+        return false;
+    }
+    flags = lduw_be_p(head + at);
+    if (flags & ~(VHOST_DP_GRE_CSUM | VHOST_DP_GRE_KEY)) {
+        return false;
+    }
+    h->tunnel = VHOST_DP_TUNNEL_GRE;
+    return parse_inner(h, head, head_len,
+                       at + 4 + (flags & VHOST_DP_GRE_CSUM ? 4 : 0) +
+                       (flags & VHOST_DP_GRE_KEY ? 4 : 0),
+                       lduw_be_p(head + at + 2), l4);
+}
+
+/* @h: the outer headers up to IP's */
+static bool parse_tunnel(VhostDPHeaders *h, const uint8_t *head,
+                         size_t head_len, size_t l4)
+{
+    if (h->routed) {
+        /* Its pseudo header has an address that is elsewhere */
+        return false;
+    }
+    switch (h->proto) {
+    case IP_PROTO_UDP:
+        return parse_udp_tunnel(h, head, head_len, l4);
+    case PROTO_GRE:
+        return parse_gre(h, head, head_len, l4);
+    case PROTO_IP4_IN_IP:
+        h->tunnel = VHOST_DP_TUNNEL_IP;
+        return parse_inner(h, head, head_len, h->l4, ETH_P_IP, l4);
+    case PROTO_IP6_IN_IP:
+        h->tunnel = VHOST_DP_TUNNEL_IP;
+        return parse_inner(h, head, head_len, h->l4, ETH_P_IPV6, l4);
+    default:
+        return false;
+    }
+}
+
+bool vhost_dp_offload_parse_at(VhostDPHeaders *headers, const uint8_t *head,
+                               size_t head_len, size_t l4)
+{
+    memset(headers, 0, sizeof(*headers));
+    if (!parse_eth(headers, head, head_len, 0)) {
+        return false;
+    }
+    return headers->l4 == l4 ? parse_l4(headers, head, head_len) :
+                               parse_tunnel(headers, head, head_len, l4);
 }
 
 /* ---- Metadata ---- */
@@ -186,20 +340,36 @@ static bool check_fragments(const VhostDPFrame *frame, const VhostDPHeaders *h)
             VHOST_DP_HEAD_BYTES);
 }
 
+/* Does a datagram of IPv4 that begins at @l3 have a length that fits there? */
+static bool check_ip4_length(const VhostDPFrame *frame, size_t l3)
+{
+    return frame->len - l3 <= ETH_MAX_IP_DGRAM_LEN;
+}
+
 /* Virtio 1.3, 5.1.6.2: a GSO frame's headers are what its metadata says */
-static bool check_gso(VhostDPFrame *frame, const VhostDPHeaders *h)
+static bool gso_fits(const VhostDPFrame *frame, const VhostDPHeaders *h)
 {
     const GsoRule *rule = gso_rule(frame->gso_type);
 
-    if (!rule || !frame->gso_size || h->proto != rule->proto ||
-        !(h->ip6 ? rule->ip6 : rule->ip4)) {
+    return rule && frame->gso_size && h->proto == rule->proto &&
+           (h->ip6 ? rule->ip6 : rule->ip4) &&
+           (!(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+            (frame->csum_start == h->l4 &&
+             frame->csum_offset == rule->csum_offset)) &&
+           frame->len > h->payload &&
+           (h->ip6 || check_ip4_length(frame, h->l3));
+}
+
+/* Can the frame be segmented? */
+static bool check_gso(VhostDPFrame *frame, const VhostDPHeaders *h)
+{
+    /* Segments get new checksums, so the frame must have asked for one */
+    if (!(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || !gso_fits(frame, h)) {
         return false;
     }
-    /* Segments get new checksums, so the frame must have asked for one */
-    if (!(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
-        frame->csum_start != h->l4 || frame->csum_offset != rule->csum_offset ||
-        frame->len <= h->payload ||
-        (!h->ip6 && frame->len - h->l3 > ETH_MAX_IP_DGRAM_LEN)) {
+    if (h->tunnel && (frame->gso_type == VIRTIO_NET_HDR_GSO_UDP ||
+                      !(h->outer_ip6 || check_ip4_length(frame,
+                                                         h->outer_l3)))) {
         return false;
     }
     if (frame->gso_type == VIRTIO_NET_HDR_GSO_UDP &&
@@ -210,18 +380,21 @@ static bool check_gso(VhostDPFrame *frame, const VhostDPHeaders *h)
     return true;
 }
 
+static bool check_checksum(const VhostDPFrame *frame)
+{
+    return !(frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+           (frame->csum_start >= sizeof(struct eth_header) &&
+            (uint32_t)frame->csum_start + frame->csum_offset +
+            sizeof(uint16_t) <= frame->len);
+}
+
 bool vhost_dp_offload_check(VhostDPFrame *frame, const uint8_t *head,
                             size_t head_len)
 {
     VhostDPHeaders headers;
 
-    if (frame->flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM) {
-        return false;
-    }
-    if ((frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-        (frame->csum_start < sizeof(struct eth_header) ||
-         (uint32_t)frame->csum_start + frame->csum_offset +
-         sizeof(uint16_t) > frame->len)) {
+    if ((frame->flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+        !check_checksum(frame)) {
         return false;
     }
     if (frame->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
@@ -237,16 +410,8 @@ bool vhost_dp_offload_check(VhostDPFrame *frame, const uint8_t *head,
 static void put_partial(VhostDPFrame *frame, uint8_t *head,
                         const VhostDPHeaders *h)
 {
-    uint16_t sum;
+    uint16_t sum = vhost_dp_csum_addresses(head, h->l3, h->ip6);
 
-    if (h->ip6) {
-        sum = vhost_dp_csum(head + h->l3 +
-                            offsetof(struct ip6_header, ip6_src),
-                            2 * sizeof(struct in6_address));
-    } else {
-        sum = vhost_dp_csum(head + h->l3 + offsetof(struct ip_header, ip_src),
-                            2 * sizeof(uint32_t));
-    }
     sum = vhost_dp_csum_add(sum, cpu_to_be16(h->proto));
     sum = vhost_dp_csum_add(sum, cpu_to_be16(frame->len - h->l4));
 
@@ -320,12 +485,26 @@ bool vhost_dp_offload_compute_checksum(VhostDPFrame *frame, uint8_t *head,
 bool vhost_dp_offload_check_received(VhostDPFrame *frame, uint8_t *head,
                                      size_t head_len)
 {
+    VhostDPHeaders headers;
+
     frame->flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
-    if (frame->gso_type && !frame->flags &&
-        !make_partial(frame, head, head_len)) {
-        return false;
+    if (frame->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+        return vhost_dp_offload_check(frame, head, head_len);
     }
-    return vhost_dp_offload_check(frame, head, head_len);
+    return (frame->flags || make_partial(frame, head, head_len)) &&
+           check_checksum(frame) &&
+           vhost_dp_offload_parse_at(&headers, head, head_len,
+                                     frame->csum_start) &&
+           check_gso(frame, &headers);
+}
+
+size_t vhost_dp_offload_fits(const VhostDPFrame *frame, const uint8_t *head,
+                             size_t head_len)
+{
+    VhostDPHeaders headers;
+
+    return vhost_dp_offload_parse(&headers, head, head_len) &&
+           gso_fits(frame, &headers) ? headers.payload : 0;
 }
 
 bool vhost_dp_offload_allowed(const VhostDPFrame *frame, uint32_t offloads)

@@ -28,11 +28,28 @@
 #define NET_VHOST_DP_OFFLOAD_H
 
 #include "net/vhost-dp.h"
+#include "standard-headers/linux/virtio_net.h"
 
 /* The bytes that an IPv6 fragment header adds (RFC 8200, 4.5) */
 #define VHOST_DP_FRAGMENT_HEADER 8
 
-/* Where the headers of a frame are: offsets from its start */
+/* Flags of GRE: these fields are there (RFC 2784 and 2890) */
+#define VHOST_DP_GRE_CSUM   0x8000
+#define VHOST_DP_GRE_KEY    0x2000
+
+/* What carries the packet whose headers VhostDPHeaders describes */
+typedef enum VhostDPTunnel {
+    VHOST_DP_TUNNEL_NONE,
+    VHOST_DP_TUNNEL_UDP,        /* VXLAN, GENEVE, or IP in UDP */
+    VHOST_DP_TUNNEL_GRE,
+    VHOST_DP_TUNNEL_IP,         /* IP in IP */
+} VhostDPTunnel;
+
+/*
+ * Where the headers of a frame are: offsets from its start.  In a tunnel those
+ * of the inner packet; what stands between the outer headers and the inner ones
+ * is the same in all segments, but for checksums.
+ */
 typedef struct VhostDPHeaders {
     uint16_t l3;                /* IPv4 or IPv6 */
     uint16_t l4;                /* TCP or UDP */
@@ -42,6 +59,12 @@ typedef struct VhostDPHeaders {
     bool ip6;
     bool routed;                /* IPv6: not yet at the final destination */
     uint8_t proto;              /* IP_PROTO_TCP or IP_PROTO_UDP */
+
+    /* Unless it is VHOST_DP_TUNNEL_NONE, the outer headers */
+    VhostDPTunnel tunnel;
+    bool outer_ip6;
+    uint16_t outer_l3;          /* IPv4 or IPv6 */
+    uint16_t outer_l4;          /* UDP or GRE, or the inner IP */
 } VhostDPHeaders;
 
 /**
@@ -57,6 +80,18 @@ typedef struct VhostDPHeaders {
  */
 bool vhost_dp_offload_parse(VhostDPHeaders *headers, const uint8_t *head,
                             size_t head_len);
+
+/**
+ * vhost_dp_offload_parse_at: find the TCP or UDP header that is at @l4
+ *
+ * As vhost_dp_offload_parse(), but the header may also be that of a packet in a
+ * tunnel: VXLAN (RFC 7348, with a protocol field as in GPE), GENEVE (RFC 8926),
+ * GRE (RFC 2784 and 2890, without sequence numbers), IP in UDP and IP in IP.
+ * UDP ports are free to choose: what a datagram carries is known by there being
+ * a header at @l4 if it is read that way.
+ */
+bool vhost_dp_offload_parse_at(VhostDPHeaders *headers, const uint8_t *head,
+                               size_t head_len, size_t l4);
 
 /**
  * vhost_dp_offload_check: check a frame's metadata against its headers
@@ -79,6 +114,10 @@ bool vhost_dp_offload_check(VhostDPFrame *frame, const uint8_t *head,
  * VIRTIO_NET_HDR_F_DATA_VALID, which is taken away, and it may leave the
  * checksum of a frame to be segmented complete, or unverified: then it is
  * replaced by a partial one in @head, as a frame from a guest has it.
+ *
+ * A frame to be segmented may be one of the host's own tunnels.  Linux then
+ * gives it the metadata of the inner packet, with offsets in the frame, and no
+ * sign of the tunnel; only vhost_dp_segmenter_init() can make use of that.
  */
 bool vhost_dp_offload_check_received(VhostDPFrame *frame, uint8_t *head,
                                      size_t head_len);
@@ -98,6 +137,31 @@ bool vhost_dp_offload_check_received(VhostDPFrame *frame, uint8_t *head,
  */
 bool vhost_dp_offload_compute_checksum(VhostDPFrame *frame, uint8_t *head,
                                        size_t head_len);
+
+/**
+ * vhost_dp_offload_fits: can a received GSO frame be passed on as it is?
+ * @frame: from a driver, with a GSO type
+ * @head: the first bytes of the frame
+ * @head_len: their number: VHOST_DP_HEAD_BYTES, or all of a shorter frame
+ *
+ * Returns the length of the headers, or 0 if they are not those that the
+ * metadata speaks of, as in a tunnel: vhost_dp_offload_check_received() finds
+ * out whether they can be segmented.
+ */
+size_t vhost_dp_offload_fits(const VhostDPFrame *frame, const uint8_t *head,
+                             size_t head_len);
+
+/**
+ * vhost_dp_offload_too_many: does a frame have too many datagrams?
+ * @hdr_len: length of all headers
+ * @max: that a receiver takes in a frame with VIRTIO_NET_HDR_GSO_UDP_L4; 0: any
+ */
+static inline bool vhost_dp_offload_too_many(const VhostDPFrame *frame,
+                                             size_t hdr_len, unsigned max)
+{
+    return frame->gso_type == VIRTIO_NET_HDR_GSO_UDP_L4 && max &&
+           frame->len - hdr_len > max * frame->gso_size;
+}
 
 /**
  * vhost_dp_offload_allowed: does a receiver take @frame's metadata?
@@ -124,6 +188,11 @@ uint16_t vhost_dp_csum_iov(const struct iovec *iov, unsigned iovcnt,
  * vhost_dp_csum: the same for @len bytes at @buf
  */
 uint16_t vhost_dp_csum(const void *buf, size_t len);
+
+/**
+ * vhost_dp_csum_addresses: the sum of the addresses of the IP header at @l3
+ */
+uint16_t vhost_dp_csum_addresses(const uint8_t *head, size_t l3, bool ip6);
 
 /* Add two such sums */
 static inline uint16_t vhost_dp_csum_add(uint16_t a, uint16_t b)
@@ -154,10 +223,12 @@ typedef struct VhostDPSegmenter {
     uint16_t csum_field;        /* offset of TCP's or UDP's checksum */
     uint16_t repeat;            /* header bytes that every segment has */
     uint16_t pseudo;            /* sum of the pseudo header without length */
-    uint32_t size;              /* bytes behind these in each but the last */
+    uint16_t unit;              /* bytes behind these in what goes out */
+    uint32_t units;             /* of which each segment has so many ... */
+    uint32_t size;              /* ... and these bytes, but for the last */
     uint32_t total;             /* in all of them */
     uint32_t offset;            /* of the next segment, up to total */
-    uint32_t index;             /* its number */
+    uint32_t index;             /* number of its first unit */
     uint32_t fragment_id;
     /* The frame's bytes, from the next segment's on */
     const struct iovec *iov;
@@ -176,6 +247,17 @@ typedef struct VhostDPSegmenter {
  */
 void vhost_dp_segmenter_init(VhostDPSegmenter *seg, const VhostDPFrame *frame,
                              const uint8_t *head, uint32_t fragment_id);
+
+/**
+ * vhost_dp_segmenter_set_units: make fewer and longer segments
+ * @units: datagrams in a segment, at least 1, which it is at first
+ *
+ * For a receiver that takes VIRTIO_NET_HDR_GSO_UDP_L4, but not as many
+ * datagrams as the frame has: segments of more than one have that type, too.
+ * Frames of other types, or in a tunnel, are cut as without.  May be called
+ * between any two segments.
+ */
+void vhost_dp_segmenter_set_units(VhostDPSegmenter *seg, unsigned units);
 
 /**
  * vhost_dp_segmenter_left: number of segments that are still to be made
@@ -198,7 +280,8 @@ size_t vhost_dp_segmenter_max_frame(const VhostDPSegmenter *seg);
 /**
  * vhost_dp_segmenter_make: make the next segment
  * @offloads: what the receiver takes.  With VHOST_DP_OFFLOAD_CSUM, a segment
- *            (but not a fragment) has a partial checksum.
+ *            (but not a fragment) has a partial checksum; that of an outer
+ *            header is complete in any case.
  * @segment: overwritten
  * @head: room for VHOST_DP_HEAD_BYTES bytes, for the segment's headers
  * @iov: room for one vector, and as many as the rest of the frame has

@@ -96,6 +96,7 @@ static void segment(const Input *in, const uint8_t *head)
     size_t bytes = 0, max;
 
     vhost_dp_segmenter_init(&seg, f, head, 0x12345678);
+    vhost_dp_segmenter_set_units(&seg, 1 + (in->cut >> 8) % 70);
     left = vhost_dp_segmenter_left(&seg);
     max = vhost_dp_segmenter_max_frame(&seg);
     check(left <= f->len);
@@ -104,7 +105,10 @@ static void segment(const Input *in, const uint8_t *head)
 
         check(left-- == vhost_dp_segmenter_left(&seg));
         vhost_dp_segmenter_make(&seg, offloads, &s, seg_head, iov);
-        check(s.len <= max && s.gso_type == 0 && s.iovcnt <= ARRAY_SIZE(iov));
+        check(s.len <= max && s.iovcnt <= ARRAY_SIZE(iov));
+        check(s.gso_type == 0 ||
+              (s.gso_type == VIRTIO_NET_HDR_GSO_UDP_L4 && seg.units > 1 &&
+               !vhost_dp_offload_too_many(&s, s.hdr_len, seg.units)));
         check(iov_size(s.iov, s.iovcnt) == s.len);
         check(s.len > s.iov[0].iov_len || s.iovcnt == 1);
         for (i = 0; i < s.iovcnt; i++) {
@@ -128,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_autofree uint8_t *head = NULL;
     uint8_t *first, *second;
     size_t head_len, cut;
-    bool good;
+    bool good, fits;
 
     if (size <= HEADER) {
         return 0;
@@ -137,9 +141,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     head_len = MIN(f->len, VHOST_DP_HEAD_BYTES);
     head = g_memdup2(in.bytes, head_len);
 
+    fits = f->gso_type && vhost_dp_offload_fits(f, head, head_len) &&
+           (f->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+           f->gso_type != VIRTIO_NET_HDR_GSO_UDP;
     good = in.choices & CHOICE_RECEIVED
            ? vhost_dp_offload_check_received(f, head, head_len)
            : vhost_dp_offload_check(f, head, head_len);
+    /* What the guest would get as it is can be segmented, too */
+    check(good || !fits || !(in.choices & CHOICE_RECEIVED));
     if (good) {
         check_promises(f, head_len);
         /* As the engine: headers in memory of ours, the rest where it was */

@@ -25,6 +25,10 @@ static gsize generate(GRand *rand, uint8_t **data)
 
     frames_random(&spec, rand, g_rand_boolean(rand));
     spec.payload = MIN(spec.payload, MAX_PAYLOAD);
+    if (g_rand_boolean(rand)) {
+        frames_add_tunnel(&spec, rand,
+                          g_rand_int_range(rand, 1, FRAMES_NTUNNELS));
+    }
     len = HEADER + frames_len(&spec);
     *data = g_malloc0(len);
     frames_build(&spec, *data + HEADER);

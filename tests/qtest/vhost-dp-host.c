@@ -577,6 +577,97 @@ bool dp_macvtap_new(const char *name, const char *lower)
     return true;
 }
 
+bool dp_vxlan_new(const char *name, const DpVxlan *vxlan)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+    uint32_t id = 7, ifindex = if_nametoindex(vxlan->lower);
+    uint16_t port = htons(4789);
+    uint8_t on = vxlan->checksum, off = !vxlan->checksum;
+    struct rtattr *info, *data;
+    uint8_t remote[16];
+
+    g_assert_cmpint(inet_pton(vxlan->ip6 ? AF_INET6 : AF_INET, vxlan->remote,
+                              remote), ==, 1);
+    link_init(m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0);
+    link_add(m, IFLA_IFNAME, name, strlen(name) + 1);
+    info = link_add(m, IFLA_LINKINFO, NULL, 0);
+    link_add(m, IFLA_INFO_KIND, "vxlan", 5);
+    data = link_add(m, IFLA_INFO_DATA, NULL, 0);
+    link_add(m, IFLA_VXLAN_ID, &id, sizeof(id));
+    link_add(m, IFLA_VXLAN_LINK, &ifindex, sizeof(ifindex));
+    link_add(m, IFLA_VXLAN_PORT, &port, sizeof(port));
+    link_add(m, vxlan->ip6 ? IFLA_VXLAN_GROUP6 : IFLA_VXLAN_GROUP, remote,
+             vxlan->ip6 ? 16 : 4);
+    link_add(m, IFLA_VXLAN_UDP_CSUM, &on, sizeof(on));
+    link_add(m, IFLA_VXLAN_UDP_ZERO_CSUM6_TX, &off, sizeof(off));
+    link_end_list(m, data);
+    link_end_list(m, info);
+    if (link_try(m)) {
+        return false;
+    }
+    dp_if_up(name);
+    dp_if_wait_running(name);
+    return true;
+}
+
+void dp_if_set_gso_max_segs(const char *name, uint32_t n)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+
+    link_init(m, RTM_NEWLINK, NLM_F_ACK, if_nametoindex(name));
+    link_add(m, IFLA_GSO_MAX_SEGS, &n, sizeof(n));
+    link_request(m);
+}
+
+/* A request about something else, whose header has @len bytes */
+static void message_init(LinkMessage *m, uint16_t type, const void *header,
+                         size_t len)
+{
+    link_init(m, type, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK, 0);
+    m->nh.nlmsg_len = NLMSG_LENGTH(len);
+    memcpy(NLMSG_DATA(&m->nh), header, len);
+}
+
+void dp_if_add_address6(const char *name, const char *address)
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+    struct ifaddrmsg ifa = {
+        .ifa_family = AF_INET6,
+        .ifa_prefixlen = 64,
+        .ifa_flags = IFA_F_NODAD,
+        .ifa_index = if_nametoindex(name),
+    };
+    g_autofree char *path =
+        g_strdup_printf("/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+    struct in6_addr in6;
+
+    /* A host may have IPv6 switched off for interfaces that are new */
+    g_assert_true(write_file(path, "0"));
+    g_assert_cmpint(inet_pton(AF_INET6, address, &in6), ==, 1);
+    message_init(m, RTM_NEWADDR, &ifa, sizeof(ifa));
+    link_add(m, IFA_LOCAL, &in6, sizeof(in6));
+    link_add(m, IFA_ADDRESS, &in6, sizeof(in6));
+    link_request(m);
+}
+
+void dp_neighbour_add6(const char *name, const char *address,
+                       const uint8_t mac[6])
+{
+    g_autofree LinkMessage *m = g_new(LinkMessage, 1);
+    struct ndmsg nd = {
+        .ndm_family = AF_INET6,
+        .ndm_ifindex = if_nametoindex(name),
+        .ndm_state = NUD_PERMANENT,
+    };
+    struct in6_addr in6;
+
+    g_assert_cmpint(inet_pton(AF_INET6, address, &in6), ==, 1);
+    message_init(m, RTM_NEWNEIGH, &nd, sizeof(nd));
+    link_add(m, NDA_DST, &in6, sizeof(in6));
+    link_add(m, NDA_LLADDR, mac, 6);
+    link_request(m);
+}
+
 static bool link_is_running(const char *name)
 {
     g_autofree LinkMessage *m = g_new(LinkMessage, 1);

@@ -126,6 +126,25 @@ void dp_veth_new_queues(const char *name, const char *peer, unsigned queues);
  */
 bool dp_macvtap_new(const char *name, const char *lower);
 
+/* A tunnel of IPv4 or IPv6, on an interface with an address of it */
+typedef struct DpVxlan {
+    const char *lower;
+    const char *remote;
+    bool ip6;
+    bool checksum;              /* of the outer UDP header */
+} DpVxlan;
+
+/* Create one, and set it up.  Returns false if it cannot be had. */
+bool dp_vxlan_new(const char *name, const DpVxlan *vxlan);
+
+/* Frames with more segments are segmented before this interface; 0: none are */
+void dp_if_set_gso_max_segs(const char *name, uint32_t n);
+
+/* Give @name an address, of IPv6 without asking the network about it */
+void dp_if_add_address6(const char *name, const char *address);
+void dp_neighbour_add6(const char *name, const char *address,
+                       const uint8_t mac[6]);
+
 /*
  * Wait until the interface has a carrier, and the kernel has seen it: what is
  * sent before that is lost.

@@ -8,8 +8,8 @@
  * A frame with metadata is given to a tap interface that takes no offloads, so
  * Linux does the work before the frame can be read at the other end.  What is
  * read there has to be, byte by byte, what net/vhost-dp makes of the same
- * frame.  No QEMU runs here; this is no unit test since it needs a network
- * namespace.
+ * frame.  What Linux itself puts into a tunnel is compared, too.  No QEMU runs
+ * here; this is no unit test since it needs a network namespace.
  */
 
 #include "qemu/osdep.h"
@@ -209,6 +209,209 @@ static void test_kind(const void *opaque)
     rig_free(r);
 }
 
+/* ---- Tunnels ---- */
+
+/*
+ * Linux makes frames of its own tunnel as it does for the TCP connections of a
+ * host, and sends the same ones twice: whole, and in segments.
+ */
+typedef struct TunnelRig {
+    DpVxlan vxlan;
+    int inside;                 /* what is sent here goes into the tunnel ... */
+    int outside;                /* ... and comes out of the cable here */
+    FrameSpec spec;             /* of the inner frame */
+    uint8_t inner[DP_MAX_FRAME];
+    uint8_t frame[DP_MAX_FRAME];
+    uint8_t ours[DP_MAX_FRAME];
+    uint8_t linux_s[DP_MAX_FRAME];
+} TunnelRig;
+
+#define OUTER_L3    14
+#define OUTER_L4(r) (OUTER_L3 + ((r)->vxlan.ip6 ? 40 : 20))
+#define INNER(r)    (OUTER_L4(r) + 8 + 8)
+
+static TunnelRig *tunnel_rig_new(const DpVxlan *vxlan)
+{
+    TunnelRig *r = g_new0(TunnelRig, 1);
+    uint8_t mac[6];
+
+    r->vxlan = *vxlan;
+    dp_veth_new("host0", "wire0");
+    dp_if_get_mac("wire0", mac);
+    dp_if_set_mtu("host0", 65535);
+    dp_if_set_mtu("wire0", 65535);
+    if (vxlan->ip6) {
+        dp_if_add_address6("host0", "fd00::1");
+        dp_neighbour_add6("host0", vxlan->remote, mac);
+    } else {
+        dp_if_set_address("host0", "192.0.2.1");
+        dp_arp_add("host0", vxlan->remote, mac);
+    }
+    if (!dp_vxlan_new("vxlan0", vxlan)) {
+        g_free(r);
+        g_test_skip("this kernel has no VXLAN");
+        return NULL;
+    }
+    r->inside = dp_sock_open("vxlan0", true);
+    r->outside = dp_sock_open("wire0", true);
+    return r;
+}
+
+static void tunnel_rig_free(TunnelRig *r)
+{
+    close(r->inside);
+    close(r->outside);
+    g_free(r);
+}
+
+/* What comes out next of what was put in; the kernel has frames of its own */
+static size_t tunnel_read(TunnelRig *r, struct virtio_net_hdr *hdr,
+                          uint8_t *frame)
+{
+    size_t len;
+
+    do {
+        len = dp_sock_recv(r->outside, 0, hdr, frame, DP_MAX_FRAME,
+                           DP_TIMEOUT_US);
+        g_assert_cmpuint(len, >, 0);
+    } while (len < INNER(r) + 14 || memcmp(frame + INNER(r), r->inner, 12));
+    return len;
+}
+
+static void tunnel_send(TunnelRig *r)
+{
+    struct virtio_net_hdr hdr = {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_type = r->spec.gso_type,
+        .gso_size = cpu_to_le16(r->spec.gso_size),
+        .hdr_len = cpu_to_le16(r->spec.data),
+        .csum_start = cpu_to_le16(r->spec.l4),
+        .csum_offset = cpu_to_le16(r->spec.tcp ? 16 : 6),
+    };
+
+    dp_sock_send(r->inside, &hdr, r->inner, r->spec.len);
+}
+
+/* The numbers of outer packets of IPv4 go on from one frame to the next */
+static void take_outer_id(TunnelRig *r, uint16_t *difference, bool first)
+{
+    uint8_t *ours = r->ours + OUTER_L3;
+    const uint8_t *theirs = r->linux_s + OUTER_L3;
+    uint16_t d = lduw_be_p(theirs + 4) - lduw_be_p(ours + 4);
+
+    g_assert_cmphex(frames_fold(frames_sum(ours, 20)), ==, 0xffff);
+    if (first) {
+        *difference = d;
+    }
+    g_assert_cmphex(d, ==, *difference);
+    memcpy(ours + 4, theirs + 4, 2);
+    memcpy(ours + 10, theirs + 10, 2);
+}
+
+/* RFC 768: for UDP, zero says that there is none */
+static void complete_inner(TunnelRig *r, size_t len,
+                           const struct virtio_net_hdr *hdr)
+{
+    uint8_t *field = r->linux_s + le16_to_cpu(hdr->csum_start) +
+                     le16_to_cpu(hdr->csum_offset);
+
+    dp_checksum_complete(r->linux_s, len, hdr);
+    if (!r->spec.tcp && !lduw_be_p(field)) {
+        stw_be_p(field, 0xffff);
+    }
+}
+
+static void tunnel_compare(TunnelRig *r)
+{
+    struct iovec whole = { .iov_base = r->frame };
+    struct virtio_net_hdr hdr;
+    uint8_t head[VHOST_DP_HEAD_BYTES];
+    uint16_t difference = 0;
+    VhostDPSegmenter seg;
+    VhostDPFrame frame, segment;
+    struct iovec iov[2];
+
+    dp_if_set_gso_max_segs("host0", 65535);
+    tunnel_send(r);
+    whole.iov_len = tunnel_read(r, &hdr, r->frame);
+    frame = (VhostDPFrame) {
+        .iov = &whole,
+        .iovcnt = 1,
+        .len = whole.iov_len,
+        .flags = hdr.flags,
+        .gso_type = hdr.gso_type,
+        .gso_size = le16_to_cpu(hdr.gso_size),
+        .csum_start = le16_to_cpu(hdr.csum_start),
+        .csum_offset = le16_to_cpu(hdr.csum_offset),
+    };
+    /* That is what vhost-dp-af-packet receives */
+    g_assert_cmpint(frame.gso_type & ~VIRTIO_NET_HDR_GSO_ECN, ==,
+                    r->spec.gso_type & ~VIRTIO_NET_HDR_GSO_ECN);
+    g_assert_cmpuint(frame.csum_start, ==, INNER(r) + r->spec.l4);
+    g_assert_cmpuint(vhost_dp_offload_fits(&frame, r->frame,
+                                           VHOST_DP_HEAD_BYTES), ==, 0);
+    g_assert_true(vhost_dp_offload_check_received(&frame, r->frame,
+                                                  VHOST_DP_HEAD_BYTES));
+
+    dp_if_set_gso_max_segs("host0", 1);
+    tunnel_send(r);
+    vhost_dp_segmenter_init(&seg, &frame, r->frame, FRAGMENT_ID);
+    for (; !vhost_dp_segmenter_done(&seg); vhost_dp_segmenter_advance(&seg)) {
+        size_t len = tunnel_read(r, &hdr, r->linux_s);
+
+        g_assert_cmpint(hdr.gso_type, ==, VIRTIO_NET_HDR_GSO_NONE);
+        if (hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+            complete_inner(r, len, &hdr);
+        }
+        vhost_dp_segmenter_make(&seg, 0, &segment, head, iov);
+        iov_to_buf(segment.iov, segment.iovcnt, 0, r->ours, segment.len);
+        if (!r->vxlan.ip6) {
+            take_outer_id(r, &difference, seg.index == 0);
+        }
+        dp_assert_frame(r->ours, segment.len, r->linux_s, len);
+    }
+}
+
+typedef struct Tunnel {
+    const char *name;
+    DpVxlan vxlan;
+} Tunnel;
+
+static const Tunnel tunnels[] = {
+    { "vxlan4", { "host0", "192.0.2.2" } },
+    { "vxlan4-checksum", { "host0", "192.0.2.2", .checksum = true } },
+    { "vxlan6", { "host0", "fd00::2", .ip6 = true } },
+    { "vxlan6-checksum", { "host0", "fd00::2", .ip6 = true,
+                           .checksum = true } },
+};
+
+static void test_tunnel(const void *opaque)
+{
+    const Tunnel *tunnel = opaque;
+    GRand *rand = g_rand_new_with_seed(g_test_rand_int());
+    TunnelRig *r = tunnel_rig_new(&tunnel->vxlan);
+    unsigned i, k;
+
+    for (k = 0; r && k < ARRAY_SIZE(kinds); k++) {
+        if (!kinds[k].gso_type || kinds[k].gso_type == VIRTIO_NET_HDR_GSO_UDP) {
+            continue;
+        }
+        for (i = 0; i < 10; i++) {
+            make_spec(&r->spec, &kinds[k], rand);
+            r->spec.tags = 0;
+            /* Linux takes 64 datagrams, and there are more headers */
+            r->spec.payload = MIN(r->spec.payload, r->spec.gso_size * 50);
+            r->spec.payload = MIN(r->spec.payload, 60000);
+            frames_build(&r->spec, r->inner);
+            tunnel_compare(r);
+        }
+    }
+    if (r) {
+        tunnel_rig_free(r);
+    }
+    g_rand_free(rand);
+}
+
 int main(int argc, char **argv)
 {
     unsigned i;
@@ -218,6 +421,12 @@ int main(int argc, char **argv)
         g_autofree char *name = g_strdup_printf("segment/%s", kinds[i].name);
 
         dp_add_test(name, &kinds[i], test_kind);
+    }
+    for (i = 0; i < ARRAY_SIZE(tunnels); i++) {
+        g_autofree char *name = g_strdup_printf("segment/tunnel/%s",
+                                                tunnels[i].name);
+
+        dp_add_test(name, &tunnels[i], test_tunnel);
     }
     return g_test_run();
 }

@@ -234,7 +234,22 @@ typedef struct Cutter {
 
 static void cutter_start(Cutter *c, Rig *r, uint32_t offloads)
 {
-    g_assert_true(vhost_dp_offload_check(&r->frame, r->head, r->head_len));
+    if (r->spec.tunnel) {
+        /* From a driver only, and not for the guest as it is */
+        g_assert_false(vhost_dp_offload_check(&r->frame, r->head,
+                                              r->head_len));
+        g_assert_cmpuint(vhost_dp_offload_fits(&r->frame, r->head,
+                                               r->head_len), ==, 0);
+        g_assert_true(vhost_dp_offload_check_received(&r->frame, r->head,
+                                                      r->head_len));
+    } else {
+        if (r->frame.gso_type) {
+            g_assert_cmpuint(vhost_dp_offload_fits(&r->frame, r->head,
+                                                   r->head_len), ==,
+                             r->spec.data);
+        }
+        g_assert_true(vhost_dp_offload_check(&r->frame, r->head, r->head_len));
+    }
     g_assert_cmpuint(r->frame.hdr_len, ==, r->spec.data);
     vhost_dp_segmenter_init(&c->seg, &r->frame, r->head, 0x1a2b3c4d);
     c->offloads = offloads;
@@ -250,9 +265,13 @@ static bool cutter_next(Cutter *c)
     /* The engine makes segments where there were other frames before */
     memset(&c->frame, 0xff, sizeof(c->frame));
     vhost_dp_segmenter_make(&c->seg, c->offloads, &c->frame, c->head, c->iov);
-    g_assert_cmpint(c->frame.gso_type, ==, 0);
-    g_assert_cmpint(c->frame.gso_size, ==, 0);
-    g_assert_cmpint(c->frame.hdr_len, ==, 0);
+    if (c->seg.units == 1) {
+        g_assert_cmpint(c->frame.gso_type, ==, 0);
+    }
+    if (!c->frame.gso_type) {
+        g_assert_cmpint(c->frame.gso_size, ==, 0);
+        g_assert_cmpint(c->frame.hdr_len, ==, 0);
+    }
     g_assert_cmpuint(c->frame.len, <=,
                      vhost_dp_segmenter_max_frame(&c->seg));
     g_assert_cmpuint(iov_size(c->frame.iov, c->frame.iovcnt), ==,
@@ -277,9 +296,26 @@ static void check_lengths(const FrameSpec *s, const Cutter *c)
     }
 }
 
+static void blank_outer_fields(const FrameSpec *s, uint8_t *head)
+{
+    memset(head + s->outer_l3 + (s->outer_ip6 ? 4 : 2), 0, 2);
+    if (!s->outer_ip6) {
+        memset(head + s->outer_l3 + 4, 0, 2);
+        memset(head + s->outer_l3 + 10, 0, 2);
+    }
+    if (s->tunnel <= FRAMES_UDP) {
+        memset(head + s->outer_l4 + 4, 0, 4);               /* both */
+    } else if (s->tunnel != FRAMES_IPIP && s->outer_checksum) {
+        memset(head + s->outer_l4 + 4, 0, 2);               /* GRE's */
+    }
+}
+
 /* What may differ between the headers of the frame and of a segment */
 static void blank_segment_fields(const FrameSpec *s, uint8_t *head)
 {
+    if (s->tunnel) {
+        blank_outer_fields(s, head);
+    }
     memset(head + s->l3 + (s->ip6 ? 4 : 2), 0, 2);          /* length */
     if (!s->ip6) {
         memset(head + s->l3 + 4, 0, 2);                     /* id */
@@ -308,6 +344,13 @@ static void check_segment(const Rig *r, Cutter *c, unsigned index, size_t seen)
     if (!s->ip6) {
         g_assert_cmphex(lduw_be_p(c->buf + s->l3 + 4), ==,
                         (uint16_t)(s->ip_id + index));
+    }
+    if (s->tunnel) {
+        g_assert_true(frames_outer_ok(s, c->buf, c->len));
+        if (!s->outer_ip6) {
+            g_assert_cmphex(lduw_be_p(c->buf + s->outer_l3 + 4), ==,
+                            (uint16_t)(s->outer_id + index));
+        }
     }
     if (s->tcp) {
         uint8_t flags = s->tcp_flags & ~(index ? CWR : 0) &
@@ -464,6 +507,247 @@ static void test_edges(void)
             }
         }
     }
+}
+
+/* ---- Tunnels ---- */
+
+/* A random frame; returns false if its headers are too long */
+static bool rig_random_tunnel(Rig *r, FramesTunnel tunnel)
+{
+    do {
+        frames_random(&r->spec, rnd, true);
+    } while (r->spec.gso_type == VIRTIO_NET_HDR_GSO_UDP);
+    frames_add_tunnel(&r->spec, rnd, tunnel);
+    if (frames_len(&r->spec) - r->spec.payload > VHOST_DP_HEAD_BYTES) {
+        return false;
+    }
+    rig_build(r);
+    return true;
+}
+
+/* Outer and inner headers, lengths, numbers and checksums of all segments */
+static void test_tunnels(void)
+{
+    g_autofree Rig *r = g_new0(Rig, 1);
+    g_autofree Cutter *c = g_new0(Cutter, 1);
+    unsigned tunnel, i;
+
+    for (tunnel = 1; tunnel < FRAMES_NTUNNELS; tunnel++) {
+        for (i = 0; i < 100; i++) {
+            if (rig_random_tunnel(r, tunnel)) {
+                check_segments(r, c);
+            }
+        }
+    }
+}
+
+/*
+ * The outer checksum is complete when the inner one is not yet: it is right
+ * once that is (Linux: local checksum offload).
+ */
+static void test_tunnels_partial(void)
+{
+    g_autofree Rig *r = g_new0(Rig, 1);
+    g_autofree Cutter *c = g_new0(Cutter, 1);
+    unsigned tunnel, i;
+
+    for (tunnel = 1; tunnel < FRAMES_NTUNNELS; tunnel++) {
+        for (i = 0; i < 30; i++) {
+            if (!rig_random_tunnel(r, tunnel)) {
+                continue;
+            }
+            cutter_start(c, r, VHOST_DP_OFFLOAD_ALL);
+            while (cutter_next(c)) {
+                g_assert_cmpint(c->frame.flags, ==,
+                                VIRTIO_NET_HDR_F_NEEDS_CSUM);
+                g_assert_cmpuint(c->frame.csum_start, ==, r->spec.l4);
+                vhost_dp_offload_finish_checksum(&c->frame);
+                iov_to_buf(c->frame.iov, c->frame.iovcnt, 0, c->buf, c->len);
+                g_assert_true(frames_l4_checksum_ok(&r->spec, c->buf, c->len));
+                g_assert_true(frames_outer_ok(&r->spec, c->buf, c->len));
+            }
+        }
+    }
+}
+
+/* What is almost a tunnel is not cut; each of these is one lie */
+static void test_tunnel_lies(void)
+{
+    const struct {
+        const char *what;
+        FramesTunnel tunnel;
+        int at;                 /* from the outer UDP or GRE header on */
+        uint8_t value;
+    } cases[] = {
+        { "VXLAN without a network", FRAMES_VXLAN, 8, 0 },
+        { "VXLAN-GPE of IPv6", FRAMES_VXLAN_GPE, 11, 2 },
+        { "VXLAN-GPE of a service header", FRAMES_VXLAN_GPE, 11, 4 },
+        { "GENEVE of version 1", FRAMES_GENEVE, 8, 0x43 },
+        { "GENEVE with other options", FRAMES_GENEVE, 8, 2 },
+        { "GENEVE with endless options", FRAMES_GENEVE, 8, 0x3f },
+        { "GENEVE of something else", FRAMES_GENEVE, 11, 0x59 },
+        { "GRE with a sequence number", FRAMES_GRE, 0, 0x10 },
+        { "GRE with routing", FRAMES_GRE, 0, 0x40 },
+        { "GRE of version 1", FRAMES_GRE, 1, 1 },
+        { "GRE with a checksum that is not there", FRAMES_GRE, 0, 0x80 },
+        { "GRE of something else", FRAMES_GRE, 3, 1 },
+        { "a first fragment", FRAMES_VXLAN, -14, 0x20 },
+        { "an unknown protocol", FRAMES_VXLAN, -11, 115 },
+        { "IP in IP of another version", FRAMES_IPIP, -11, 41 },
+    };
+    g_autofree Rig *r = g_new0(Rig, 1);
+    size_t len;
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        r->spec = (FrameSpec) {
+            .tcp = true, .payload = 3000, .tunnel = cases[i].tunnel,
+            .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 1000,
+        };
+        rig_build(r);
+        g_assert_true(vhost_dp_offload_check_received(&r->frame, r->head,
+                                                      r->head_len));
+        rig_set_frame(r);
+        r->head[r->spec.outer_l4 + cases[i].at] = cases[i].value;
+        if (vhost_dp_offload_check_received(&r->frame, r->head,
+                                            r->head_len) ||
+            vhost_dp_offload_fits(&r->frame, r->head, r->head_len)) {
+            g_error("not found: %s", cases[i].what);
+        }
+        /* Headers may end anywhere: for sanitizers */
+        for (len = 0; len <= r->spec.data; len++) {
+            g_autofree uint8_t *head = g_memdup2(r->buf, len);
+
+            rig_set_frame(r);
+            r->frame.len = len;
+            g_assert_false(vhost_dp_offload_check_received(&r->frame, head,
+                                                           len));
+        }
+    }
+}
+
+/* Metadata of another packet than the one that is there */
+static void test_does_not_fit(void)
+{
+    g_autofree Rig *r = g_new0(Rig, 1);
+    unsigned i;
+
+    for (i = 0; i < 6; i++) {
+        r->spec = (FrameSpec) {
+            .tcp = true, .payload = 3000,
+            .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 1000,
+        };
+        rig_build(r);
+        g_assert_cmpuint(vhost_dp_offload_fits(&r->frame, r->head,
+                                               r->head_len), ==, r->spec.data);
+        switch (i) {
+        case 0:
+            r->frame.csum_start += 20;
+            break;
+        case 1:
+            r->frame.csum_offset = 6;
+            break;
+        case 2:
+            r->frame.gso_type = VIRTIO_NET_HDR_GSO_TCPV6;
+            break;
+        case 3:
+            r->frame.gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
+            break;
+        case 4:
+            r->frame.gso_size = 0;
+            break;
+        case 5:
+            r->frame.len = r->spec.data;
+            break;
+        }
+        g_assert_cmpuint(vhost_dp_offload_fits(&r->frame, r->head,
+                                               r->head_len), ==, 0);
+        g_assert_false(vhost_dp_offload_check_received(&r->frame, r->head,
+                                                       r->head_len));
+    }
+}
+
+/* ---- Segments that are to be segmented ---- */
+
+/*
+ * Segments of several datagrams, cut again by one who takes one at a time: the
+ * same datagrams, in the same order, with the same numbers.
+ */
+static void test_units(void)
+{
+    static const unsigned units[] = { 1, 2, 7, 64, 1000 };
+    g_autofree Rig *r = g_new0(Rig, 1);
+    g_autofree Cutter *c = g_new0(Cutter, 1);
+    g_autofree Cutter *again = g_new0(Cutter, 1);
+    unsigned i;
+
+    for (i = 0; i < 200; i++) {
+        unsigned n = 0;
+
+        do {
+            rig_random(r, true);
+        } while (r->spec.gso_type != VIRTIO_NET_HDR_GSO_UDP_L4);
+        cutter_start(c, r, VHOST_DP_OFFLOAD_ALL);
+        for (;;) {
+            unsigned u = units[g_rand_int_range(rnd, 0, ARRAY_SIZE(units))];
+            size_t data;
+
+            vhost_dp_segmenter_set_units(&c->seg, u);
+            if (!cutter_next(c)) {
+                break;
+            }
+            data = c->len - r->spec.data;
+            g_assert_cmpuint(data, <=, u * r->spec.gso_size);
+            g_assert_cmpint(c->frame.flags, ==, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+            g_assert_true(vhost_dp_offload_check(&c->frame, c->buf,
+                              MIN(c->len, VHOST_DP_HEAD_BYTES)));
+            if (data <= r->spec.gso_size) {
+                g_assert_cmpint(c->frame.gso_type, ==, 0);
+                vhost_dp_offload_finish_checksum(&c->frame);
+                iov_to_buf(c->frame.iov, c->frame.iovcnt, 0, c->buf, c->len);
+                check_segment(r, c, n, (size_t)n * r->spec.gso_size);
+                n++;
+                continue;
+            }
+            g_assert_cmpuint(vhost_dp_offload_fits(&c->frame, c->buf,
+                                 MIN(c->len, VHOST_DP_HEAD_BYTES)), ==,
+                             r->spec.data);
+            g_assert_false(vhost_dp_offload_too_many(&c->frame, r->spec.data,
+                                                     u));
+            vhost_dp_segmenter_init(&again->seg, &c->frame, c->head, 1);
+            again->offloads = 0;
+            while (cutter_next(again)) {
+                check_segment(r, again, n, (size_t)n * r->spec.gso_size);
+                n++;
+            }
+        }
+        g_assert_cmpuint(n, ==, DIV_ROUND_UP(r->spec.payload,
+                                             r->spec.gso_size));
+    }
+}
+
+/* Other types, and tunnels, are cut to the end */
+static void test_units_of_others(void)
+{
+    g_autofree Rig *r = g_new0(Rig, 1);
+    g_autofree Cutter *c = g_new0(Cutter, 1);
+
+    r->spec = (FrameSpec) {
+        .tcp = true, .payload = 3000,
+        .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 1000,
+    };
+    rig_build(r);
+    cutter_start(c, r, VHOST_DP_OFFLOAD_ALL);
+    vhost_dp_segmenter_set_units(&c->seg, 64);
+    g_assert_cmpuint(vhost_dp_segmenter_left(&c->seg), ==, 3);
+    r->spec = (FrameSpec) {
+        .payload = 3000, .tunnel = FRAMES_VXLAN,
+        .gso_type = VIRTIO_NET_HDR_GSO_UDP_L4, .gso_size = 1000,
+    };
+    rig_build(r);
+    cutter_start(c, r, VHOST_DP_OFFLOAD_ALL);
+    vhost_dp_segmenter_set_units(&c->seg, 64);
+    g_assert_cmpuint(vhost_dp_segmenter_left(&c->seg), ==, 3);
 }
 
 /* A receiver that finishes checksums gets segments without */
@@ -857,6 +1141,10 @@ static void test_hostile(void)
 
         frames_random(&r->spec, rnd, g_rand_boolean(rnd));
         r->spec.payload = MIN(r->spec.payload, 300);
+        if (g_rand_boolean(rnd)) {
+            frames_add_tunnel(&r->spec, rnd,
+                              g_rand_int_range(rnd, 1, FRAMES_NTUNNELS));
+        }
         frames_build(&r->spec, r->buf);
         if (g_rand_boolean(rnd)) {
             r->spec.len = g_rand_int_range(rnd, 14, r->spec.len + 1);
@@ -988,6 +1276,15 @@ int main(int argc, char **argv)
                     test_checksum_anywhere);
     g_test_add_func("/vhost-dp/offload/segments/random", test_random);
     g_test_add_func("/vhost-dp/offload/segments/edges", test_edges);
+    g_test_add_func("/vhost-dp/offload/segments/of-datagrams", test_units);
+    g_test_add_func("/vhost-dp/offload/segments/of-others",
+                    test_units_of_others);
+    g_test_add_func("/vhost-dp/offload/tunnels/segments", test_tunnels);
+    g_test_add_func("/vhost-dp/offload/tunnels/partial-checksum",
+                    test_tunnels_partial);
+    g_test_add_func("/vhost-dp/offload/tunnels/lies", test_tunnel_lies);
+    g_test_add_func("/vhost-dp/offload/received/does-not-fit",
+                    test_does_not_fit);
     g_test_add_func("/vhost-dp/offload/segments/partial-checksum",
                     test_partial);
     g_test_add_func("/vhost-dp/offload/segments/repeated", test_repeated);

@@ -63,12 +63,193 @@ bool frames_l4_checksum_ok(const FrameSpec *spec, const uint8_t *buf,
                        frames_sum(buf + spec->l4, l4_len)) == 0xffff;
 }
 
-size_t frames_len(const FrameSpec *spec)
+/* ---- Outer headers ---- */
+
+#define GENEVE_OPTIONS 12
+
+static bool is_udp(FramesTunnel tunnel)
+{
+    return tunnel >= FRAMES_VXLAN && tunnel <= FRAMES_UDP;
+}
+
+/* Is there an Ethernet header in the tunnel? */
+static bool is_bridged(FramesTunnel tunnel)
+{
+    return tunnel == FRAMES_VXLAN || tunnel == FRAMES_GENEVE ||
+           tunnel == FRAMES_GRETAP;
+}
+
+/* From the outer UDP or GRE header on, up to the inner packet */
+static size_t tunnel_header(const FrameSpec *spec)
+{
+    switch (spec->tunnel) {
+    case FRAMES_VXLAN:
+    case FRAMES_VXLAN_GPE:
+        return 8 + 8;
+    case FRAMES_GENEVE:
+        return 8 + 8 + GENEVE_OPTIONS;
+    case FRAMES_GENEVE_IP:
+        return 8 + 8;
+    case FRAMES_UDP:
+        return 8;
+    case FRAMES_GRE:
+        return spec->outer_checksum ? 8 : 4;
+    case FRAMES_GRETAP:
+        return spec->outer_checksum ? 12 : 8;
+    default:
+        return 0;
+    }
+}
+
+static size_t outer_len(const FrameSpec *spec)
+{
+    return ETH_LEN + spec->outer_tags * TAG_LEN + (spec->outer_ip6 ? 40 : 20) +
+           tunnel_header(spec);
+}
+
+static size_t inner_len(const FrameSpec *spec)
 {
     return ETH_LEN + spec->tags * TAG_LEN +
            (spec->ip6 ? 40 + spec->next * EXT_LEN : 20 + spec->ip_options) +
            (spec->tcp ? 20 + spec->tcp_options : 8) + spec->payload;
 }
+
+size_t frames_len(const FrameSpec *spec)
+{
+    if (!spec->tunnel) {
+        return inner_len(spec);
+    }
+    return outer_len(spec) + inner_len(spec) -
+           (is_bridged(spec->tunnel) ? 0 : ETH_LEN + spec->tags * TAG_LEN);
+}
+
+/* The pseudo header of the outer UDP header */
+static uint64_t outer_pseudo(const FrameSpec *spec, const uint8_t *buf,
+                             size_t len)
+{
+    const uint8_t *ip = buf + spec->outer_l3;
+
+    return (spec->outer_ip6 ? frames_sum(ip + 8, 32) : frames_sum(ip + 12, 8)) +
+           17 + len;
+}
+
+bool frames_outer_ok(const FrameSpec *spec, const uint8_t *buf, size_t len)
+{
+    const uint8_t *ip = buf + spec->outer_l3;
+    const uint8_t *l4 = buf + spec->outer_l4;
+    size_t l4_len = len - spec->outer_l4;
+
+    if (spec->outer_ip6 ? lduw_be_p(ip + 4) != l4_len :
+        lduw_be_p(ip + 2) != len - spec->outer_l3 ||
+        frames_fold(frames_sum(ip, 20)) != 0xffff) {
+        return false;
+    }
+    if (is_udp(spec->tunnel)) {
+        if (lduw_be_p(l4 + 4) != l4_len) {
+            return false;
+        }
+        if (!spec->outer_checksum) {
+            return lduw_be_p(l4 + 6) == 0;
+        }
+        return lduw_be_p(l4 + 6) &&
+               frames_fold(outer_pseudo(spec, buf, l4_len) +
+                           frames_sum(l4, l4_len)) == 0xffff;
+    }
+    return spec->tunnel == FRAMES_IPIP || !spec->outer_checksum ||
+           frames_fold(frames_sum(l4, l4_len)) == 0xffff;
+}
+
+static void put_udp_tunnel(const FrameSpec *spec, uint8_t *p)
+{
+    uint8_t *tunnel = p + 8;
+    uint16_t type = spec->ip6 ? 0x86dd : 0x0800;
+
+    stw_be_p(p, 50000);
+    stw_be_p(p + 2, 20000);     /* no port that anybody knows */
+    switch (spec->tunnel) {
+    case FRAMES_VXLAN:
+        tunnel[0] = 0x08;
+        tunnel[6] = 7;
+        break;
+    case FRAMES_VXLAN_GPE:
+        tunnel[0] = 0x0c;
+        tunnel[3] = spec->ip6 ? 2 : 1;
+        break;
+    case FRAMES_GENEVE:
+        tunnel[0] = GENEVE_OPTIONS / 4;
+        stw_be_p(tunnel + 2, 0x6558);
+        memset(tunnel + 8, 0xcc, GENEVE_OPTIONS);
+        break;
+    case FRAMES_GENEVE_IP:
+        stw_be_p(tunnel + 2, type);
+        break;
+    default:
+        break;
+    }
+}
+
+static void put_gre(const FrameSpec *spec, uint8_t *p)
+{
+    stw_be_p(p, (spec->outer_checksum ? 0x8000 : 0) |
+                (spec->tunnel == FRAMES_GRETAP ? 0x2000 : 0));
+    stw_be_p(p + 2, spec->tunnel == FRAMES_GRETAP ? 0x6558 :
+                    spec->ip6 ? 0x86dd : 0x0800);
+    if (spec->tunnel == FRAMES_GRETAP) {
+        stl_be_p(p + (spec->outer_checksum ? 8 : 4), 0x1234567);
+    }
+}
+
+/* All up to the inner packet, which ends at the frame's end */
+static void put_outer(FrameSpec *spec, uint8_t *buf)
+{
+    unsigned proto = is_udp(spec->tunnel) ? 17 :
+                     spec->tunnel != FRAMES_IPIP ? 47 : spec->ip6 ? 41 : 4;
+    size_t l4_len;
+    uint8_t *p = buf;
+    unsigned i;
+
+    memset(buf, 0, outer_len(spec));
+    memcpy(p, "\x02\0\0\0\0\x03\x02\0\0\0\0\x04", 12);
+    p += 12;
+    for (i = 0; i < spec->outer_tags; i++) {
+        stw_be_p(p, 0x8100);
+        stw_be_p(p + 2, 200 + i);
+        p += TAG_LEN;
+    }
+    stw_be_p(p, spec->outer_ip6 ? 0x86dd : 0x0800);
+    p += 2;
+    spec->outer_l3 = p - buf;
+    spec->outer_l4 = spec->outer_l3 + (spec->outer_ip6 ? 40 : 20);
+    l4_len = spec->len - spec->outer_l4;
+    if (spec->outer_ip6) {
+        p[0] = 0x60;
+        stw_be_p(p + 4, l4_len);
+        p[6] = proto;
+        p[7] = 64;
+        memset(p + 8, 0xfd, 32);
+    } else {
+        p[0] = 0x45;
+        stw_be_p(p + 2, spec->len - spec->outer_l3);
+        stw_be_p(p + 4, spec->outer_id);
+        p[8] = 64;
+        p[9] = proto;
+        memcpy(p + 12, "\xc0\0\2\x01\xc0\0\2\x02", 8);
+        stw_be_p(p + 10, ~frames_fold(frames_sum(p, 20)));
+    }
+    p = buf + spec->outer_l4;
+    if (is_udp(spec->tunnel)) {
+        put_udp_tunnel(spec, p);
+        stw_be_p(p + 4, l4_len);
+        if (spec->outer_checksum) {
+            /* As Linux has it in a frame that is to be segmented */
+            stw_be_p(p + 6, frames_fold(outer_pseudo(spec, buf, l4_len)));
+        }
+    } else if (spec->tunnel != FRAMES_IPIP) {
+        put_gre(spec, p);
+    }
+}
+
+/* ---- The packet ---- */
 
 static uint8_t *put_eth(const FrameSpec *spec, uint8_t *p)
 {
@@ -163,13 +344,13 @@ static uint8_t *put_l4(const FrameSpec *spec, uint8_t *p, size_t len)
     return p + header;
 }
 
-void frames_build(FrameSpec *spec, uint8_t *buf)
+static void build_packet(FrameSpec *spec, uint8_t *buf)
 {
     GRand *rand = g_rand_new_with_seed(spec->seed);
     size_t i, l4_len;
     uint8_t *p;
 
-    spec->len = frames_len(spec);
+    spec->len = inner_len(spec);
     spec->l3 = ETH_LEN + spec->tags * TAG_LEN;
     p = put_eth(spec, buf);
     p = spec->ip6 ? put_ip6(spec, p, spec->len - spec->l3) :
@@ -184,6 +365,27 @@ void frames_build(FrameSpec *spec, uint8_t *buf)
     stw_be_p(buf + spec->l4 + (spec->tcp ? 16 : 6),
              frames_fold(frames_pseudo(spec, buf, l4_len)));
     g_rand_free(rand);
+}
+
+void frames_build(FrameSpec *spec, uint8_t *buf)
+{
+    g_autofree uint8_t *inner = NULL;
+    size_t at, skip;
+
+    if (!spec->tunnel) {
+        build_packet(spec, buf);
+        return;
+    }
+    inner = g_malloc(inner_len(spec));
+    build_packet(spec, inner);
+    at = outer_len(spec);
+    skip = is_bridged(spec->tunnel) ? 0 : spec->l3;
+    memcpy(buf + at, inner + skip, spec->len - skip);
+    spec->l3 += at - skip;
+    spec->l4 += at - skip;
+    spec->data += at - skip;
+    spec->len += at - skip;
+    put_outer(spec, buf);
 }
 
 static void random_ext(FrameSpec *spec, GRand *rand)
@@ -246,5 +448,20 @@ void frames_random(FrameSpec *spec, GRand *rand, bool gso)
                     g_rand_int_range(rand, 0, room + 1);
     if (gso) {
         random_gso(spec, rand);
+    }
+}
+
+void frames_add_tunnel(FrameSpec *spec, GRand *rand, FramesTunnel tunnel)
+{
+    size_t longest;
+
+    spec->tunnel = tunnel;
+    spec->outer_tags = g_rand_int_range(rand, 0, 3);
+    spec->outer_ip6 = g_rand_boolean(rand);
+    spec->outer_checksum = g_rand_boolean(rand);
+    spec->outer_id = g_rand_int(rand);
+    longest = 65535 + ETH_LEN + spec->outer_tags * TAG_LEN;
+    if (frames_len(spec) > longest) {
+        spec->payload -= frames_len(spec) - longest;
     }
 }

@@ -15,6 +15,20 @@
 #define FRAMES_MAX_TAGS 3
 #define FRAMES_MAX_EXT 4
 
+/* What may carry a packet */
+typedef enum FramesTunnel {
+    FRAMES_NO_TUNNEL,
+    FRAMES_VXLAN,
+    FRAMES_VXLAN_GPE,           /* IP in it */
+    FRAMES_GENEVE,              /* with options */
+    FRAMES_GENEVE_IP,           /* IP in it */
+    FRAMES_UDP,                 /* IP in UDP */
+    FRAMES_GRE,                 /* IP in it */
+    FRAMES_GRETAP,              /* Ethernet in it, and a key */
+    FRAMES_IPIP,
+    FRAMES_NTUNNELS,
+} FramesTunnel;
+
 /* What a frame looks like */
 typedef struct FrameSpec {
     unsigned tags;              /* VLAN tags */
@@ -34,8 +48,16 @@ typedef struct FrameSpec {
     uint8_t gso_type;
     uint16_t gso_size;
 
-    /* Set by frames_build() */
+    /* All of this is in a tunnel, and there is another header in front */
+    FramesTunnel tunnel;
+    unsigned outer_tags;
+    bool outer_ip6;
+    bool outer_checksum;        /* of UDP or GRE */
+    uint16_t outer_id;
+
+    /* Set by frames_build(): of the inner packet */
     size_t l3, l4, data, len;
+    size_t outer_l3, outer_l4;
 } FrameSpec;
 
 /**
@@ -48,6 +70,9 @@ size_t frames_len(const FrameSpec *spec);
 /* A spec with everything random, that can be segmented if @gso */
 void frames_random(FrameSpec *spec, GRand *rand, bool gso);
 
+/* Put it in a tunnel, which is random but for its kind */
+void frames_add_tunnel(FrameSpec *spec, GRand *rand, FramesTunnel tunnel);
+
 /* Ones' complement sum of 16-bit words, big-endian, not folded */
 uint64_t frames_sum(const uint8_t *buf, size_t len);
 uint16_t frames_fold(uint64_t sum);
@@ -59,6 +84,9 @@ uint16_t frames_fold(uint64_t sum);
 bool frames_ip4_checksum_ok(const FrameSpec *spec, const uint8_t *buf);
 bool frames_l4_checksum_ok(const FrameSpec *spec, const uint8_t *buf,
                            size_t len);
+
+/* Are lengths and checksums of the outer headers right? */
+bool frames_outer_ok(const FrameSpec *spec, const uint8_t *buf, size_t len);
 
 /* The sum of the pseudo header */
 uint64_t frames_pseudo(const FrameSpec *spec, const uint8_t *buf,
