@@ -66,6 +66,12 @@
  */
 #define VHOST_DP_HEAD_BYTES     256
 
+/*
+ * Datagrams in a frame with VIRTIO_NET_HDR_GSO_UDP_L4 that each Linux takes: it
+ * refuses more than 64, or 128 since 6.9.
+ */
+#define VHOST_DP_LINUX_DATAGRAMS 64
+
 /* The most pieces of memory that rx_into takes */
 #define VHOST_DP_INTO_SEGMENTS  512
 
@@ -138,6 +144,11 @@ typedef struct VhostDPCaps {
      */
     uint32_t max_frame;
     uint32_t max_segments;      /* pieces that tx_burst takes per frame, >= 2 */
+    /*
+     * Datagrams in a frame with VIRTIO_NET_HDR_GSO_UDP_L4, or 0 for any number.
+     * Frames with more are cut in pieces.
+     */
+    uint32_t max_datagrams;
     uint32_t tx_offloads;       /* what tx_burst accepts in metadata */
     uint32_t rx_offloads;       /* what rx_burst can be told to produce */
     bool rx_poll;               /* an rx_burst in vain costs no system call */

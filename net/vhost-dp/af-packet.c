@@ -154,6 +154,7 @@ static void afp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
         .max_queue_pairs = MAX(n, 1),
         .max_frame = VHOST_DP_MAX_FRAME,
         .max_segments = AFP_MAX_SEGMENTS,
+        .max_datagrams = VHOST_DP_LINUX_DATAGRAMS,
         .tx_offloads = afp->offloads,
         .rx_offloads = afp->offloads,
         .rx_poll = true,

@@ -185,6 +185,43 @@ static void rx_copy_frame(VhostDPPort *port, VhostDPVring *vq,
     }
 }
 
+/*
+ * Is a GSO frame what its metadata says, and does the guest's kernel take it?
+ * Its driver gets no metadata that does not fit: what Linux makes of a frame of
+ * one of its own tunnels does not, and has to be segmented here.
+ */
+static bool rx_gso_fits(const VhostDPFrame *frame, const uint8_t *head,
+                        size_t head_len)
+{
+    size_t hdr_len = vhost_dp_offload_fits(frame, head, head_len);
+
+    return hdr_len && !vhost_dp_offload_too_many(frame, hdr_len,
+                                                 VHOST_DP_LINUX_DATAGRAMS);
+}
+
+static __attribute__((noinline)) bool
+rx_lent_gso_fits(VhostDPPort *port, const VhostDPFrame *frame)
+{
+    size_t head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
+    const uint8_t *head = frame->iov[0].iov_base;
+
+    if (frame->iov[0].iov_len < head_len) {
+        iov_to_buf(frame->iov, frame->iovcnt, 0, port->rx_head, head_len);
+        head = port->rx_head;
+    }
+    return rx_gso_fits(frame, head, head_len);
+}
+
+/* Can a lent frame be given to the guest with the metadata that it has? */
+static inline bool rx_takes(VhostDPPort *port, const VhostDPFrame *frame)
+{
+    if (likely(!frame->flags && !frame->gso_type)) {
+        return true;
+    }
+    return vhost_dp_offload_allowed(frame, port->offloads) &&
+           (!frame->gso_type || rx_lent_gso_fits(port, frame));
+}
+
 static void rx_count_burst(VhostDPPort *port, uint64_t packets, uint64_t bytes)
 {
     if (packets) {
@@ -264,8 +301,7 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
         size_t len = port->hdr_len + frame->len;
         unsigned nchains;
 
-        if (unlikely((frame->flags || frame->gso_type) &&
-                     !vhost_dp_offload_allowed(frame, port->offloads))) {
+        if (unlikely(!rx_takes(port, frame))) {
             RxFill fill = { .used = used };
             bool all = rx_fill_soft(port, vq, n, mergeable, &fill);
 
@@ -521,9 +557,19 @@ static unsigned rx_into_finish(VhostDPPort *port, VhostDPVring *vq,
     return nchains;
 }
 
+/* The same as rx_takes() of a frame whose head is in rx_head */
+static bool rx_into_takes(VhostDPPort *port, const VhostDPFrame *frame)
+{
+    return vhost_dp_offload_allowed(frame, port->offloads) &&
+           (!frame->gso_type ||
+            rx_gso_fits(frame, port->rx_head,
+                        MIN(frame->len, VHOST_DP_HEAD_BYTES)));
+}
+
 /*
- * The guest agreed to less since the host made the frame: copy it, and let it
- * go the way of lent frames, which are processed in software.
+ * The guest agreed to less since the host made the frame, or cannot make use of
+ * its metadata: copy it, and let it go the way of lent frames, which are
+ * processed in software.
  */
 static void rx_into_lend(VhostDPPort *port, const VhostDPFrame *frame,
                          unsigned niov)
@@ -584,8 +630,7 @@ static unsigned rx_into_chains(VhostDPPort *port, VhostDPVring *vq, unsigned n,
         } else if (unlikely(frame.len > VHOST_DP_MAX_FRAME)) {
             rx_into_dirty(port, niov, SIZE_MAX);
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
-        } else if (unlikely(!vhost_dp_offload_allowed(&frame,
-                                                      port->offloads))) {
+        } else if (unlikely(!rx_into_takes(port, &frame))) {
             rx_into_dirty(port, niov, SIZE_MAX);
             rx_into_lend(port, &frame, niov);
             break;

@@ -6,8 +6,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation: runs in the port's IOThread; see queue.c.  Frames come
- * here that have metadata which the receiver did not agree to.  The work itself
- * is offload*.c's; this file says when, and where the results are.
+ * here that have metadata which the receiver did not agree to, or which it
+ * cannot make use of: more datagrams than Linux takes in one frame, and what
+ * the host's own tunnels make.  The work itself is offload*.c's; this file says
+ * when, and where the results are.
  *
  * To the driver: segments stand among the other frames of a burst, and refer to
  * the guest's memory.  A frame of which the driver takes only a part, or which
@@ -31,6 +33,12 @@
 
 /* No GSO type, so no receiver takes it: see vhost_dp_offload_allowed() */
 #define GSO_TYPE_TAKEN 0x7f
+
+/* What a receiver has to take, to get datagrams that are not cut yet */
+static const VhostDPFrame uso_frame = {
+    .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+    .gso_type = VIRTIO_NET_HDR_GSO_UDP_L4,
+};
 
 /* ---- To the driver ---- */
 
@@ -68,6 +76,22 @@ static void tx_add_segment(VhostDPPort *port, const VhostDPSegmenter *seg,
     }
 }
 
+/*
+ * Datagrams that the driver takes in one segment.  All of the burst's segments
+ * have room for their headers and as many.
+ */
+static unsigned tx_units(const VhostDPPort *port, const VhostDPSegmenter *seg)
+{
+    const VhostDPCaps *caps = &port->caps;
+
+    if (!caps->max_datagrams ||
+        !vhost_dp_offload_allowed(&uso_frame, caps->tx_offloads)) {
+        return 1;
+    }
+    return MAX(1, MIN(caps->max_datagrams,
+                      (caps->max_frame - seg->repeat) / seg->unit));
+}
+
 /* Take over from @seg, so that its chain can be used */
 static void tx_keep_rest(VhostDPPort *port, const VhostDPSegmenter *seg,
                          uint32_t len)
@@ -94,6 +118,7 @@ int vhost_dp_port_tx_segment(VhostDPPort *port, unsigned chain,
     first = &port->tx_soft->chain[chain];
     vhost_dp_segmenter_init(first, frame, port->tx_heads[*nframes],
                             port->fragment_id++);
+    vhost_dp_segmenter_set_units(first, tx_units(port, first));
     if (vhost_dp_segmenter_max_frame(first) > port->caps.max_frame) {
         return VHOST_DP_DROP_REASON_TOO_LARGE;
     }
@@ -142,7 +167,7 @@ static void tx_rest_sent(VhostDPPort *port)
 bool vhost_dp_port_tx_rest(VhostDPPort *port)
 {
     PortTxSoft *soft = port->tx_soft;
-    VhostDPSegmenter seg = soft->rest;
+    VhostDPSegmenter seg;
     unsigned i, taken, n = 0;
 
     port->worked = true;
@@ -151,6 +176,8 @@ bool vhost_dp_port_tx_rest(VhostDPPort *port)
         vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_LINK_DOWN);
         return true;
     }
+    vhost_dp_segmenter_set_units(&soft->rest, tx_units(port, &soft->rest));
+    seg = soft->rest;
     port->tx_niov = 0;
     port->tx_bounced = 0;
     while (n < VHOST_DP_BURST_FRAMES && !vhost_dp_segmenter_done(&seg)) {
@@ -242,6 +269,10 @@ const VhostDPFrame *vhost_dp_port_rx_soft_frame(VhostDPPort *port,
         return NULL;
     }
     if (soft->cut) {
+        bool uso = vhost_dp_offload_allowed(&uso_frame, port->offloads);
+
+        vhost_dp_segmenter_set_units(&soft->seg,
+                                     uso ? VHOST_DP_LINUX_DATAGRAMS : 1);
         vhost_dp_segmenter_make(&soft->seg, port->offloads, &soft->frame,
                                 soft->head, soft->iov);
     }

@@ -69,7 +69,9 @@ static int tx_check_metadata(VhostDPPort *port, VhostDPFrame *frame,
         return VHOST_DP_DROP_REASON_BAD_HEADER;
     }
     allowed = vhost_dp_offload_allowed(frame, port->caps.tx_offloads) &&
-              frame->len <= port->caps.max_frame;
+              frame->len <= port->caps.max_frame &&
+              !vhost_dp_offload_too_many(frame, frame->hdr_len,
+                                         port->caps.max_datagrams);
     if (!allowed && frame->gso_type) {
         return TX_SEGMENT;
     }

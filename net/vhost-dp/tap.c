@@ -205,6 +205,7 @@ static void tap_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
         .max_queue_pairs = TAP_MAX_QUEUES,
         .max_frame = VHOST_DP_MAX_FRAME,
         .max_segments = TAP_MAX_SEGMENTS,
+        .max_datagrams = VHOST_DP_LINUX_DATAGRAMS,
         .tx_offloads = tap->offloads,
         .rx_offloads = tap->offloads,
     };

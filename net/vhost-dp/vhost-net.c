@@ -252,6 +252,7 @@ static void vnet_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     uint32_t offloads = VHOST_DP_TAP(drv)->offloads;
 
     vhost_dp_vqpair_get_caps(caps);
+    caps->max_datagrams = VHOST_DP_LINUX_DATAGRAMS;
     caps->tx_offloads = offloads;
     caps->rx_offloads = offloads;
 }

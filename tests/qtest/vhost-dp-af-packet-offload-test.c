@@ -192,6 +192,110 @@ static void test_offload(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- The host's own tunnels ---- */
+
+typedef struct Tunnel {
+    const char *name;
+    uint8_t proto;
+    uint8_t gso_type;
+    bool takes;                 /* the guest takes such segments */
+    bool checksum;              /* the outer UDP header has one */
+} Tunnel;
+
+static const Tunnel tunnels[] = {
+    { "tcp", IPPROTO_TCP, VIRTIO_NET_HDR_GSO_TCPV4, true, false },
+    { "tcp-checksum", IPPROTO_TCP, VIRTIO_NET_HDR_GSO_TCPV4, true, true },
+    { "tcp-to-plain-guest", IPPROTO_TCP, VIRTIO_NET_HDR_GSO_TCPV4, false,
+      true },
+    { "udp", IPPROTO_UDP, VIRTIO_NET_HDR_GSO_UDP_L4, true, true },
+    { "udp-to-plain-guest", IPPROTO_UDP, VIRTIO_NET_HDR_GSO_UDP_L4, false,
+      false },
+};
+
+#define VXLAN_HEADERS (14 + 20 + 8 + 8)
+
+/* One of the segments that replace r->frame; returns its payload's length */
+static size_t check_tunnel_segment(DpRig *r, const Tunnel *t, size_t len,
+                                   const struct virtio_net_hdr_v1 *hdr,
+                                   size_t seen)
+{
+    const size_t headers = DP_IP_HEADERS(t->proto);
+    uint8_t *inner = r->got + VXLAN_HEADERS;
+    size_t payload = len - VXLAN_HEADERS - headers;
+
+    g_assert_cmpint(hdr->gso_type, ==, VIRTIO_NET_HDR_GSO_NONE);
+    g_assert_cmpint(hdr->flags, ==,
+                    t->takes ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0);
+    if (t->takes) {
+        dp_checksum_complete(r->got, len, (const struct virtio_net_hdr *)hdr);
+    }
+    g_assert_true(dp_checksum_ok(inner, len - VXLAN_HEADERS));
+    g_assert_cmpuint(lduw_be_p(r->got + 16), ==, len - 14);
+    g_assert_cmpuint(lduw_be_p(r->got + 38), ==, len - 34);
+    if (t->checksum) {
+        g_assert_true(dp_checksum_ok(r->got, len));
+    } else {
+        g_assert_cmphex(lduw_be_p(r->got + 40), ==, 0);
+    }
+    g_assert_cmpuint(payload, <=, 1000);
+    g_assert_cmpmem(inner + headers, payload, r->frame + headers + seen,
+                    payload);
+    return payload;
+}
+
+/*
+ * Linux hands out the frames of its tunnels whole, with metadata that is about
+ * the inner packet.  The guest gets what would be on a wire.
+ */
+static void test_tunnel(const void *opaque)
+{
+    const Tunnel *t = opaque;
+    const DpVxlan vxlan = { "v1", "192.0.2.2", .checksum = t->checksum };
+    DpRig *r = rig_new(t->takes ? DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) |
+                                  DP_FEATURE(VIRTIO_NET_F_GUEST_TSO4) |
+                                  DP_FEATURE(VIRTIO_NET_F_GUEST_USO4) |
+                                  DP_FEATURE(VIRTIO_NET_F_GUEST_USO6) : 0);
+    const size_t len = DP_IP_HEADERS(t->proto) + 5500;
+    struct virtio_net_hdr meta = dp_make_hdr(t->proto, t->gso_type, 1000);
+    uint8_t mac[6];
+    unsigned i;
+    int sock;
+
+    dp_if_get_mac("v0", mac);
+    dp_if_set_address("v1", "192.0.2.1");
+    dp_arp_add("v1", "192.0.2.2", mac);
+    if (!dp_vxlan_new("vxlan0", &vxlan)) {
+        g_test_skip("this kernel has no VXLAN");
+        dp_rig_free(r);
+        return;
+    }
+    sock = dp_sock_open("vxlan0", true);
+    for (i = 0; i < 5; i++) {
+        size_t seen = 0;
+
+        dp_make_ip_frame(r->frame, len, t->proto, i);
+        dp_sock_send(sock, &meta, r->frame, len);
+        while (seen < 5500) {
+            struct virtio_net_hdr_v1 hdr;
+            size_t got;
+
+            dp_post(r->nic, 1, 2000);
+            got = dp_receive(r->nic, &hdr, r->got, DP_MAX_FRAME);
+            /* The interfaces have to say something, too */
+            if (got > VXLAN_HEADERS + 12 &&
+                !memcmp(r->got + VXLAN_HEADERS, r->frame, 12)) {
+                seen += check_tunnel_segment(r, t, got, &hdr, seen);
+            }
+        }
+        g_assert_cmpuint(seen, ==, 5500);
+    }
+    dp_wait_counter(r->qts, "vd0", DP_RX, "software-segments", 5 * 6);
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_RX, "drop:bad-header"), ==,
+                     0);
+    close(sock);
+    dp_rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     unsigned i;
@@ -203,6 +307,12 @@ int main(int argc, char **argv)
                                                 offloads[i].name);
 
         dp_add_test(path, &offloads[i], test_offload);
+    }
+    for (i = 0; i < ARRAY_SIZE(tunnels); i++) {
+        g_autofree char *path = g_strdup_printf("af-packet/tunnel/%s",
+                                                tunnels[i].name);
+
+        dp_add_test(path, &tunnels[i], test_tunnel);
     }
     return g_test_run();
 }

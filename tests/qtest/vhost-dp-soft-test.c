@@ -485,6 +485,134 @@ static void test_rx_reset_inside(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- More datagrams than Linux takes in one frame ---- */
+
+#define USO_OFFLOADS \
+    (DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | \
+     DP_FEATURE(VIRTIO_NET_F_GUEST_USO4) | DP_FEATURE(VIRTIO_NET_F_GUEST_USO6))
+
+static const FrameSpec many_datagrams[] = {
+    { .payload = 64 * 400, .gso_size = 400 },
+    { .payload = 64 * 400 + 1, .gso_size = 400, .ip_id = 0xffc0 },
+    { .payload = 129 * 400, .gso_size = 400, .ip_options = 8 },
+    { .payload = 1000 * 40 - 1, .gso_size = 40, .ip6 = true },
+    { .payload = 3001, .gso_size = 1 },
+};
+
+/* A frame that is still to be segmented: its datagrams are the next ones */
+static void expect_datagrams(Expect *e, const struct virtio_net_hdr *hdr,
+                             uint8_t *got, size_t len)
+{
+    struct iovec whole = { .iov_base = got, .iov_len = len };
+    VhostDPFrame f = {
+        .iov = &whole,
+        .iovcnt = 1,
+        .len = len,
+        .flags = hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_type = hdr->gso_type,
+        .gso_size = le16_to_cpu(hdr->gso_size),
+        .csum_start = le16_to_cpu(hdr->csum_start),
+        .csum_offset = le16_to_cpu(hdr->csum_offset),
+    };
+    g_autofree uint8_t *datagram = g_malloc(DP_MAX_FRAME);
+    uint8_t head[VHOST_DP_HEAD_BYTES];
+    VhostDPSegmenter seg;
+    VhostDPFrame segment;
+    struct iovec iov[2];
+
+    g_assert_true(vhost_dp_offload_check(&f, got,
+                                         MIN(len, VHOST_DP_HEAD_BYTES)));
+    if (!f.gso_type) {
+        if (f.flags) {
+            vhost_dp_offload_finish_checksum(&f);
+        }
+        expect_next(e, got, len);
+        return;
+    }
+    g_assert_cmpint(f.gso_type, ==, VIRTIO_NET_HDR_GSO_UDP_L4);
+    g_assert_cmpuint(f.gso_size, ==, e->spec.gso_size);
+    g_assert_cmpuint(len - e->spec.data, <=, 64 * f.gso_size);
+    vhost_dp_segmenter_init(&seg, &f, got, 0);
+    for (; !vhost_dp_segmenter_done(&seg); vhost_dp_segmenter_advance(&seg)) {
+        vhost_dp_segmenter_make(&seg, 0, &segment, head, iov);
+        iov_to_buf(segment.iov, segment.iovcnt, 0, datagram, segment.len);
+        expect_next(e, datagram, segment.len);
+    }
+}
+
+/* What the number of frames has to be, and no datagram on its own */
+static unsigned frames_of_64(const FrameSpec *s)
+{
+    return DIV_ROUND_UP(DIV_ROUND_UP(s->payload, s->gso_size), 64);
+}
+
+static void datagrams_start(Expect *e, uint8_t *frame, const FrameSpec *spec)
+{
+    FrameSpec s = *spec;
+
+    s.gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
+    expect_start(e, frame, &s);
+}
+
+/* To the host's interface */
+static void test_tx_many_datagrams(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) { .features = HOST_OFFLOADS }, true);
+    unsigned i, n;
+
+    for (i = 0; i < ARRAY_SIZE(many_datagrams); i++) {
+        Expect e;
+
+        datagrams_start(&e, r->frame, &many_datagrams[i]);
+        transmit_pieces(r, &e, 3);
+        for (n = 0; !expect_done(&e); n++) {
+            struct virtio_net_hdr hdr;
+            size_t len = dp_sock_recv(r->sock,
+                                      e.spec.ip6 ? ETH_P_IPV6 : ETH_P_IP,
+                                      &hdr, r->got, DP_MAX_FRAME,
+                                      DP_TIMEOUT_US);
+
+            g_assert_cmpuint(len, >, 0);
+            expect_datagrams(&e, &hdr, r->got, len);
+        }
+        g_assert_cmpuint(n, ==, frames_of_64(&e.spec));
+        dp_wait_used(r->tx, NULL);
+    }
+    dp_wait_counter(r->qts, "vd0", DP_TX, "packets", i);
+    g_assert_cmpuint(dp_counter(r->qts, "vd0", DP_TX, "drop:driver-error"), ==,
+                     0);
+    check_plain_tx(r);
+    dp_rig_free(r);
+}
+
+/* To the guest, whose kernel may be the one that takes 64 */
+static void test_rx_many_datagrams(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .null = true, .driver = "loopback=on",
+        .features = HOST_OFFLOADS | USO_OFFLOADS,
+    }, false);
+    unsigned i, n;
+
+    for (i = 0; i < ARRAY_SIZE(many_datagrams); i++) {
+        Expect e;
+
+        datagrams_start(&e, r->frame, &many_datagrams[i]);
+        transmit_pieces(r, &e, 3);
+        for (n = 0; !expect_done(&e); n++) {
+            struct virtio_net_hdr_v1 hdr;
+            size_t len;
+
+            dp_post(r->nic, 1, 12 + 65562);
+            len = dp_receive(r->nic, &hdr, r->got, DP_MAX_FRAME);
+            expect_datagrams(&e, (struct virtio_net_hdr *)&hdr, r->got, len);
+        }
+        g_assert_cmpuint(n, ==, frames_of_64(&e.spec));
+        dp_wait_used(r->tx, NULL);
+    }
+    dp_rig_free(r);
+}
+
 /* ---- Through a driver with little room: vhost-dp-null,loopback=on ---- */
 
 static DpRig *rig_new_loop(const char *driver, uint64_t features)
@@ -736,6 +864,8 @@ int main(int argc, char **argv)
     dp_add_test("soft/tx-segments-of-a-byte", NULL,
                 test_tx_segments_of_a_byte);
     dp_add_test("soft/tx-far-checksum", NULL, test_tx_far_checksum);
+    dp_add_ring_test("soft/tx-many-datagrams", NULL, test_tx_many_datagrams);
+    dp_add_ring_test("soft/rx-many-datagrams", NULL, test_rx_many_datagrams);
     dp_add_ring_test("soft/rx-in-flight", NULL, test_rx_in_flight);
     dp_add_test("soft/rx-too-large", NULL, test_rx_too_large);
     dp_add_test("soft/rx-switched-inside", NULL, test_rx_switched_inside);

@@ -233,6 +233,53 @@ static void test_rx_offloads(const void *opaque)
     }
 }
 
+/*
+ * Metadata of another frame than the one that is there is not for a guest, also
+ * if it takes the type (5.1.6.4.1): it is counted, and frames that follow come.
+ */
+static void test_rx_misfits(const void *opaque)
+{
+    static const struct {
+        uint8_t gso_type;
+        uint16_t gso_size, csum_start, csum_offset;
+    } misfits[] = {
+        { VIRTIO_NET_HDR_GSO_TCPV4, 1448, 54, 16 },
+        { VIRTIO_NET_HDR_GSO_TCPV4, 1448, 34, 6 },
+        { VIRTIO_NET_HDR_GSO_TCPV4, 0, 34, 16 },
+        { VIRTIO_NET_HDR_GSO_TCPV6, 1448, 34, 16 },
+    };
+    struct virtio_net_hdr good = dp_make_hdr(IPPROTO_TCP,
+                                             VIRTIO_NET_HDR_GSO_TCPV4, 1448);
+    DpVu *v = rig_new(0, DP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) |
+                         DP_FEATURE(VIRTIO_NET_F_GUEST_TSO4) |
+                         DP_FEATURE(VIRTIO_NET_F_GUEST_TSO6));
+    DpRig *r = v->r;
+    struct virtio_net_hdr_v1 hdr = {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .hdr_len = good.hdr_len,
+    };
+    size_t got;
+    unsigned i;
+
+    dp_make_ip_frame(r->frame, TSO_LEN, IPPROTO_TCP, 1);
+    for (i = 0; i < ARRAY_SIZE(misfits); i++) {
+        hdr.gso_type = misfits[i].gso_type;
+        hdr.gso_size = cpu_to_le16(misfits[i].gso_size);
+        hdr.csum_start = cpu_to_le16(misfits[i].csum_start);
+        hdr.csum_offset = cpu_to_le16(misfits[i].csum_offset);
+        dp_post(r->nic, 1, r->nic->hdr_len + TSO_LEN);
+        dp_peer_send(v->peer, 0, &hdr, r->frame, TSO_LEN);
+        dp_wait_counter(r->qts, "vd0", DP_RX, "drop:bad-header", i + 1);
+        g_assert_false(dp_has_used(r->rx));
+    }
+    memcpy(&hdr, &good, sizeof(good));
+    dp_peer_send(v->peer, 0, &hdr, r->frame, TSO_LEN);
+    got = dp_receive(r->nic, &hdr, r->got, DP_MAX_FRAME);
+    dp_assert_frame(r->got, got, r->frame, TSO_LEN);
+    g_assert_cmpint(hdr.gso_type, ==, VIRTIO_NET_HDR_GSO_TCPV4);
+    dp_vu_free(v);
+}
+
 /* ---- The connection ---- */
 
 /* QEMU listens; the peer may come before and after the guest */
@@ -827,6 +874,7 @@ int main(int argc, char **argv)
     dp_add_ring_test("vhost-user/offloads", NULL, test_offloads);
     dp_add_test("vhost-user/offloads-change", NULL, test_offloads_change);
     dp_add_ring_test("vhost-user/rx-offloads", NULL, test_rx_offloads);
+    dp_add_test("vhost-user/rx-misfits", NULL, test_rx_misfits);
     dp_add_test("vhost-user/server", NULL, test_server);
     dp_add_test("vhost-user/chardev", NULL, test_chardev);
     dp_add_test("vhost-user/chardev-server", "server", test_chardev);
