@@ -62,6 +62,7 @@
 typedef struct IfNet {
     int events;                 /* subscribed, and filtered */
     int sock;                   /* for requests */
+    VhostDPIfWatch *watch;
 } IfNet;
 
 struct VhostDPIfWatch {
@@ -265,10 +266,16 @@ static void ifwatch_run_look(VhostDPIfWatch *watch)
     watch->look(watch, watch->opaque);
 }
 
+/* The sockets of the namespace that is being watched */
+static IfNet *ifwatch_net(VhostDPIfWatch *watch)
+{
+    return watch->away ? &watch->there : &watch->here;
+}
+
 static void ifwatch_readable(void *opaque)
 {
-    VhostDPIfWatch *watch = opaque;
-    int fd = watch->away ? watch->there.events : watch->here.events;
+    IfNet *net = opaque;
+    VhostDPIfWatch *watch = net->watch;
     /* Where they end in the middle of a later attribute does not matter */
     char buf[1024] QEMU_ALIGNED(NLMSG_ALIGNTO);
     struct nlmsghdr *nh = (void *)buf;
@@ -276,7 +283,7 @@ static void ifwatch_readable(void *opaque)
     int i;
 
     for (i = 0; i < IFWATCH_MESSAGES; i++) {
-        ssize_t len = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+        ssize_t len = recv(net->events, buf, sizeof(buf), MSG_DONTWAIT);
 
         if (len < 0) {
             /* ENOBUFS: messages were lost */
@@ -288,7 +295,8 @@ static void ifwatch_readable(void *opaque)
             meant |= ifwatch_is_meant(watch, nh);
         }
     }
-    if (meant) {
+    /* What QEMU's own namespace said before the watch left it is dropped */
+    if (meant && net == ifwatch_net(watch)) {
         ifwatch_run_look(watch);
     }
 }
@@ -305,7 +313,10 @@ static void ifwatch_timer(void *opaque)
 
 /* ---- Sockets ---- */
 
-/* QEMU may have been forbidden netlink sockets: then there are no messages */
+/*
+ * QEMU may have been forbidden netlink sockets: then there are no messages, and
+ * ifwatch_set_follow() goes by the clock.
+ */
 static bool ifnet_is_forbidden(void)
 {
     return errno == EAFNOSUPPORT || errno == EPERM || errno == EACCES;
@@ -318,13 +329,15 @@ static bool ifnet_open(IfNet *net)
         .nl_groups = RTMGRP_LINK,
     };
 
+    net->events = -1;
     net->sock = qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
     if (net->sock < 0 && ifnet_is_forbidden()) {
         net->sock = qemu_socket(AF_INET, SOCK_DGRAM, 0);
         return net->sock >= 0;
     }
-    net->events = net->sock < 0 ? -1 :
-                  qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    if (net->sock >= 0) {
+        net->events = qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    }
     return net->events >= 0 &&
            bind(net->events, (struct sockaddr *)&snl, sizeof(snl)) == 0;
 }
@@ -363,12 +376,12 @@ static void ifnet_filter(IfNet *net, int ifindex)
     }
 }
 
-static void ifwatch_listen(VhostDPIfWatch *watch, IfNet *net, bool listen)
+static void ifnet_listen(IfNet *net, bool listen)
 {
     if (net->events >= 0) {
-        aio_set_fd_handler(watch->ctx, net->events,
+        aio_set_fd_handler(net->watch->ctx, net->events,
                            listen ? ifwatch_readable : NULL, NULL, NULL, NULL,
-                           watch);
+                           net);
     }
 }
 
@@ -377,7 +390,7 @@ static void ifwatch_leave(VhostDPIfWatch *watch)
 {
     if (watch->away) {
         watch->away = false;
-        ifwatch_listen(watch, &watch->there, false);
+        ifnet_listen(&watch->there, false);
         ifnet_close(&watch->there);
         watch->ifindex = 0;
         watch->ifname[0] = '\0';
@@ -428,7 +441,7 @@ static bool if_same_file(int a, int b)
 /* Returns false if that cannot be said, or there are no sockets to be had */
 static bool ifwatch_try_enter(VhostDPIfWatch *watch, int netns)
 {
-    IfNet net = { .events = -1, .sock = -1 };
+    IfNet net = { .events = -1, .sock = -1, .watch = watch };
     int ours = ioctl(watch->here.sock, SIOCGSKNS);
     int current = watch->away ? ioctl(watch->there.sock, SIOCGSKNS) : -1;
     bool ok = ours >= 0;
@@ -443,7 +456,7 @@ static bool ifwatch_try_enter(VhostDPIfWatch *watch, int netns)
             watch->away = true;
             watch->ifindex = 0;
             watch->ifname[0] = '\0';
-            ifwatch_listen(watch, &watch->there, true);
+            ifnet_listen(&watch->there, true);
             ifnet_filter(&watch->here, -1);
         } else {
             ifnet_close(&net);
@@ -475,14 +488,14 @@ bool vhost_dp_ifwatch_enter(VhostDPIfWatch *watch, int netns)
 
 int vhost_dp_ifwatch_sock(VhostDPIfWatch *watch)
 {
-    return watch->away ? watch->there.sock : watch->here.sock;
+    return ifwatch_net(watch)->sock;
 }
 
 /* Follow @ifindex if it is not 0, or @ifname, or nothing but time */
 static void ifwatch_set_follow(VhostDPIfWatch *watch, int ifindex,
                                const char *ifname, bool by_clock)
 {
-    IfNet *net = watch->away ? &watch->there : &watch->here;
+    IfNet *net = ifwatch_net(watch);
 
     watch->ifindex = ifindex;
     pstrcpy(watch->ifname, sizeof(watch->ifname), ifname);
@@ -644,7 +657,7 @@ static void ifwatch_thread_put(void)
 static void ifwatch_end(VhostDPIfWatch *watch)
 {
     ifwatch_leave(watch);
-    ifwatch_listen(watch, &watch->here, false);
+    ifnet_listen(&watch->here, false);
     timer_free(watch->timer);
     qemu_bh_delete(watch->bh);
     qemu_event_set(&watch->idle);
@@ -660,7 +673,7 @@ static void ifwatch_bh(void *opaque)
     }
     if (!watch->listening) {
         watch->listening = true;
-        ifwatch_listen(watch, &watch->here, true);
+        ifnet_listen(&watch->here, true);
         ifwatch_run_look(watch);
         qemu_event_set(&watch->idle);
         return;
@@ -687,7 +700,9 @@ VhostDPIfWatch *vhost_dp_ifwatch_new(unsigned queue_pairs,
 
     watch->look = look;
     watch->opaque = opaque;
-    watch->there.sock = watch->there.events = -1;
+    watch->here = watch->there = (IfNet) {
+        .events = -1, .sock = -1, .watch = watch,
+    };
     watch->state = VHOST_DP_IF_UP;
     watch->npairs = queue_pairs;
     watch->pair = g_new0(QEMUBH *, queue_pairs);

@@ -10,6 +10,9 @@
  * vhost-dp-fault-shim.c makes such calls wait for as long as the test likes.
  * Frames have to move meanwhile, and query-vhost-dp has to answer.  And which
  * interface it is that a descriptor belongs to is not a matter of names.
+ *
+ * The kernel may also forbid netlink sockets: the link has to follow the
+ * interface even so.
  */
 
 #include "qemu/osdep.h"
@@ -351,8 +354,146 @@ static void test_look_alike(const void *opaque)
     close(there);
 }
 
+/* ---- A thread that does not rest ---- */
+
+/* A tap that stays when nobody has it open */
+static void tap_new(const char *name, int flags)
+{
+    int fd = dp_tap_open(name, flags);
+
+    dp_tap_set_persistent(fd, true);
+    close(fd);
+    dp_if_up(name);
+}
+
+static QTestState *start_tap(const char *qemu)
+{
+    QTestState *qts;
+
+    tap_new("tap0", IFF_VNET_HDR);
+    qts = qtest_init_with_env(qemu, "-M none -object vhost-dp-tap,id=drv0,"
+                              "ifname=tap0 -name qtest,debug-threads=on",
+                              true);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_add', 'arguments': {"
+                             " 'type': 'vhost-dp', 'id': 'vd0',"
+                             " 'driver': 'drv0' } }");
+    return qts;
+}
+
+static bool link_is(QTestState *qts, bool up, const char *word)
+{
+    return dp_link_is(&(DpRig) { .qts = qts }, up, word);
+}
+
+/* The watch makes none of these calls, or now and then one */
+static void check_rests(uint32_t calls, uint32_t files)
+{
+    fault_arm((DpFault) {
+        .calls = calls, .files = files, .threads = DP_THREAD_OTHER,
+    });
+    g_usleep(5 * DP_QUIET_US);
+    g_assert_cmpuint(qatomic_read(&fault->seen), <, 20);
+    fault_disarm();
+}
+
+/* What QEMU has as its standard input */
+static char *read_stdin_name(QTestState *qts)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd/0",
+                                            (int)qtest_pid(qts));
+
+    return g_file_read_link(path, NULL);
+}
+
+/*
+ * QEMU may not have netlink sockets.  Its standard input is readable, and none
+ * of the watch's business.
+ */
+static void test_refused(const void *opaque)
+{
+    const int *err = opaque;
+    int saved = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    g_autofree char *before = NULL, *after = NULL;
+    QTestState *qts;
+    int fds[2];
+
+    g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+    g_assert_cmpint(write(fds[1], "x", 1), ==, 1);
+    g_assert_cmpint(dup2(fds[0], 0), ==, 0);
+    fault_arm((DpFault) {
+        .calls = DP_CALL_SOCKET, .files = DP_FILE_NETLINK,
+        .threads = DP_THREAD_ANY, .err = *err, .count = UINT32_MAX,
+    });
+    qts = start_tap(FAULT_QEMU);
+    g_assert_cmpuint(fault_disarm(), >, 0);
+    before = read_stdin_name(qts);
+    g_assert_true(g_str_has_prefix(before, "pipe:"));
+
+    dp_wait_until(link_is(qts, true, NULL));
+    check_rests(DP_CALL_IOCTL, DP_FILE_TUN);
+    dp_if_down("tap0");
+    dp_wait_until(link_is(qts, false, "'tap0' is down"));
+    dp_if_up("tap0");
+    dp_wait_until(link_is(qts, true, NULL));
+
+    qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_del',"
+                             " 'arguments': { 'id': 'vd0' } }");
+    dp_wait_until(!find_watch(qts));
+    after = read_stdin_name(qts);
+    g_assert_cmpstr(after, ==, before);
+    qtest_quit(qts);
+    if (saved >= 0) {
+        dup2(saved, 0);
+        close(saved);
+    } else {
+        close(0);
+    }
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/*
+ * When the watch enters the namespace that the interface went to, there are
+ * messages in that which it leaves.
+ */
+static void test_moved(const void *opaque)
+{
+    int here = dp_netns_open();
+    int there;
+    QTestState *qts;
+
+    dp_netns_enter_new();
+    there = dp_netns_open();
+    dp_netns_enter(here);
+    qts = start_tap(FAULT_QEMU);
+    dp_wait_until(link_is(qts, true, NULL));
+
+    hold(DP_CALL_IOCTL, DP_FILE_TUN, DP_THREAD_OTHER);
+    dp_if_set_mtu("tap0", 1400);
+    wait_held();
+    dp_if_move("tap0", there);
+    let_go();
+    dp_wait_until(link_is(qts, false, "'tap0' is down"));
+    check_rests(DP_CALL_RECV, DP_FILE_NETLINK);
+    in_netns(there, dp_if_up, "tap0");
+    dp_wait_until(link_is(qts, true, NULL));
+
+    dp_netns_enter(there);
+    dp_if_move("tap0", here);
+    dp_netns_enter(here);
+    dp_wait_until(link_is(qts, false, "'tap0' is down"));
+    dp_if_up("tap0");
+    dp_wait_until(link_is(qts, true, NULL));
+    check_rests(DP_CALL_RECV, DP_FILE_NETLINK);
+
+    qtest_quit(qts);
+    close(here);
+    close(there);
+}
+
 int main(int argc, char **argv)
 {
+    static const int errors[] = { EAFNOSUPPORT, EPERM, EACCES };
     static const FaultDriver *const drivers[] = {
         &fault_tap, &fault_af_packet, &fault_af_xdp,
     };
@@ -373,6 +514,12 @@ int main(int argc, char **argv)
         dp_add_test(query, drivers[i], test_query);
         dp_add_test(other, others[i], test_others);
     }
+    for (i = 0; i < ARRAY_SIZE(errors); i++) {
+        g_autofree char *path = g_strdup_printf("watch/refused/%d", errors[i]);
+
+        dp_add_test(path, &errors[i], test_refused);
+    }
+    dp_add_test("watch/moved", NULL, test_moved);
     dp_add_test("watch/detach-waits", NULL, test_detach_waits);
     dp_add_test("watch/look-alike/privileged", NULL, test_look_alike);
     dp_add_test("watch/look-alike/unprivileged", dp_qemu_unprivileged(),
