@@ -27,6 +27,9 @@
 #include "qemu/cutils.h"
 #include "af-packet-int.h"
 
+/* How long until a failure to use an interface that is there is tried again */
+#define AFP_RETRY_MS 1000
+
 /* Returns false while a queue pair has not taken its new socket */
 static bool afp_end_swaps(VhostDPAfPacket *afp)
 {
@@ -115,6 +118,13 @@ static void afp_look(VhostDPIfWatch *watch, void *opaque)
             vhost_dp_ifwatch_publish(watch, VHOST_DP_IF_GONE, name,
                                      error_get_pretty(err));
             error_free(err);
+            /*
+             * Nobody tells when there is memory or a descriptor again.  A
+             * group that was passed cannot be had again by waiting.
+             */
+            if (afp->nqueues == 1 || !afp_is_passed(afp)) {
+                vhost_dp_ifwatch_look_in(watch, AFP_RETRY_MS);
+            }
             return;
         }
         if (afp->nqueues > 1) {

@@ -199,13 +199,14 @@ void vhost_dp_tap_get_name(VhostDPTap *tap, char *name);
 
 /*
  * Open queue @i of an interface that has the name that open() used, and is
- * there again.  None is created.
+ * there again.  None is created.  @sock: of its network namespace, as for
+ * vhost_dp_if_state().
  *
  * Thread: the watch's.
  *
  * Returns a descriptor, or -1 with @errp set.
  */
-int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, Error **errp);
+int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, int sock, Error **errp);
 
 /* Tell the interface behind @fd which offloads the guest takes.  Any thread. */
 void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads);

@@ -316,7 +316,7 @@ static bool tap_end_swaps(VhostDPTap *tap)
 /*
  * Open all queues anew.  Returns false with @errp set if that is not possible.
  */
-static bool tap_reopen(VhostDPTap *tap, Error **errp)
+static bool tap_reopen(VhostDPTap *tap, int sock, Error **errp)
 {
     unsigned i, k;
 
@@ -328,7 +328,7 @@ static bool tap_reopen(VhostDPTap *tap, Error **errp)
             error_setg_errno(errp, errno, "cannot replace descriptor %d",
                              q->fd);
         } else {
-            q->new_fd = vhost_dp_tap_reopen(tap, i, errp);
+            q->new_fd = vhost_dp_tap_reopen(tap, i, sock, errp);
         }
         if (q->new_fd < 0) {
             for (k = 0; k <= i; k++) {
@@ -352,20 +352,22 @@ static char *tap_come_back(VhostDPTap *tap, VhostDPIfWatch *watch,
 {
     Error *err = NULL;
     char *why;
+    int sock;
 
     vhost_dp_ifwatch_enter(watch, -1);
+    sock = vhost_dp_ifwatch_sock(watch);
     if (tap->passed.n) {
         vhost_dp_ifwatch_follow(watch, 0);
         return g_strdup_printf("interface '%s' was deleted, and %s= cannot "
                                "open it again", name, tap->fd ? "fd" : "fds");
     }
     vhost_dp_ifwatch_follow_name(watch, tap->real_ifname);
-    if (tap_reopen(tap, &err)) {
+    if (tap_reopen(tap, sock, &err)) {
         tap->located = false;
         tap->tries = 0;
         return NULL;
     }
-    if (if_nametoindex(tap->real_ifname)) {
+    if (vhost_dp_if_state(sock, tap->real_ifname, NULL) != VHOST_DP_IF_GONE) {
         vhost_dp_ifwatch_look_in(watch, tap->tries++ < TAP_BUSY_TRIES ?
                                  TAP_BUSY_MS : TAP_RETRY_MS);
     } else {

@@ -163,20 +163,21 @@ static bool tap_has_header(int fd)
 
 /*
  * Are more queues of tap @name open than the @ours that we have?  The kernel
- * gives each a part of the frames, whoever has it.
+ * gives each a part of the frames, whoever has it.  Returns EBUSY then, and 0
+ * if not, or if QEMU is forbidden to ask; or an error that may pass.
  */
-static bool tap_has_others(const char *name, unsigned ours)
+static int tap_find_others(const char *name, unsigned ours)
 {
     int nl = qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
     unsigned n;
     bool others;
 
     if (nl < 0) {
-        return false;
+        return errno == EMFILE || errno == ENFILE ? errno : 0;
     }
     others = vhost_dp_if_tap_queues(nl, name, &n) && n > ours;
     close(nl);
-    return others;
+    return others ? EBUSY : 0;
 }
 
 /*
@@ -198,16 +199,18 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
     if (queue_pairs > 1) {
         ifr.ifr_flags |= IFF_MULTI_QUEUE;
     }
-    err = exists && tap_has_others(name, i) ? EBUSY :
-          ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
+    err = exists ? tap_find_others(name, i) : 0;
+    if (!err && ioctl(fd, TUNSETIFF, &ifr) < 0) {
+        err = errno;
+    }
     if (err == EINVAL && exists && queue_pairs == 1) {
         /* One that was created with multi_queue wants to hear it again */
         ifr.ifr_flags |= IFF_MULTI_QUEUE;
         err = ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
     }
     /* Somebody may have come between */
-    if (!err && (!tap_has_header(fd) || tap_has_others(ifr.ifr_name, i + 1))) {
-        err = EBUSY;
+    if (!err) {
+        err = tap_has_header(fd) ? tap_find_others(ifr.ifr_name, i + 1) : EBUSY;
     }
     if (err) {
         close(fd);
@@ -541,20 +544,27 @@ bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp)
     return true;
 }
 
-/* Has an interface that is @name the number @ifindex? */
-static bool tap_is_ifindex(const char *name, unsigned ifindex)
+/* The number of interface @name.  Returns 0 with @errp set if there is none. */
+static int tap_get_ifindex(int sock, const char *name, Error **errp)
 {
-    return ifindex && if_nametoindex(name) == ifindex;
+    int ifindex;
+
+    vhost_dp_if_state(sock, name, &ifindex);
+    if (!ifindex && errno == ENODEV) {
+        error_setg(errp, "interface '%s' was deleted", name);
+    } else if (!ifindex) {
+        error_setg_errno(errp, errno, "cannot find interface '%s'", name);
+    }
+    return ifindex;
 }
 
-int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, Error **errp)
+int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, int sock, Error **errp)
 {
     const char *name = tap->real_ifname;
-    unsigned ifindex = if_nametoindex(name);
-    int fd;
+    int ifindex = tap_get_ifindex(sock, name, errp);
+    int fd, now;
 
     if (!ifindex) {
-        error_setg(errp, "interface '%s' was deleted", name);
         return -1;
     }
     fd = tap_attach_by_name(tap, name, i, tap->nqueues, errp);
@@ -565,8 +575,11 @@ int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, Error **errp)
      * It may have gone in between, and TUNSETIFF made a new one, which goes
      * with the descriptor.
      */
-    if (!tap_is_ifindex(name, ifindex)) {
+    now = tap_get_ifindex(sock, name, errp);
+    if (now && now != ifindex) {
         error_setg(errp, "interface '%s' was deleted", name);
+    }
+    if (now != ifindex) {
         close(fd);
         return -1;
     }

@@ -11,14 +11,15 @@
  * Frames have to move meanwhile, and query-vhost-dp has to answer.  And which
  * interface it is that a descriptor belongs to is not a matter of names.
  *
- * The kernel may also forbid netlink sockets: the link has to follow the
- * interface even so.
+ * The kernel may also have no descriptor or memory to give, or forbid netlink
+ * sockets: the link has to follow the interface even so.
  */
 
 #include "qemu/osdep.h"
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include "qemu/atomic.h"
 #include "qemu/cutils.h"
 #include "qemu/thread.h"
@@ -491,6 +492,114 @@ static void test_moved(const void *opaque)
     close(there);
 }
 
+/* ---- What is missing for a while ---- */
+
+/* QEMU gets no new descriptor; returns the limit that it had */
+static struct rlimit exhaust(QTestState *qts)
+{
+    struct rlimit old, none;
+    unsigned fd = 0;
+
+    for (;; fd++) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/fd/%u",
+                                                (int)qtest_pid(qts), fd);
+        struct stat st;
+
+        if (lstat(path, &st) < 0) {
+            break;
+        }
+    }
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, NULL, &old), ==, 0);
+    none = old;
+    none.rlim_cur = fd;
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, &none, NULL), ==, 0);
+    return old;
+}
+
+static bool is_running(const char *name)
+{
+    int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq ifr = {};
+
+    pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), name);
+    g_assert_cmpint(ioctl(sock, SIOCGIFFLAGS, &ifr), ==, 0);
+    close(sock);
+    return ifr.ifr_flags & IFF_RUNNING;
+}
+
+/* Returns when the kernel has no more to tell of the interface */
+static void make_others(const Others *o)
+{
+    if (o == &others_tap) {
+        tap_new("v0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+        dp_wait_until(!is_running("v0"));
+    } else {
+        dp_veth_new("v0", "v1");
+    }
+}
+
+static QTestState *start_others(const Others *o, const char *netdev)
+{
+    g_autofree char *args =
+        g_strdup_printf("-M none -object %s,%s -netdev vhost-dp,id=vd0,"
+                        "driver=drv0,%s", o->driver, o->options, netdev);
+    QTestState *qts;
+
+    make_others(o);
+    qts = qtest_init_with_env(FAULT_QEMU, args, true);
+    dp_wait_until(link_is(qts, true, NULL));
+    dp_if_delete("v0");
+    dp_wait_until(link_is(qts, false, "deleted"));
+    return qts;
+}
+
+/*
+ * The interface is there again, and nothing happens to it any more, before
+ * there are descriptors to use it.
+ */
+static void test_exhausted(const void *opaque)
+{
+    const Others *o = opaque;
+    struct rlimit limit;
+    QTestState *qts;
+
+    if (!dp_has_driver(o->driver)) {
+        return;
+    }
+    qts = start_others(o, o->netdev);
+    limit = exhaust(qts);
+    make_others(o);
+    dp_wait_until(link_is(qts, false, "Too many open files"));
+    g_usleep(5 * DP_QUIET_US);
+    g_assert_true(link_is(qts, false, "Too many open files"));
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, &limit, NULL), ==,
+                    0);
+    dp_wait_until(link_is(qts, true, NULL));
+    qtest_quit(qts);
+}
+
+/* A single packet socket is bound again, for which there is no memory */
+static void test_no_memory(const void *opaque)
+{
+    QTestState *qts;
+
+    if (!dp_has_driver(others_af_packet.driver)) {
+        return;
+    }
+    qts = start_others(&others_af_packet, "queues=1");
+    fault_arm((DpFault) {
+        .calls = DP_CALL_BIND, .files = DP_FILE_PACKET,
+        .threads = DP_THREAD_OTHER, .err = ENOMEM, .count = UINT32_MAX,
+    });
+    make_others(&others_af_packet);
+    dp_wait_until(qatomic_read(&fault->failed) > 0);
+    g_usleep(5 * DP_QUIET_US);
+    g_assert_true(link_is(qts, false, NULL));
+    fault_disarm();
+    dp_wait_until(link_is(qts, true, NULL));
+    qtest_quit(qts);
+}
+
 int main(int argc, char **argv)
 {
     static const int errors[] = { EAFNOSUPPORT, EPERM, EACCES };
@@ -520,6 +629,9 @@ int main(int argc, char **argv)
         dp_add_test(path, &errors[i], test_refused);
     }
     dp_add_test("watch/moved", NULL, test_moved);
+    dp_add_test("watch/exhausted/tap", &others_tap, test_exhausted);
+    dp_add_test("watch/exhausted/af-packet", &others_af_packet, test_exhausted);
+    dp_add_test("watch/no-memory", NULL, test_no_memory);
     dp_add_test("watch/detach-waits", NULL, test_detach_waits);
     dp_add_test("watch/look-alike/privileged", NULL, test_look_alike);
     dp_add_test("watch/look-alike/unprivileged", dp_qemu_unprivileged(),
