@@ -53,6 +53,9 @@
 /* A bit of the interface's message level that means nothing to the kernel */
 #define TAP_TOKEN (1u << 30)
 
+/* How often an interface may be renamed while it is looked for */
+#define TAP_LOCATE_TRIES 3
+
 /* How often to try again soon with an interface that somebody else has */
 #define TAP_BUSY_TRIES 20
 #define TAP_BUSY_MS 50
@@ -112,17 +115,21 @@ static bool tap_same_address(int fd, int sock, const char *name)
 
 /*
  * Is the interface that is called @name in the namespace of @sock the one
- * behind @fd?  Change a bit through the descriptor that harms nobody, and look
- * whether it changed there.  A macvtap has no such bit, and is believed its
- * name and address.
+ * behind @fd?  It is not if the addresses differ.  If not, change a bit through
+ * the descriptor that harms nobody, and look whether it changed there.  What
+ * the other bits are is known from there alone, so this waits for the address.
+ * A macvtap has no such bit, and is believed its name and address.
  */
 static bool tap_is_here(int fd, int sock, const char *name)
 {
     uint32_t before, during;
     bool same;
 
+    if (!tap_same_address(fd, sock, name)) {
+        return false;
+    }
     if (!vhost_dp_tap_fd_is_tun(fd)) {
-        return tap_same_address(fd, sock, name);
+        return true;
     }
     if (!tap_get_msglevel(sock, name, &before) ||
         ioctl(fd, TUNSETDEBUG, before ^ TAP_TOKEN) < 0) {
@@ -137,10 +144,12 @@ static bool tap_is_here(int fd, int sock, const char *name)
 /* ---- Where it is, and how ---- */
 
 /*
- * Find the number of the interface, which is called @name, in its namespace,
- * and watch there; 0 if it cannot be found.
+ * Find the number of the interface, which was called @name just now, in its
+ * namespace, and watch there; 0 if it cannot be found.
+ *
+ * Returns false if it may have another name by now: look again.
  */
-static void tap_locate(VhostDPTap *tap, VhostDPIfWatch *watch, const char *name)
+static bool tap_locate(VhostDPTap *tap, VhostDPIfWatch *watch, const char *name)
 {
     int fd = tap->queue[0].fd;
     int netns = ioctl(fd, TUNGETDEVNETNS);
@@ -149,24 +158,27 @@ static void tap_locate(VhostDPTap *tap, VhostDPIfWatch *watch, const char *name)
 
     if (netns >= 0) {
         tap->ifindex = 0;
-        if (vhost_dp_ifwatch_enter(watch, netns)) {
-            vhost_dp_if_state(vhost_dp_ifwatch_sock(watch), name,
-                              &tap->ifindex);
+        tap->located = true;
+        if (!vhost_dp_ifwatch_enter(watch, netns)) {
+            return true;
         }
-    } else {
-        vhost_dp_ifwatch_enter(watch, -1);
-        sock = vhost_dp_ifwatch_sock(watch);
-        if (!tap->located) {
-            vhost_dp_if_state(sock, name, &tap->ifindex);
-            if (tap->passed.n && tap->ifindex && !tap_is_here(fd, sock, name)) {
-                tap->ifindex = 0;
-            }
-        } else if (!vhost_dp_if_name(sock, tap->ifindex, found) ||
-                   strcmp(found, name)) {
+        vhost_dp_if_state(vhost_dp_ifwatch_sock(watch), name, &tap->ifindex);
+        return tap->ifindex != 0;
+    }
+    vhost_dp_ifwatch_enter(watch, -1);
+    sock = vhost_dp_ifwatch_sock(watch);
+    if (!tap->located) {
+        vhost_dp_if_state(sock, name, &tap->ifindex);
+        if (tap->passed.n && tap->ifindex && !tap_is_here(fd, sock, name)) {
             tap->ifindex = 0;
         }
+        return tap->ifindex != 0;
     }
-    tap->located = true;
+    if (!vhost_dp_if_name(sock, tap->ifindex, found)) {
+        tap->ifindex = 0;
+        return true;
+    }
+    return !strcmp(found, name);
 }
 
 /* Sets @name, IFNAMSIZ bytes, if the interface is there */
@@ -178,7 +190,7 @@ static VhostDPIfState tap_get_state(VhostDPTap *tap, VhostDPIfWatch *watch,
     VhostDPIfState state;
     int ifindex, tries;
 
-    for (tries = 0; tries < 3; tries++) {
+    for (tries = 0; tries < TAP_LOCATE_TRIES; tries++) {
         if (ioctl(q->fd, TUNGETIFF, &ifr) < 0) {
             /* That of a tap, and that of a macvtap */
             if (errno == EBADFD || errno == ENOLINK) {
@@ -187,7 +199,12 @@ static VhostDPIfState tap_get_state(VhostDPTap *tap, VhostDPIfWatch *watch,
             continue;
         }
         pstrcpy(name, IFNAMSIZ, ifr.ifr_name);
-        tap_locate(tap, watch, name);
+        if (!tap_locate(tap, watch, name)) {
+            /* One that is not in this namespace is not looked for for ever */
+            tap->located |= tries == TAP_LOCATE_TRIES - 1;
+            continue;
+        }
+        tap->located = true;
         if (!tap->ifindex) {
             break;
         }

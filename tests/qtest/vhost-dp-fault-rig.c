@@ -28,8 +28,9 @@ void fault_init(void)
 {
     g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
     g_autofree char *dir = g_path_get_dirname(self);
-    g_autofree char *command = NULL;
-    int fd = memfd_create("vhost-dp-qtest-fault", MFD_CLOEXEC);
+    g_autofree char *shim = NULL, *command = NULL, *unprivileged = NULL;
+    /* Inherited: who has no privileges may not see it here */
+    int fd = memfd_create("vhost-dp-qtest-fault", 0);
 
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, sizeof(*fault)), ==, 0);
@@ -37,12 +38,15 @@ void fault_init(void)
                  0);
     g_assert(fault != MAP_FAILED);
     /* AddressSanitizer wants to be first, and can do without */
-    command = g_strdup_printf("env LD_PRELOAD='%s/vhost-dp-fault-shim.so' "
-                              "ASAN_OPTIONS=verify_asan_link_order=0:%s "
-                              DP_FAULT_VARIABLE "=/proc/%d/fd/%d %s", dir,
-                              getenv("ASAN_OPTIONS") ?: "", (int)getpid(), fd,
-                              getenv("QTEST_QEMU_BINARY"));
+    shim = g_strdup_printf("env LD_PRELOAD='%s/vhost-dp-fault-shim.so' "
+                           "ASAN_OPTIONS=verify_asan_link_order=0:%s "
+                           DP_FAULT_VARIABLE "=/proc/self/fd/%d", dir,
+                           getenv("ASAN_OPTIONS") ?: "", fd);
+    command = g_strdup_printf("%s %s", shim, getenv("QTEST_QEMU_BINARY"));
     g_setenv(FAULT_QEMU, command, true);
+    unprivileged = g_strdup_printf("%s %s", shim,
+                                   getenv(dp_qemu_unprivileged()));
+    g_setenv(FAULT_QEMU_UNPRIVILEGED, unprivileged, true);
 }
 
 void fault_arm(DpFault rule)

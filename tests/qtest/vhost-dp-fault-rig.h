@@ -20,6 +20,9 @@
 /* Names QEMU with the library, for DpSetup.qemu and the like */
 #define FAULT_QEMU "VHOST_DP_QTEST_QEMU_FAULT"
 
+/* The same as dp_qemu_unprivileged() */
+#define FAULT_QEMU_UNPRIVILEGED "VHOST_DP_QTEST_QEMU_FAULT_UNPRIVILEGED"
+
 /* What the library sees, too */
 extern DpFault *fault;
 

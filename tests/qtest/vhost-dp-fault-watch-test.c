@@ -16,7 +16,9 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/ethtool.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -355,6 +357,51 @@ static void test_look_alike(const void *opaque)
     close(there);
 }
 
+static uint32_t msglevel(const char *name, uint32_t cmd, uint32_t value)
+{
+    int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ethtool_value ev = { .cmd = cmd, .data = value };
+    struct ifreq ifr = { .ifr_data = (void *)&ev };
+
+    pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), name);
+    g_assert_cmpint(ioctl(sock, SIOCETHTOOL, &ifr), ==, 0);
+    close(sock);
+    return ev.data;
+}
+
+/* Those that have only the name in common are told apart without a trace */
+static void test_namesake(const void *opaque)
+{
+    int here = dp_netns_open();
+    int fd, other, there;
+    g_autofree char *driver = NULL;
+    DpRig *r;
+
+    dp_netns_enter_new();
+    there = dp_netns_open();
+    fd = dp_tap_open("tap0", IFF_VNET_HDR);
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+    msglevel("tap0", ETHTOOL_SMSGLVL, 4);
+    dp_netns_enter(here);
+    other = dp_tap_open("tap0", IFF_VNET_HDR);
+    msglevel("tap0", ETHTOOL_SMSGLVL, 2);
+
+    driver = g_strdup_printf("fd=%d", fd);
+    r = dp_rig_start_on(&(DpSetup) {
+        .driver = driver, .qemu = dp_qemu_unprivileged(),
+    }, NULL, false);
+    g_assert_cmpuint(msglevel("tap0", ETHTOOL_GMSGLVL, 0), ==, 2);
+    dp_netns_enter(there);
+    g_assert_cmpuint(msglevel("tap0", ETHTOOL_GMSGLVL, 0), ==, 4);
+    dp_netns_enter(here);
+
+    dp_rig_free(r);
+    close(other);
+    close(fd);
+    close(here);
+    close(there);
+}
+
 /* ---- A thread that does not rest ---- */
 
 /* A tap that stays when nobody has it open */
@@ -490,6 +537,37 @@ static void test_moved(const void *opaque)
     qtest_quit(qts);
     close(here);
     close(there);
+}
+
+/*
+ * The interface gets another name between two questions about it: it is
+ * followed as before, and not by the clock.
+ */
+static void test_renamed(const void *opaque)
+{
+    QTestState *qts = start_tap(FAULT_QEMU_UNPRIVILEGED);
+
+    dp_wait_until(link_is(qts, true, NULL));
+    fault_arm((DpFault) {
+        .calls = DP_CALL_IOCTL, .files = DP_FILE_NETLINK,
+        .threads = DP_THREAD_OTHER, .arg = SIOCGIFNAME, .hold = 1,
+    });
+    dp_if_set_mtu("tap0", 1400);
+    wait_held();
+    dp_if_rename("tap0", "tap1");
+    let_go();
+    /* It ends to look because of the new name before that */
+    dp_if_down("tap1");
+    dp_wait_until(link_is(qts, false, "'tap1' is down"));
+    g_usleep(5 * DP_QUIET_US);
+    fault_arm((DpFault) {
+        .calls = DP_CALL_IOCTL, .files = DP_FILE_TUN,
+        .threads = DP_THREAD_OTHER,
+    });
+    g_usleep(1500 * 1000);
+    g_assert_cmpuint(qatomic_read(&fault->seen), ==, 0);
+    fault_disarm();
+    qtest_quit(qts);
 }
 
 /* ---- What is missing for a while ---- */
@@ -629,6 +707,8 @@ int main(int argc, char **argv)
         dp_add_test(path, &errors[i], test_refused);
     }
     dp_add_test("watch/moved", NULL, test_moved);
+    dp_add_test("watch/renamed", NULL, test_renamed);
+    dp_add_test("watch/namesake", NULL, test_namesake);
     dp_add_test("watch/exhausted/tap", &others_tap, test_exhausted);
     dp_add_test("watch/exhausted/af-packet", &others_af_packet, test_exhausted);
     dp_add_test("watch/no-memory", NULL, test_no_memory);
