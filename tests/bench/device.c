@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "qemu/atomic.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_ids.h"
@@ -186,11 +187,11 @@ static void control_mark_answer(Ring *ring)
     if (ring->packed) {
         struct vring_packed_desc *desc = ring->desc;
 
-        desc[2].flags |= VRING_DESC_F_WRITE;
+        desc[2].flags |= cpu_to_le16(VRING_DESC_F_WRITE);
     } else {
         struct vring_desc *desc = ring->desc;
 
-        desc[2].flags |= VRING_DESC_F_WRITE;
+        desc[2].flags |= cpu_to_le16(VRING_DESC_F_WRITE);
     }
 }
 

@@ -7,11 +7,13 @@
  *
  * A batch is published by its first descriptor: its flags are written last.
  * Every buffer takes the same number of descriptors, so used ones are found
- * at multiples of that without a table by id.
+ * at multiples of that without a table by id.  All fields are little-endian
+ * (1.4).
  */
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "qemu/bswap.h"
 #include "standard-headers/linux/virtio_ring.h"
 #include "ring.h"
 
@@ -63,10 +65,10 @@ static inline RingSeg packed_write_table(Ring *ring, uint16_t id,
     unsigned i;
 
     for (i = 0; i < ring->nsegs; i++) {
-        table[i].addr = segs[i].gpa;
-        table[i].len = segs[i].len;
+        table[i].addr = cpu_to_le64(segs[i].gpa);
+        table[i].len = cpu_to_le32(segs[i].len);
         table[i].id = 0;
-        table[i].flags = flags;
+        table[i].flags = cpu_to_le16(flags);
     }
     return (RingSeg) {
         .gpa = ring->desc_gpa + at * sizeof(*table),
@@ -101,27 +103,27 @@ static bool packed_post(Ring *ring, const uint16_t *ids, unsigned n)
             } else {
                 f |= write | (j < ring->per_buf - 1 ? VRING_DESC_F_NEXT : 0);
             }
-            d->addr = segs[j].gpa;
-            d->len = segs[j].len;
-            d->id = ids[i];
+            d->addr = cpu_to_le64(segs[j].gpa);
+            d->len = cpu_to_le32(segs[j].len);
+            d->id = cpu_to_le16(ids[i]);
             if (i == 0 && j == 0) {
                 first_flags = f;
             } else {
-                d->flags = f;
+                d->flags = cpu_to_le16(f);
             }
             packed_advance(ring, &ring->avail_idx, &ring->avail_wrap, 1);
         }
     }
-    qatomic_store_release(&desc[first].flags, first_flags);
+    qatomic_store_release(&desc[first].flags, cpu_to_le16(first_flags));
 
     /* The descriptors, then the device's wish (virtio 1.3, 2.8.21.3.1) */
     smp_mb();
-    flags = qatomic_load_acquire(&wish->flags);
+    flags = le16_to_cpu(qatomic_load_acquire(&wish->flags));
     if (flags != VRING_PACKED_EVENT_FLAG_DESC) {
         return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
     }
     /* An event of the other lap is one lap behind, or it would be too far */
-    off_wrap = qatomic_read(&wish->off_wrap);
+    off_wrap = le16_to_cpu(qatomic_read(&wish->off_wrap));
     event = off_wrap & ~(1u << VRING_PACKED_EVENT_F_WRAP_CTR);
     if ((off_wrap >> VRING_PACKED_EVENT_F_WRAP_CTR) != ring->avail_wrap) {
         event -= ring->num;
@@ -133,7 +135,8 @@ static bool packed_post(Ring *ring, const uint16_t *ids, unsigned n)
 static bool packed_has_used(Ring *ring)
 {
     struct vring_packed_desc *desc = ring->desc;
-    uint16_t flags = qatomic_load_acquire(&desc[ring->used_idx].flags);
+    uint16_t flags =
+        le16_to_cpu(qatomic_load_acquire(&desc[ring->used_idx].flags));
 
     return !!(flags & USED_BIT) == ring->used_wrap &&
            !!(flags & AVAIL_BIT) == ring->used_wrap;
@@ -147,8 +150,8 @@ static unsigned packed_reap(Ring *ring, RingUsed *used, unsigned max)
     while (n < max && packed_has_used(ring)) {
         struct vring_packed_desc *d = &desc[ring->used_idx];
 
-        used[n].id = d->id;
-        used[n].len = d->len;
+        used[n].id = le16_to_cpu(d->id);
+        used[n].len = le32_to_cpu(d->len);
         n++;
         packed_advance(ring, &ring->used_idx, &ring->used_wrap, ring->per_buf);
     }
@@ -162,14 +165,15 @@ static void packed_want_call(Ring *ring, bool want)
 
     ring->calls = want;
     if (want && ring->event_idx) {
-        qatomic_set(&wish->off_wrap, ring->used_idx |
-                    ring->used_wrap << VRING_PACKED_EVENT_F_WRAP_CTR);
+        qatomic_set(&wish->off_wrap,
+                    cpu_to_le16(ring->used_idx | ring->used_wrap <<
+                                VRING_PACKED_EVENT_F_WRAP_CTR));
         smp_wmb();
         flags = VRING_PACKED_EVENT_FLAG_DESC;
     } else if (want) {
         flags = VRING_PACKED_EVENT_FLAG_ENABLE;
     }
-    qatomic_set(&wish->flags, flags);
+    qatomic_set(&wish->flags, cpu_to_le16(flags));
     smp_mb();
 }
 

@@ -54,6 +54,7 @@ static void rig_start_device(Rig *r, VhostDPVring *dev, VhostDPVq *vq)
 {
     vhost_dp_vring_init(dev, vq->rx);
     dev->num = vq->num;
+    dev->swap = HOST_BIG_ENDIAN;        /* it is a modern device (1.4) */
     dev->desc.gpa = VHOST_DP_VQ_IOVA + vhost_dp_vqset_offset(r->set, vq->desc);
     dev->avail.gpa = VHOST_DP_VQ_IOVA +
                      vhost_dp_vqset_offset(r->set, vq->driver);
@@ -474,7 +475,8 @@ static void test_rx_drops(const void *opaque)
         { 13, {}, VHOST_DP_DROP_REASON_TOO_SHORT },
         { 0, {}, VHOST_DP_DROP_REASON_TOO_SHORT },
         { VHOST_DP_MAX_FRAME + 1, {}, VHOST_DP_DROP_REASON_TOO_LARGE },
-        { 60, { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 59 },
+        { 60, { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                .csum_start = const_le16(59) },
           VHOST_DP_DROP_REASON_BAD_HEADER },
         { 60, { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 0xffff,
                 .csum_offset = 0xffff }, VHOST_DP_DROP_REASON_BAD_HEADER },
