@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
+#include "hw/pci/pci_regs.h"
 #include "vhost-dp-iommu-rig.h"
 
 /* ---- Frames from and to scattered pages ---- */
@@ -51,8 +52,10 @@ static void test_traffic(const void *opaque)
                     DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
         /* Rings of several pages */
         .ring_size = 1024,
+        .more = "-device pci-testdev,addr=09.0 ",
     }, false);
     DpRig *r = e->rig;
+    QPCIDevice *other;
     uint64_t misses[2];
     unsigned i, q;
 
@@ -80,9 +83,15 @@ static void test_traffic(const void *opaque)
         misses[q] = env_counter(e, q, "iotlb-misses");
         g_assert_cmpuint(misses[q], >, 0);
     }
+    /* Nor when BARs of another device come and go */
+    other = qpci_device_find(e->guest->bus, QPCI_DEVFN(9, 0));
+    g_assert_nonnull(other);
+    qpci_iomap(other, 0, NULL);
     for (i = 0; i < 20; i++) {
+        qpci_config_writew(other, PCI_COMMAND, i % 2 ? PCI_COMMAND_MEMORY : 0);
         env_check_both_ways(e, i);
     }
+    g_free(other);
     for (q = DP_RX; q <= DP_TX; q++) {
         g_assert_cmpuint(env_counter(e, q, "iotlb-misses"), ==, misses[q]);
         g_assert_cmpuint(env_counter(e, q, "iotlb-hits"), >, 20);

@@ -199,18 +199,24 @@ void address_space_cache_invalidate(MemoryRegionCache *cache, hwaddr addr,
     qatomic_set(&dirty[(cache->xlat + addr) / PAGE_SIZE], 1);
 }
 
-/* For an IOMMU's address space: there is an IOMMU in it, or there is none */
-static void tell_iommu_listener(MemoryListener *listener)
+/* A member of MemoryListener: region_add or region_del */
+typedef void ListenerCall(MemoryListener *listener,
+                          MemoryRegionSection *section);
+
+/* In an IOMMU's address space there is an IOMMU, or there is none */
+static void tell_iommu_listener(MemoryListener *listener, ListenerCall *change,
+                                bool bypass)
 {
-    EmulatorIommu *iommu = container_of(listener->address_space, EmulatorIommu,
-                                        as);
     MemoryRegionSection section = {
-        .mr = iommu->bypass ? &ram_region : &iommu_region,
+        .mr = bypass ? &ram_region : &iommu_region,
     };
 
-    listener->begin(listener);
-    listener->region_add(listener, &section);
-    listener->commit(listener);
+    change(listener, &section);
+}
+
+static bool is_bypassed(const MemoryListener *listener)
+{
+    return container_of(listener->address_space, EmulatorIommu, as)->bypass;
 }
 
 void memory_listener_register(MemoryListener *listener, AddressSpace *as)
@@ -224,7 +230,9 @@ void memory_listener_register(MemoryListener *listener, AddressSpace *as)
     listeners[i] = listener;
     listener->address_space = as;
     if (as != &address_space_memory) {
-        tell_iommu_listener(listener);
+        tell_iommu_listener(listener, listener->region_add,
+                            is_bypassed(listener));
+        listener->commit(listener);
     }
 }
 
@@ -237,23 +245,47 @@ void memory_listener_unregister(MemoryListener *listener)
         g_assert_cmpuint(i + 1, <, MAX_LISTENERS);
     }
     listeners[i] = NULL;
+    if (listener->address_space != &address_space_memory) {
+        tell_iommu_listener(listener, listener->region_del,
+                            is_bypassed(listener));
+        listener->commit(listener);
+    }
+}
+
+/* As memory_region_transaction_commit(): whatever it was that changed */
+static void commit(void)
+{
+    unsigned i;
+
+    for (i = 0; i < MAX_LISTENERS; i++) {
+        if (listeners[i]) {
+            listeners[i]->commit(listeners[i]);
+        }
+    }
+}
+
+void emulator_change_other(void)
+{
+    View *old = current_view();
+    View *view = g_new0(View, 1);
+
+    view->ram = old->ram;
+    qatomic_rcu_set(&address_space_memory.current_map, (FlatView *)view);
+    commit();
+    /* Or a device that was unplugged would not go */
+    g_assert_cmpuint(old->refs, ==, 0);
+    g_free(old);
 }
 
 void emulator_move_ram(void (*tell)(void))
 {
     View *old = current_view();
-    unsigned i;
 
     new_view();
     if (tell) {
         tell();
     }
-    for (i = 0; i < MAX_LISTENERS; i++) {
-        if (listeners[i] &&
-            listeners[i]->address_space == &address_space_memory) {
-            listeners[i]->commit(listeners[i]);
-        }
-    }
+    commit();
     bury(old);
 }
 
@@ -292,6 +324,7 @@ void emulator_iommu_init(EmulatorIommu *iommu, uint64_t start, uint64_t size)
                           iommu_region_info.name);
         iommu_region.is_iommu = true;
     }
+    ram_region.ram = true;
     iommu->start = start;
     iommu->size = size;
     iommu->as.current_map = (FlatView *)iommu;
@@ -323,14 +356,21 @@ void emulator_iommu_set_bypass(EmulatorIommu *iommu, bool bypass)
     unsigned end = page + iommu->size / PAGE_SIZE;
     unsigned i;
 
+    if (bypass == iommu->bypass) {
+        return;
+    }
     protect(ram, iommu->start, iommu->size, true);
     protect(ram, iommu->start + EMULATOR_RAM_SIZE, iommu->size, true);
-    iommu->bypass = bypass;
     for (i = 0; i < MAX_LISTENERS; i++) {
         if (listeners[i] && listeners[i]->address_space == &iommu->as) {
-            tell_iommu_listener(listeners[i]);
+            tell_iommu_listener(listeners[i], listeners[i]->region_del,
+                                iommu->bypass);
+            tell_iommu_listener(listeners[i], listeners[i]->region_add,
+                                bypass);
         }
     }
+    iommu->bypass = bypass;
+    commit();
     memset(&second[page], 0, end - page);
     for (; page < end; page++) {
         protect_page(ram, page);

@@ -49,6 +49,13 @@ void emulator_init(void);
  */
 void emulator_move_ram(void (*tell)(void));
 
+/**
+ * emulator_change_other: something that is not guest RAM comes or goes
+ *
+ * Afterwards nobody may refer to the memory map as it was.  Lock: BQL.
+ */
+void emulator_change_other(void);
+
 /*
  * All of this: BQL.  @tell is called after a translation changed, and before
  * the page that was there becomes inaccessible.

@@ -124,7 +124,11 @@ static void tell_nics(void)
 
 static void op_memory(Nic *nic, StressRandom *r)
 {
-    emulator_move_ram(flip(r) ? tell_nics : NULL);
+    if (flip(r)) {
+        emulator_change_other();
+    } else {
+        emulator_move_ram(flip(r) ? tell_nics : NULL);
+    }
 }
 
 static void op_logging(Nic *nic, StressRandom *r)

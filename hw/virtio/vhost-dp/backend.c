@@ -361,24 +361,29 @@ static int backend_dev_start(struct vhost_dev *dev, bool start)
 static void backend_replace_memory(VhostDPBackend *be)
 {
     VhostDPMemory *mem = backend_new_memory(be->dev);
-    VhostDPMemory *old;
+    VhostDPMemory *old = mem;
+    bool same;
     unsigned i;
 
-    trace_vhost_dp_set_mem_table(be->name, be->dev->vq_index, mem->nregions);
     vhost_dp_backend_lock(be);
-    vhost_dp_iommu_flush(be);
-    for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        bool broken = be->vq[i].broken;
+    same = vhost_dp_memory_refresh(be->mem, mem);
+    if (!same) {
+        vhost_dp_iommu_flush(be);
+        for (i = 0; i < VHOST_DP_QUEUES; i++) {
+            bool broken = be->vq[i].broken;
 
-        vhost_dp_vring_remap(&be->vq[i], mem);
-        if (be->vq[i].broken && !broken) {
-            vhost_dp_backend_report(be);
+            vhost_dp_vring_remap(&be->vq[i], mem);
+            if (be->vq[i].broken && !broken) {
+                vhost_dp_backend_report(be);
+            }
         }
+        old = be->mem;
+        be->mem = mem;
+        vhost_dp_iommu_update(be);
     }
-    old = be->mem;
-    be->mem = mem;
-    vhost_dp_iommu_update(be);
     vhost_dp_backend_unlock(be);
+    trace_vhost_dp_set_mem_table(be->name, be->dev->vq_index,
+                                 be->mem->nregions, same);
     vhost_dp_memory_free(old);
 }
 
@@ -386,6 +391,7 @@ static void backend_replace_memory(VhostDPBackend *be)
  * vhost.c calls set_mem_table only when RAM changed.  But a table holds the
  * address space's view as it was, and with it every device that has a region
  * there: to let an unplugged device go, the table has to follow each change.
+ * Where RAM is the same, only the references are renewed.
  */
 static void backend_memory_commit(MemoryListener *listener)
 {

@@ -22,8 +22,10 @@
  *
  * Three things make the cache forget.  Invalidations by the guest come from
  * vhost.c's IOMMU notifiers.  Switches between translation and pass-through
- * reach no notifier, but change the device's address space: a listener sees
- * that.  And a new memory table replaces what entries point into.  Each takes
+ * reach no notifier, but change which IOMMUs and which RAM are in the device's
+ * address space: a listener sees that.  And a new memory table replaces what
+ * entries point into.  Other changes of the memory map, such as a BAR of
+ * another device that comes or goes, leave it alone.  Each of the three takes
  * the queue pair's lock, so that when it returns, to the guest for example, no
  * burst uses an old translation any more.  Behind an IOMMU that calls no
  * notifiers the cache is transient: see vhost-dp-iotlb.h.
@@ -314,30 +316,41 @@ void vhost_dp_iommu_update(VhostDPBackend *be)
     }
 }
 
-static void iommu_begin(MemoryListener *listener)
+/* @n: 1 for a section that is new in dma_as, -1 for one that is gone */
+static void iommu_count_section(VhostDPBackend *be, MemoryRegion *mr, int n)
 {
-    VhostDPBackend *be = container_of(listener, VhostDPBackend, dma_listener);
-
-    be->dma_iommus = 0;
-    be->dma_silent = false;
-}
-
-/* Called for each section that there is now, new or not */
-static void iommu_section(MemoryListener *listener,
-                          MemoryRegionSection *section)
-{
-    VhostDPBackend *be = container_of(listener, VhostDPBackend, dma_listener);
-
-    if (memory_region_is_iommu(section->mr)) {
-        be->dma_iommus++;
-        be->dma_silent |= !iommu_notifies(section->mr);
+    if (memory_region_is_iommu(mr)) {
+        be->dma_iommus += n;
+        be->dma_silent += iommu_notifies(mr) ? 0 : n;
+        be->dma_changed = true;
+    } else if (memory_region_is_ram(mr)) {
+        be->dma_changed = true;
     }
 }
 
+static void iommu_region_add(MemoryListener *listener,
+                             MemoryRegionSection *section)
+{
+    iommu_count_section(container_of(listener, VhostDPBackend, dma_listener),
+                        section->mr, 1);
+}
+
+static void iommu_region_del(MemoryListener *listener,
+                             MemoryRegionSection *section)
+{
+    iommu_count_section(container_of(listener, VhostDPBackend, dma_listener),
+                        section->mr, -1);
+}
+
+/* Called after any change of any address space */
 static void iommu_commit(MemoryListener *listener)
 {
     VhostDPBackend *be = container_of(listener, VhostDPBackend, dma_listener);
 
+    if (!be->dma_changed) {
+        return;
+    }
+    be->dma_changed = false;
     vhost_dp_backend_lock(be);
     vhost_dp_iommu_flush(be);
     if (be->iotlb) {
@@ -385,9 +398,8 @@ void vhost_dp_iommu_attach(VhostDPBackend *be)
     be->dma_as = be->dev->vdev->dma_as;
     be->dma_listener = (MemoryListener) {
         .name = "vhost-dp-iommu",
-        .begin = iommu_begin,
-        .region_add = iommu_section,
-        .region_nop = iommu_section,
+        .region_add = iommu_region_add,
+        .region_del = iommu_region_del,
         .commit = iommu_commit,
         /* After the one that replaces the memory table */
         .priority = MEMORY_LISTENER_PRIORITY_DEV_BACKEND + 2,

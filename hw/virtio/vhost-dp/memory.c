@@ -7,10 +7,13 @@
  *
  * Theory of operation: a table is made and freed by control operations, under
  * the BQL, and read by the queue pair's thread, under the queue pair's lock.
- * It never changes in between.  Each region holds a MemoryRegionCache, and
- * through it references to the RAM and to the address space's view, so
- * nothing that was unplugged goes until the last table that knows it is
- * freed: tables must not outlive a change.  The cache is also what makes
+ * It never changes in between, but for its references.  Each region holds a
+ * MemoryRegionCache, and through it references to the RAM and to the address
+ * space's view, so nothing that was unplugged goes until the last table that
+ * knows it is freed, or refreshed: no table must outlive a change as it is.
+ * Most changes are about something else than RAM, and a table that is
+ * refreshed stays where it is, with all that points into it: mapped rings, and
+ * what the IOMMU said.  The cache is also what makes
  * writes from outside the BQL complete: address_space_cache_invalidate() sets
  * the dirty bits and drops translated code.
  */
@@ -74,6 +77,35 @@ void vhost_dp_memory_free(VhostDPMemory *mem)
         address_space_cache_destroy(&mem->regions[i].cache);
     }
     g_free(mem);
+}
+
+static bool memory_is_same_region(const VhostDPRegion *a,
+                                  const VhostDPRegion *b)
+{
+    return a->gpa == b->gpa && a->size == b->size && a->host == b->host &&
+           a->cache.mrs.mr == b->cache.mrs.mr &&
+           a->cache.xlat == b->cache.xlat;
+}
+
+bool vhost_dp_memory_refresh(VhostDPMemory *mem, VhostDPMemory *fresh)
+{
+    unsigned i;
+
+    if (mem->nregions != fresh->nregions) {
+        return false;
+    }
+    for (i = 0; i < mem->nregions; i++) {
+        if (!memory_is_same_region(&mem->regions[i], &fresh->regions[i])) {
+            return false;
+        }
+    }
+    for (i = 0; i < mem->nregions; i++) {
+        MemoryRegionCache cache = mem->regions[i].cache;
+
+        mem->regions[i].cache = fresh->regions[i].cache;
+        fresh->regions[i].cache = cache;
+    }
+    return true;
 }
 
 unsigned vhost_dp_memory_search(const VhostDPMemory *mem, uint64_t gpa)

@@ -95,8 +95,9 @@ typedef struct VhostDPBackend {
     int64_t violation_next_log[VHOST_DP_QUEUES];
     AddressSpace *dma_as;       /* while started behind a vIOMMU, or NULL */
     MemoryListener dma_listener;    /* the same */
-    unsigned dma_iommus;        /* IOMMUs in dma_as */
-    bool dma_silent;            /* one of them does not tell what it unmaps */
+    unsigned dma_iommus;        /* sections of IOMMUs in dma_as */
+    unsigned dma_silent;        /* those that do not tell what is unmapped */
+    bool dma_changed;           /* what the device reaches, since a commit */
     QEMUBH *miss_bh;            /* main loop */
 
     /* Scratch space of who resolves misses: the engine, the main loop */

@@ -6,10 +6,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A VhostDPMemory is one queue pair's private copy of the guest's memory
- * table: which guest-physical ranges are RAM, and where they are in QEMU.  It
- * never changes; a new table replaces it as a whole, under the queue pair's
- * lock.  A host pointer that came from it is valid only while that lock is
- * held.
+ * table: which guest-physical ranges are RAM, and where they are in QEMU.
+ * That never changes; a new table replaces it as a whole, under the queue
+ * pair's lock.  A host pointer that came from it is valid only while that lock
+ * is held.
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_MEMORY_H
@@ -37,8 +37,8 @@ typedef struct VhostDPMemory {
  * @nsections: their number
  *
  * Until vhost_dp_memory_free() it holds references to the RAM, and to the
- * whole view of @as as it is now: to be replaced when that changes (see
- * vhost_dp_memory_is_current()).  Lock: BQL.
+ * whole view of @as as it is now: to be refreshed, or replaced, when that
+ * changes (see vhost_dp_memory_is_current()).  Lock: BQL.
  */
 VhostDPMemory *vhost_dp_memory_new(AddressSpace *as,
                                    const MemoryRegionSection *sections,
@@ -50,6 +50,21 @@ VhostDPMemory *vhost_dp_memory_new(AddressSpace *as,
  * Lock: BQL.  No burst may use the table any more.
  */
 void vhost_dp_memory_free(VhostDPMemory *mem);
+
+/**
+ * vhost_dp_memory_refresh: let a table follow a change of something else
+ * @mem: the table in use
+ * @fresh: one that was made after the change
+ *
+ * If both say the same of the RAM, they exchange their references, so that @mem
+ * is current and what was found in it stays valid.  In any case @fresh, or @mem
+ * if it is replaced, has to be freed after that, and without the queue pair's
+ * lock.
+ *
+ * Lock: BQL, and the queue pair's.  Returns false if @fresh has to replace
+ * @mem.
+ */
+bool vhost_dp_memory_refresh(VhostDPMemory *mem, VhostDPMemory *fresh);
 
 /**
  * vhost_dp_memory_is_current: was the table made from the present view of @as?
