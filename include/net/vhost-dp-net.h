@@ -41,4 +41,16 @@ void vhost_dp_reset_queue(NetClientState *nc, unsigned index);
  */
 void vhost_dp_enable_queue(NetClientState *nc, unsigned index);
 
+/**
+ * vhost_dp_start_failed: vhost could not be started, and nothing of it runs
+ * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the first queue pair
+ * @err: why, a negative errno
+ *
+ * Says so in the log, and takes the NIC's link down soon.  It comes up for
+ * another try after a second, and when set_link or the VM's start cause one.
+ *
+ * Lock: BQL.
+ */
+void vhost_dp_start_failed(NetClientState *nc, int err);
+
 #endif /* NET_VHOST_DP_NET_H */

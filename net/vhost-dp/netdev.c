@@ -13,10 +13,15 @@
  * vhost could start, and set_link does not say otherwise; while it is down,
  * virtio-net stops vhost.  Drivers report from their IOThreads; one bottom half
  * in the main loop brings the NIC in line.
+ *
+ * virtio-net starts vhost when the link comes up, which can fail: QEMU may have
+ * no descriptor left, for instance, for a moment.  Then the link goes down, and
+ * comes up for another try after a second.  A try that fails is over before
+ * anybody else gets the BQL, so the guest does not see it.
  */
 
 #include "qemu/osdep.h"
-#include "qemu/error-report.h"
+#include "qemu/error-report-limited.h"
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-net.h"
@@ -37,6 +42,9 @@
 /* What the log says of a link: so many lines at once, then one in that time */
 #define LINK_LOG_BURST 10
 #define LINK_LOG_MS 6000
+
+/* How long a start that failed is not tried again */
+#define START_RETRY_MS 1000
 
 /* A driver's peer has so long to come, before the log says it is missing */
 #define LINK_PEER_MS 2000
@@ -119,11 +127,27 @@ static bool netdev_link_is_down(const VhostDPNetdev *netdev)
             (netdev->driver_down || netdev->start_failed));
 }
 
+/* May start or stop vhost, and so change netdev->start_failed */
+static void netdev_set_nic_link(VhostDPNetdev *netdev, NetClientState *nic,
+                                bool down)
+{
+    unsigned i;
+
+    netdev->nic_down = down;
+    for (i = 0; i < netdev->nqueues; i++) {
+        vhost_dp_port_set_nic_link(netdev->queue[i]->port, !down);
+    }
+    if (nic->link_down != down) {
+        for (i = 0; i < netdev->nqueues; i++) {
+            netdev->queue[i]->nc.peer->link_down = down;
+        }
+        nic->info->link_status_changed(nic);
+    }
+}
+
 static void netdev_update_link(VhostDPNetdev *netdev)
 {
     NetClientState *nic;
-    bool down;
-    unsigned i;
 
     if (netdev->nlive < netdev->nqueues) {
         return;
@@ -146,17 +170,9 @@ static void netdev_update_link(VhostDPNetdev *netdev)
         netdev->user_changed = false;
         netdev->user_down = nic->link_down;
     }
-    down = netdev_link_is_down(netdev);
-    netdev->nic_down = down;
-    for (i = 0; i < netdev->nqueues; i++) {
-        vhost_dp_port_set_nic_link(netdev->queue[i]->port, !down);
-    }
-    if (nic->link_down != down) {
-        for (i = 0; i < netdev->nqueues; i++) {
-            netdev->queue[i]->nc.peer->link_down = down;
-        }
-        nic->info->link_status_changed(nic);
-    }
+    netdev_set_nic_link(netdev, nic, netdev_link_is_down(netdev));
+    /* If that was a try to start vhost, and in vain */
+    netdev_set_nic_link(netdev, nic, netdev_link_is_down(netdev));
 }
 
 /* Main loop; also when the log may be told what it was not told before */
@@ -168,7 +184,19 @@ static void netdev_link_bh(void *opaque)
 /* At once: what comes after a stop may be the end of a migration */
 static void netdev_vm_changed(void *opaque, bool running, RunState state)
 {
-    netdev_update_link(opaque);
+    VhostDPNetdev *netdev = opaque;
+
+    /* virtio-net is about to try */
+    netdev->start_failed = false;
+    netdev_update_link(netdev);
+}
+
+static void netdev_retry_start(void *opaque)
+{
+    VhostDPNetdev *netdev = opaque;
+
+    netdev->start_failed = false;
+    netdev_update_link(netdev);
 }
 
 /* Any thread, no lock: called by ports */
@@ -199,23 +227,10 @@ static bool netdev_nic_runs(NetClientState *nic)
            (vdev->status & VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
-/* Say why packets that come here go nowhere */
-static void netdev_start_failed(VhostDPNetdev *netdev, const char *why)
-{
-    if (!netdev->start_failed) {
-        netdev->start_failed = true;
-        if (vhost_dp_may_log(&netdev->next_log)) {
-            error_report("vhost-dp netdev '%s': %s, the link stays down",
-                         netdev->id, why);
-        }
-        qemu_bh_schedule(netdev->link_bh);
-    }
-}
-
 /*
  * While vhost runs, these are announcements of the NIC's address.  virtio-net
  * falls back to sending guest packets here when vhost could not start; there
- * is no second data path for them, so the link goes down instead.
+ * is no second data path for them, and the link is about to go down instead.
  */
 static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
                               size_t size)
@@ -225,13 +240,13 @@ static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
 
     if (nc->peer && nc->peer->info->type != NET_CLIENT_DRIVER_NIC) {
         /* check_peer_type() is not asked when a hub is connected */
-        netdev_start_failed(netdev, "it needs a virtio-net device as its "
-                            "peer, and not a hub");
+        error_report_limited_cond(&netdev->next_log, "vhost-dp netdev '%s': "
+                                  "it needs a virtio-net device as its peer, "
+                                  "and not a hub", netdev->id);
         return size;
     }
     if (nc->peer && !vhost_dp_port_is_started(s->port) &&
         netdev_nic_runs(nc->peer)) {
-        netdev_start_failed(netdev, "the data path could not start");
         return size;
     }
     if (size > nc->vnet_hdr_len) {
@@ -265,6 +280,31 @@ void vhost_dp_enable_queue(NetClientState *nc, unsigned index)
 {
     vhost_dp_backend_enable_queue(vhost_dp_port_backend(netdev_state(nc)->port),
                                   index);
+}
+
+/* One queue pair is about to be started; if another fails, all are stopped */
+static int netdev_start(NetClientState *nc)
+{
+    NetVhostDPState *s = netdev_state(nc);
+
+    if (s->netdev->start_failed) {
+        s->netdev->start_failed = false;
+        qemu_bh_schedule(s->netdev->link_bh);
+    }
+    return 0;
+}
+
+void vhost_dp_start_failed(NetClientState *nc, int err)
+{
+    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+
+    error_report_limited_cond(&netdev->next_log, "vhost-dp netdev '%s': the "
+                              "data path cannot start: %s; the link stays "
+                              "down until it can", netdev->id, strerror(-err));
+    netdev->start_failed = true;
+    qemu_bh_schedule(netdev->link_bh);
+    timer_mod(&netdev->retry_timer, START_RETRY_MS +
+              qemu_clock_get_ms(QEMU_CLOCK_REALTIME));
 }
 
 static bool netdev_has_vnet_hdr(NetClientState *nc)
@@ -367,6 +407,7 @@ static void netdev_free(VhostDPNetdev *netdev)
     qemu_del_vm_change_state_handler(netdev->vm_change);
     qemu_bh_delete(netdev->link_bh);
     timer_del(&netdev->link_timer);
+    timer_del(&netdev->retry_timer);
     vhost_dp_driver_release(netdev->drv);
     g_free(netdev->driver_reason);
     g_free(netdev->queue);
@@ -401,6 +442,7 @@ static NetClientInfo net_vhost_dp_info = {
     .receive = netdev_receive,
     .cleanup = netdev_cleanup,
     .link_status_changed = netdev_link_status_changed,
+    .start = netdev_start,
     .has_ufo = netdev_has_ufo,
     .has_uso = netdev_has_uso,
     .has_vnet_hdr = netdev_has_vnet_hdr,
@@ -650,6 +692,8 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
                                                          netdev);
     timer_init_ms(&netdev->link_timer, QEMU_CLOCK_REALTIME, netdev_link_bh,
                   netdev);
+    timer_init_ms(&netdev->retry_timer, QEMU_CLOCK_REALTIME,
+                  netdev_retry_start, netdev);
     if (netdev_awaits_peer(drv)) {
         netdev->link_quiet_until = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
                                    LINK_PEER_MS;

@@ -43,8 +43,9 @@ typedef struct VhostDPNetdev {
     bool user_down;             /* what set_link said */
     bool driver_down;           /* what drivers said */
     char *driver_reason;        /* and why */
-    bool start_failed;          /* the guest runs the NIC, vhost does not */
-    int64_t next_log;           /* see vhost_dp_may_log() */
+    bool start_failed;          /* the last time that vhost was started */
+    QEMUTimer retry_timer;      /* to forget that, so that it starts again */
+    int64_t next_log;           /* see error_report_limited_cond() */
 
     QTAILQ_ENTRY(VhostDPNetdev) next;
 } VhostDPNetdev;

@@ -687,69 +687,6 @@ static void test_late_violation(const void *opaque)
     rig_free(r);
 }
 
-/* ---- The log ---- */
-
-static unsigned count_lines(const char *path, const char *text)
-{
-    g_autofree char *log = NULL;
-    g_auto(GStrv) lines = NULL;
-    unsigned n = 0;
-    unsigned i;
-
-    g_assert_true(g_file_get_contents(path, &log, NULL, NULL));
-    lines = g_strsplit(log, "\n", -1);
-    for (i = 0; lines[i]; i++) {
-        n += strstr(lines[i], text) != NULL;
-    }
-    return n;
-}
-
-/* Start with a descriptor table that is not aligned (section 2.7) */
-static void start_badly(MqRig *r)
-{
-    QVirtioDevice *d = r->nic->vdev;
-    QVirtQueue vq = r->nic->queue[RX(0)].pci.vq;
-
-    dp_nic_reset(r->nic);
-    qvirtio_set_features(d, DP_FEATURES_DEFAULT);
-    d->bus->queue_select(d, RX(0));
-    vq.desc += 8;
-    d->bus->set_queue_address(d, &vq);
-    qpci_io_writew(r->nic->pci->pdev, r->nic->pci->bar,
-                   r->nic->pci->common_cfg_offset + VIRTIO_PCI_COMMON_Q_ENABLE,
-                   1);
-    qvirtio_set_driver_ok(d);
-}
-
-/* The guest cannot fill the log with queues that do not start */
-static void test_start_fails(const void *opaque)
-{
-    g_autofree char *log = NULL;
-    g_autofree char *redirect = NULL;
-    int fd = g_file_open_tmp("vhost-dp-log-XXXXXX", &log, NULL);
-    MqRig *r;
-    unsigned i;
-
-    g_assert_cmpint(fd, >=, 0);
-    close(fd);
-    redirect = g_strdup_printf("iothread=t0 2>%s", log);
-    r = rig_new("flat-out=on", redirect);
-    for (i = 0; i < 10; i++) {
-        start_badly(r);
-    }
-    g_assert_cmpuint(count_lines(log, "cannot start the receive queue"), ==,
-                     1);
-    dp_nic_reset(r->nic);
-    dp_nic_start(r->nic, FEATURES);
-    for (i = 0; i < 2 * PAIRS; i++) {
-        fill(r, i);
-    }
-    set_pairs(r, PAIRS);
-    move(r, TX(1), 10);
-    unlink(log);
-    rig_free(r);
-}
-
 /* ---- What is counted ---- */
 
 static void test_burst_sizes(const void *opaque)
@@ -859,6 +796,5 @@ int main(int argc, char **argv)
     }
     dp_add_ring_test("pairs/control", long_polling, test_control);
     dp_add_ring_test("pairs/late-violation", two, test_late_violation);
-    dp_add_test("pairs/start-fails", NULL, test_start_fails);
     return g_test_run();
 }
