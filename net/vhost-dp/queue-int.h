@@ -42,10 +42,9 @@ typedef struct PortStats {
     uint64_t drops[VHOST_DP_DROP_REASON__MAX];
 } PortStats;
 
-/* A kick fd with its handler */
+/* The handler of what backend.kick[queue].watched is */
 typedef struct PortKick {
     EventNotifier notifier;
-    int fd;                     /* that the handler is set for, or -1 */
     unsigned queue;
     VhostDPPort *port;
 } PortKick;
@@ -117,7 +116,8 @@ struct VhostDPPort {
     bool call;                  /* backend.call_pending may be set */
     bool missed;                /* the vIOMMU has to be asked */
     bool parked;                /* and the main loop does; the BH will come */
-    uint32_t generation;        /* backend.generation, at the last look */
+    /* backend.generation at the last look: that the state here is about */
+    uint32_t generation[VHOST_DP_QUEUES];
     PortKick kick[VHOST_DP_QUEUES];
 
     /* Busy polling: see queue-poll.c */
@@ -194,6 +194,19 @@ static inline void port_count_burst(VhostDPPort *port, unsigned queue,
         vhost_dp_count(&stats->bytes, bytes);
         vhost_dp_count(&stats->bursts[31 - clz32(packets)], 1);
     }
+}
+
+/*
+ * Does a queue run, and has the bottom half seen that?  One that was reset and
+ * enabled since must not see what is left of before (virtio 1.3, 2.6.1.1): the
+ * bottom half is on its way, and a turn follows it.  Lock held.
+ */
+static inline bool port_queue_runs(const VhostDPPort *port, unsigned queue)
+{
+    const VhostDPBackend *be = &port->backend;
+
+    return be->vq[queue].running &&
+           likely(be->generation[queue] == port->generation[queue]);
 }
 
 /*

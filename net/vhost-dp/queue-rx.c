@@ -662,7 +662,7 @@ static RxIntoResult rx_into(VhostDPPort *port)
 
     QEMU_LOCK_GUARD(&be->lock);
 
-    if (!vq->running || !be->enabled || vq->broken) {
+    if (!port_queue_runs(port, VHOST_DP_RX) || !be->enabled || vq->broken) {
         return RX_INTO_UNFIT;
     }
     notified = vq->notify;
@@ -855,7 +855,7 @@ bool vhost_dp_port_rx(VhostDPPort *port)
     }
 
     WITH_QEMU_LOCK_GUARD(&be->lock) {
-        if (unlikely(!vq->running || !be->enabled)) {
+        if (unlikely(!port_queue_runs(port, VHOST_DP_RX) || !be->enabled)) {
             /* The reconcile BH is on its way */
             return false;
         }

@@ -307,7 +307,7 @@ bool vhost_dp_port_tx(VhostDPPort *port)
      * one that was just enabled, and the driver not told, is left alone: the
      * reconcile BH is on its way, and a turn follows it.
      */
-    if (vq->running && !vq->broken &&
+    if (port_queue_runs(port, VHOST_DP_TX) && !vq->broken &&
         likely(!port->inactive || !be->enabled)) {
         more = unlikely(port->tx_rest) ? vhost_dp_port_tx_rest(port) :
                                          tx_burst(port, vq);

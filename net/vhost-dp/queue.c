@@ -298,21 +298,26 @@ static void port_detach(VhostDPPort *port)
     }
 }
 
-/* Let @kick listen to @fd, or to nothing if it is -1 */
-static void port_set_kick_fd(PortKick *kick, int fd)
+/*
+ * Listen to @fd for kicks of a queue, or to nothing if it is -1.  Lock held:
+ * control replaces what another descriptor refers to.
+ */
+static void port_watch_kick(VhostDPPort *port, unsigned queue, int fd)
 {
-    AioContext *ctx = kick->port->ctx;
+    PortKick *kick = &port->kick[queue];
+    int *watched = &port->backend.kick[queue].watched;
 
-    if (kick->fd == fd) {
+    if (*watched == fd) {
         return;
     }
-    if (kick->fd >= 0) {
-        aio_set_event_notifier(ctx, &kick->notifier, NULL, NULL, NULL);
+    if (*watched >= 0) {
+        aio_set_event_notifier(port->ctx, &kick->notifier, NULL, NULL, NULL);
     }
-    kick->fd = fd;
+    *watched = fd;
     if (fd >= 0) {
         event_notifier_init_fd(&kick->notifier, fd);
-        aio_set_event_notifier(ctx, &kick->notifier, port_kick, NULL, NULL);
+        aio_set_event_notifier(port->ctx, &kick->notifier, port_kick, NULL,
+                               NULL);
     }
 }
 
@@ -320,9 +325,7 @@ static void port_set_kick_fd(PortKick *kick, int fd)
 static bool port_reconcile(VhostDPPort *port)
 {
     VhostDPBackend *be = &port->backend;
-    g_autoptr(GArray) stale = NULL;
-    int fd[VHOST_DP_QUEUES];
-    uint32_t generation;
+    bool restarted[VHOST_DP_QUEUES];
     bool dead, enabled, rx_active, nic_down, tx_active;
     unsigned i;
 
@@ -331,7 +334,9 @@ static bool port_reconcile(VhostDPPort *port)
         for (i = 0; i < VHOST_DP_QUEUES; i++) {
             bool listen = be->vq[i].running && !dead;
 
-            fd[i] = listen ? be->kick_fd[i] : -1;
+            port_watch_kick(port, i, listen ? be->kick[i].fd : -1);
+            restarted[i] = be->generation[i] != port->generation[i];
+            port->generation[i] = be->generation[i];
         }
         enabled = be->enabled;
         rx_active = be->vq[VHOST_DP_RX].running && enabled &&
@@ -339,16 +344,6 @@ static bool port_reconcile(VhostDPPort *port)
         tx_active = be->vq[VHOST_DP_TX].running &&
                     !be->vq[VHOST_DP_TX].broken;
         nic_down = !be->vq[VHOST_DP_RX].running && port->nic_down;
-        generation = be->generation;
-        stale = be->stale_kick_fds;
-        be->stale_kick_fds = g_array_new(false, false, sizeof(int));
-    }
-
-    for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        port_set_kick_fd(&port->kick[i], fd[i]);
-    }
-    for (i = 0; i < stale->len; i++) {
-        close(g_array_index(stale, int, i));
     }
 
     if (dead) {
@@ -356,7 +351,7 @@ static bool port_reconcile(VhostDPPort *port)
         return false;
     }
     port_attach(port);
-    if (!rx_active || generation != port->generation) {
+    if (!rx_active || restarted[VHOST_DP_RX]) {
         if (enabled) {
             vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
         } else {
@@ -364,13 +359,12 @@ static bool port_reconcile(VhostDPPort *port)
         }
         vhost_dp_inbox_open(port->inbox, false);
     }
-    if (!tx_active || generation != port->generation || !enabled) {
+    if (!tx_active || restarted[VHOST_DP_TX] || !enabled) {
         vhost_dp_port_tx_drop_rest(port, enabled ?
                                    VHOST_DP_DROP_REASON_STOPPED :
                                    VHOST_DP_DROP_REASON_DISABLED);
     }
     port_set_active(port, enabled);
-    port->generation = generation;
     port->rx_active = rx_active;
     /* Frames that nobody takes are lost, and not for later */
     port->rx_discard = !port->caps.rx_on_demand &&
@@ -527,11 +521,13 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
 
     port->netdev = g_strdup(netdev);
     port->index = index;
+    if (!vhost_dp_backend_init(&port->backend, netdev, &port_backend_client,
+                               port, errp)) {
+        goto fail;
+    }
     if (!port_set_iothread(port, iothread, errp)) {
-        g_free(port->iothread_name);
-        g_free(port->netdev);
-        g_free(port);
-        return NULL;
+        vhost_dp_backend_destroy(&port->backend);
+        goto fail;
     }
     port->drv = drv;
     port->dc = VHOST_DP_DRIVER_GET_CLASS(drv);
@@ -549,18 +545,22 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
     qemu_mutex_init(&port->side_lock);
     qemu_event_init(&port->detached, false);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        port->kick[i].fd = -1;
         port->kick[i].queue = i;
         port->kick[i].port = port;
     }
     trace_vhost_dp_port_new(netdev, index, port->iothread_name,
                             port->iothread->thread_id, busy_poll_us);
-    vhost_dp_backend_init(&port->backend, netdev, &port_backend_client, port);
     port->bh = aio_bh_new(port->ctx, port_bh, port);
     port->inbox = vhost_dp_inbox_new(port->bh);
     port->first_inbox = first ? vhost_dp_inbox_ref(first->inbox) : NULL;
     port_changed(port);
     return port;
+
+fail:
+    g_free(port->iothread_name);
+    g_free(port->netdev);
+    g_free(port);
+    return NULL;
 }
 
 void vhost_dp_port_delete(VhostDPPort *port)

@@ -11,22 +11,28 @@
  *   delete             vhost_dp_port_delete(), and the netdev after it
  *   bottom_half        port_bh(), port_reconcile(), port_detach()
  *   kicked             port_kick()
- *   burst              vhost_dp_port_tx() after vhost_dp_backend_may_run()
+ *   burst              vhost_dp_port_tx() after vhost_dp_backend_may_run();
+ *                      "restarted" is what port_queue_runs() compares
+ *   watched, kick_fd   port_watch_kick(), backend_set_kick()
  *   main_loop          port_free_bh()
  *
  * Control holds the BQL; one thread stands for all that do.  lock.pml shows
  * the lock itself; here it is a plain mutex, and memory is consistent.
  *
  * Shown, by assertions: a burst runs only on rings that are mapped, with a
- * driver that is open; a handler never watches a descriptor that was closed
- * (its number could be another's by then); a bottom half is not scheduled when
- * it was deleted; nobody touches a port that was freed.  And by the absence of
- * "invalid end state": handlers follow each start and stop, old descriptors
- * are closed, and a deletion ends.
+ * driver that is open; what a descriptor refers to is not replaced while a
+ * handler watches it; nothing that is left of a queue, such as the rest of a
+ * frame, comes to be used when the queue was started anew; a bottom half is not
+ * scheduled when it was deleted; nobody touches a port that was freed.  And by
+ * the absence of "invalid end state": handlers follow each start and stop, and
+ * a deletion ends.
  *
  * Broken variants, by -D:
  *   NO_RUNNING_CHECK  a burst does not look whether the queue runs
- *   CLOSE_AT_ONCE     control closes a kick fd while its handler is there
+ *   FIRST_SLOT        a start does not ask which descriptor is watched
+ *   WATCH_LATE        handlers change after the lock was released
+ *   NO_GENERATION     a burst does not look whether the queue was restarted
+ *   KEEP_REST         the bottom half does not drop the rest
  *   CLEAR_LATE        "changed" is cleared after the look at what is wanted
  *   CHANGED_FIRST     control says so before it has changed something
  *   UNLOCK_RESUMES    delete unlocks as other operations do
@@ -35,7 +41,8 @@
  *   KEEP_HANDLERS     a dead port's handlers stay
  */
 
-#define NFDS 2
+/* Kick descriptors are 0 and 1 */
+#define NONE 2
 
 mtype = { NOBODY, CONTROL, IOTHREAD, MAIN };
 
@@ -46,8 +53,9 @@ byte want;
 /* Guarded by lock */
 bool dead;
 bool running;
-byte kick_fd = NFDS;            /* NFDS: none */
-bool stale[NFDS];
+bool restarted;                 /* generations differ */
+byte kick_fd = NONE;
+byte watched = NONE;            /* what control thinks of "handler" */
 
 bool yielded;                   /* atomic */
 bool changed;                   /* atomic */
@@ -57,15 +65,15 @@ bool detached;                  /* QemuEvent */
 bool free_scheduled;            /* in the main loop */
 bool freed;
 
-byte handler = NFDS;            /* fd that the IOThread watches */
+byte handler = NONE;            /* fd that the IOThread watches */
 bool attached;
+bool rest;                      /* of a frame that was sent in part */
+bool rest_of_before;            /* and the queue was started since */
 
 bool mapped;                    /* rings, as control knows */
 bool driver_open = true;
-bool fd_open[NFDS];
 
-#define SAME_STATE \
-    (handler == kick_fd && !stale[0] && !stale[1])
+#define SAME_STATE (handler == kick_fd)
 
 inline acquire(who)
 {
@@ -111,25 +119,17 @@ inline start()
 #ifdef CHANGED_FIRST
     tell_changed();
 #endif
-    /* A descriptor gets the lowest free number */
-    atomic {
-        fd = 0;
-        do
-        :: fd < NFDS && fd_open[fd] -> fd++
-        :: else -> break
-        od;
-        if
-        :: fd == NFDS -> fd = 0; goto next       /* the model has no more */
-        :: else
-        fi;
-        fd_open[fd] = true;
-        mapped = true
-    };
+    mapped = true;
     control_lock();
-    kick_fd = fd;
-    running = true;
+#ifdef FIRST_SLOT
+    kick_fd = 0;
+#else
+    kick_fd = (watched == 0 -> 1 : 0);
+#endif
+    /* dup3() */
+    assert(handler != kick_fd);
+    d_step { running = true; restarted = true; rest_of_before = rest };
     control_unlock();
-    fd = 0;
 #ifndef CHANGED_FIRST
     tell_changed();
 #endif
@@ -142,12 +142,7 @@ inline stop()
 #endif
     control_lock();
     running = false;
-#ifdef CLOSE_AT_ONCE
-    fd_open[kick_fd] = false;
-#else
-    stale[kick_fd] = true;
-#endif
-    kick_fd = NFDS;
+    kick_fd = NONE;
     control_unlock();
     /* From here on the rings can be somebody else's memory */
     mapped = false;
@@ -176,8 +171,6 @@ inline delete()
 
 active proctype control()
 {
-    byte fd;
-
     atomic { bql == NOBODY -> bql = CONTROL };
 next:
     if
@@ -209,11 +202,19 @@ inline burst()
         if
 #ifdef NO_RUNNING_CHECK
         :: true ->
-#else
+#elif defined(NO_GENERATION)
         :: running ->
+#else
+        :: running && !restarted ->
 #endif
             assert(mapped);
-            assert(attached && driver_open)
+            assert(attached && driver_open);
+            if
+            :: rest -> assert(!rest_of_before); rest = false
+            /* The driver takes all of a frame, or a part of it */
+            :: !rest
+            :: !rest -> rest = true
+            fi
         :: else
         fi;
         release(IOTHREAD)
@@ -223,7 +224,6 @@ inline burst()
 
 inline kicked()
 {
-    assert(fd_open[handler]);
     acquire(IOTHREAD);
     on = running;
     release(IOTHREAD);
@@ -233,8 +233,14 @@ inline kicked()
     fi
 }
 
+inline drop_rest()
+{
+    d_step { rest = false; rest_of_before = false }
+}
+
 inline detach()
 {
+    drop_rest();
     if
     :: attached -> assert(driver_open); attached = false
     :: else
@@ -246,42 +252,45 @@ inline reconcile()
 {
     acquire(IOTHREAD);
     end = dead;
-    fd = (running && !dead -> kick_fd : NFDS);
-    d_step {
-        old[0] = stale[0]; stale[0] = false;
-        old[1] = stale[1]; stale[1] = false
-    }
+#ifdef KEEP_HANDLERS
+    watched = (end -> watched : (running -> kick_fd : NONE));
+#else
+    watched = (running && !end -> kick_fd : NONE);
+#endif
+#ifndef WATCH_LATE
+    handler = watched;
+#endif
+    d_step { again = restarted || !running; restarted = false };
     release(IOTHREAD);
 
-#ifdef KEEP_HANDLERS
-    handler = (end -> handler : fd);
-#else
-    handler = fd;
+#ifdef WATCH_LATE
+    handler = watched;
 #endif
-    fd = 0;
-    d_step {
-        fd_open[0] = fd_open[0] && !old[0]; old[0] = false;
-        fd_open[1] = fd_open[1] && !old[1]; old[1] = false
-    };
 #ifdef EVENT_FIRST
     detached = end;
 #endif
     if
     :: end -> detach()
-    :: else -> attached = true
-    fi
+    :: else ->
+        attached = true;
+#ifndef KEEP_REST
+        if
+        :: again -> drop_rest()
+        :: else
+        fi
+#endif
+    fi;
+    again = false
 }
 
 active proctype iothread()
 {
-    byte fd;
-    bool old[2];
-    bool on, end;
+    bool on, end, again;
 
 loop:
     if
     :: atomic { scheduled -> scheduled = false }
-    :: handler != NFDS && bh_alive -> kicked(); goto loop
+    :: handler != NONE && bh_alive -> kicked(); goto loop
     fi;
 
     /* The bottom half */
@@ -322,8 +331,8 @@ active proctype main_loop()
     atomic { free_scheduled && bql == NOBODY -> bql = MAIN };
     freed = true;
 #endif
-    assert(handler == NFDS);
-    assert(!scheduled && !attached && !fd_open[0] && !fd_open[1]);
+    assert(handler == NONE);
+    assert(!scheduled && !attached && !rest);
     bql = NOBODY
 }
 
@@ -331,7 +340,10 @@ active proctype main_loop()
  * run.py checks that
  *   holds:
  *   breaks: NO_RUNNING_CHECK: assertion violated mapped
- *   breaks: CLOSE_AT_ONCE: assertion violated fd_open[handler]
+ *   breaks: FIRST_SLOT: assertion violated (handler!=kick_fd)
+ *   breaks: WATCH_LATE: assertion violated (handler!=kick_fd)
+ *   breaks: NO_GENERATION: assertion violated !(rest_of_before)
+ *   breaks: KEEP_REST: assertion violated !(rest_of_before)
  *   breaks: CLEAR_LATE: invalid end state
  *   breaks: CHANGED_FIRST: invalid end state
  *   breaks: UNLOCK_RESUMES: assertion violated bh_alive

@@ -207,11 +207,12 @@ static void *guest_thread(void *opaque)
     return NULL;
 }
 
-Guest *guest_new(uint64_t ram_start)
+Guest *guest_new(uint64_t ram_start, bool still)
 {
     Guest *g = g_new0(Guest, 1);
     unsigned i;
 
+    g->still = still;
     g->ram_start = ram_start;
     qemu_mutex_init(&g->lock);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
@@ -219,8 +220,10 @@ Guest *guest_new(uint64_t ram_start)
         g->call_fd[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         g_assert_cmpint(g->call_fd[i], >=, 0);
     }
-    qemu_thread_create(&g->thread, "guest", guest_thread, g,
-                       QEMU_THREAD_JOINABLE);
+    if (!still) {
+        qemu_thread_create(&g->thread, "guest", guest_thread, g,
+                           QEMU_THREAD_JOINABLE);
+    }
     return g;
 }
 
@@ -230,7 +233,9 @@ void guest_free(Guest *g)
 
     qatomic_set(&g->quit, true);
     eventfd_write(g->call_fd[0], 1);
-    qemu_thread_join(&g->thread);
+    if (!g->still) {
+        qemu_thread_join(&g->thread);
+    }
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         close(g->call_fd[i]);
         g_free(g->ring[i].segs);

@@ -22,6 +22,7 @@
 
 typedef struct Guest {
     /* Set once */
+    bool still;                 /* there is no thread */
     QemuThread thread;
     int call_fd[VHOST_DP_QUEUES];
     uint64_t ram_start;         /* guest address of its memory */
@@ -44,8 +45,9 @@ typedef struct Guest {
 /**
  * guest_new: start a guest's thread
  * @ram_start: its RAM, of which it takes up to 2 MiB
+ * @still: without a thread: the caller uses the rings
  */
-Guest *guest_new(uint64_t ram_start);
+Guest *guest_new(uint64_t ram_start, bool still);
 void guest_free(Guest *g);
 
 /**

@@ -167,6 +167,22 @@ static void stop_queue(Nic *nic, unsigned queue)
     nic->base[queue] = state.num;
 }
 
+static void stop_queues(Nic *nic)
+{
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        int old;
+
+        stop_queue(nic, i);
+        old = guest_set_kick(nic->guest, i, -1);
+        if (old >= 0) {
+            /* The next eventfd gets this number */
+            close(old);
+        }
+    }
+}
+
 /* hw/virtio/vhost.c's, which the back end calls */
 
 bool vhost_dev_has_iommu(struct vhost_dev *dev)
@@ -192,9 +208,10 @@ static uint64_t logged_features(Nic *nic)
     return nic->features | (nic->logging ? 1ULL << VHOST_F_LOG_ALL : 0);
 }
 
-void nic_start(Nic *nic)
+int nic_try_start(Nic *nic)
 {
     unsigned i;
+    int r;
 
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         set_call(nic, i);
@@ -205,27 +222,26 @@ void nic_start(Nic *nic)
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         start_queue(nic, i);
     }
-    g_assert_cmpint(vhost_dp_ops.vhost_dev_start(&nic->dev, true), ==, 0);
+    r = vhost_dp_ops.vhost_dev_start(&nic->dev, true);
+    if (r < 0) {
+        stop_queues(nic);
+        return r;
+    }
     nic->dev.started = true;
     nic->started = true;
+    return 0;
+}
+
+void nic_start(Nic *nic)
+{
+    g_assert_cmpint(nic_try_start(nic), ==, 0);
 }
 
 void nic_stop(Nic *nic)
 {
-    unsigned i;
-
     nic->dev.started = false;
     vhost_dp_ops.vhost_dev_start(&nic->dev, false);
-    for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        int old;
-
-        stop_queue(nic, i);
-        old = guest_set_kick(nic->guest, i, -1);
-        if (old >= 0) {
-            /* The next eventfd gets this number */
-            close(old);
-        }
-    }
+    stop_queues(nic);
     nic->started = false;
 }
 
@@ -370,7 +386,7 @@ void nic_reset(Nic *nic, bool packed, bool event_idx, bool indirect)
 }
 
 Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
-             unsigned busy_poll_us)
+             unsigned busy_poll_us, bool still)
 {
     Nic *nic = g_new0(Nic, 1);
     unsigned i;
@@ -387,7 +403,7 @@ Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         nic->masked_fd[i] = new_eventfd(0);
     }
-    nic->guest = guest_new(index * EMULATOR_RAM_SIZE / 2);
+    nic->guest = guest_new(index * EMULATOR_RAM_SIZE / 2, still);
     nic_make_port(nic, iothread, busy_poll_us);
     nic_reset(nic, false, true, false);
     return nic;

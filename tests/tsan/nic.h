@@ -51,9 +51,10 @@ typedef struct Nic {
  * nic_new: make a card, stopped, and its guest
  * @first: what the first queue pair of the same netdev would be, or NULL
  * @iothread, @busy_poll_us: for the port; NULL: a thread of its own
+ * @still: the guest does nothing by itself
  */
 Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
-             unsigned busy_poll_us);
+             unsigned busy_poll_us, bool still);
 void nic_free(Nic *nic);
 
 /* netdev_del and netdev_add: another port, driver and IOThread */
@@ -64,6 +65,9 @@ void nic_reset(Nic *nic, bool packed, bool event_idx, bool indirect);
 
 void nic_start(Nic *nic);
 void nic_stop(Nic *nic);
+
+/* Returns a negative errno if the rings are wrong: then nothing runs */
+int nic_try_start(Nic *nic);
 
 /* Stop or start, and nothing may call the guest after a stop */
 void nic_stop_and_listen(Nic *nic);

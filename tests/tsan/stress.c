@@ -365,7 +365,7 @@ static void test_stress(const void *opaque)
     port_may_go = opaque != NULL;
     bql_lock();
     for (i = 0; i < NICS; i++) {
-        nics[i] = nic_new(i, i ? nics[0] : NULL, shared, i * 50);
+        nics[i] = nic_new(i, i ? nics[0] : NULL, shared, i * 50, false);
         nic_start(nics[i]);
     }
     for (i = 0; i < rounds; i++) {

@@ -25,9 +25,8 @@
 
 #include "qemu/osdep.h"
 #include <sys/eventfd.h>
-#include "qemu/error-report.h"
+#include "qemu/error-report-limited.h"
 #include "qemu/main-loop.h"
-#include "qemu/timer.h"
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
 #include "hw/virtio/vhost.h"
@@ -39,9 +38,6 @@
 #include "standard-headers/linux/virtio_ring.h"
 #include "iommu.h"
 #include "trace.h"
-
-/* How often the guest can make the same line appear in QEMU's log */
-#define LOG_INTERVAL_MS (60 * 1000)
 
 /* Ring and device features that the data path implements */
 #define VHOST_DP_FEATURES \
@@ -104,17 +100,6 @@ const char *vhost_dp_violation_text(VhostDPViolation violation)
     return text[violation];
 }
 
-bool vhost_dp_may_log(int64_t *next)
-{
-    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-
-    if (now < *next) {
-        return false;
-    }
-    *next = now + LOG_INTERVAL_MS;
-    return true;
-}
-
 /* ---- The lock: modelled in tests/models/lock.pml ---- */
 
 void vhost_dp_backend_lock(VhostDPBackend *be)
@@ -167,7 +152,6 @@ void vhost_dp_backend_call(VhostDPBackend *be)
 
 void vhost_dp_backend_report(VhostDPBackend *be)
 {
-    be->violation_generation = be->generation;
     qemu_bh_schedule(be->violation_bh);
 }
 
@@ -200,7 +184,7 @@ static void backend_violation_bh(void *opaque)
         return;
     }
     vhost_dp_backend_lock(be);
-    if (be->started && be->violation_generation == be->generation) {
+    if (be->started) {
         for (i = 0; i < VHOST_DP_QUEUES; i++) {
             broken[i] = be->vq[i].broken;
             why[i] = be->vq[i].violation;
@@ -213,12 +197,12 @@ static void backend_violation_bh(void *opaque)
             trace_vhost_dp_violation(be->name, queue_name(i),
                                      VhostDPViolation_str(why[i]));
             /* Under the BQL the device cannot have been stopped meanwhile */
-            if (vhost_dp_may_log(&be->violation_next_log[i])) {
-                error_report("vhost-dp netdev '%s': %s queue %d stopped, the "
-                             "guest's driver is at fault: %s", be->name,
-                             queue_name(i), be->dev->vq_index + i,
-                             vhost_dp_violation_text(why[i]));
-            }
+            error_report_limited_cond(&be->violation_next_log[i],
+                                      "vhost-dp netdev '%s': %s queue %d "
+                                      "stopped, the guest's driver is at "
+                                      "fault: %s", be->name, queue_name(i),
+                                      be->dev->vq_index + i,
+                                      vhost_dp_violation_text(why[i]));
             backend_set_needs_reset(be, i);
         }
     }
@@ -226,15 +210,7 @@ static void backend_violation_bh(void *opaque)
 
 /* ---- Starting and stopping ---- */
 
-/* The engine removes its handler, and then closes the fd.  Lock held. */
-static void backend_drop_kick(VhostDPBackend *be, unsigned i)
-{
-    if (be->kick_fd[i] >= 0) {
-        g_array_append_val(be->stale_kick_fds, be->kick_fd[i]);
-        be->kick_fd[i] = -1;
-    }
-}
-
+/* Lock held.  Returns as vhost_dp_vring_start(). */
 static int backend_start_queue(VhostDPBackend *be, unsigned i)
 {
     VhostDPVring *vq = &be->vq[i];
@@ -245,18 +221,23 @@ static int backend_start_queue(VhostDPBackend *be, unsigned i)
         big_endian = false;
     }
     vq->swap = big_endian != HOST_BIG_ENDIAN;
-    be->call_pending[i] = false;
+    be->generation[i]++;
     r = vhost_dp_vring_start(vq, be->mem, be->features);
     trace_vhost_dp_start_queue(be->name, queue_name(i), vq->num, vq->base,
                                vq->desc.gpa, vq->avail.gpa, vq->used.gpa, r);
-    if (r < 0 && vhost_dp_may_log(&be->next_log)) {
-        error_report("vhost-dp netdev '%s': cannot start the %s queue: %s",
-                     be->name, queue_name(i), r == -EINVAL ?
-                     "its size is invalid (up to 1024, for split rings a power "
-                     "of two), or its saved state is" :
-                     "the ring is not aligned, or not in one piece of RAM");
-    }
     return r;
+}
+
+/* backend_start_queue() returned @r.  Without the lock: the log may wait. */
+static void backend_report_start(VhostDPBackend *be, unsigned i, int r)
+{
+    error_report_limited_cond(&be->next_log, "vhost-dp netdev '%s': cannot "
+                              "start the %s queue: %s", be->name,
+                              queue_name(i), r == -EINVAL ?
+                              "its size is invalid (up to 1024, for split "
+                              "rings a power of two), or its saved state is" :
+                              "the ring is not aligned, or not in one piece "
+                              "of RAM");
 }
 
 /* Lock held */
@@ -269,7 +250,7 @@ static void backend_stop_queue(VhostDPBackend *be, unsigned i)
                                   vhost_dp_vring_get_base(&be->vq[i]));
     }
     vhost_dp_iommu_stop_queue(be, i);
-    backend_drop_kick(be, i);
+    be->kick[i].fd = -1;
 }
 
 /* Lock held.  Returns the memory table, to be freed without the lock. */
@@ -302,13 +283,15 @@ static int backend_do_start(VhostDPBackend *be)
     vhost_dp_backend_lock(be);
     be->mem = mem;
     be->started = true;
-    be->generation++;
-    for (i = 0; i < VHOST_DP_QUEUES && r == 0; i++) {
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
         be->vq[i].broken = false;
         be->in_error[i] = false;
         /* A queue without a kick fd was not set up by the guest, or is reset */
-        if (be->kick_fd[i] >= 0) {
+        if (be->kick[i].fd >= 0) {
             r = backend_start_queue(be, i);
+            if (r < 0) {
+                break;
+            }
         }
     }
     mem = r < 0 ? backend_stop(be) : NULL;
@@ -321,6 +304,7 @@ static int backend_do_start(VhostDPBackend *be)
         vhost_dp_iommu_attach(be);
     } else {
         vhost_dp_iommu_stop(be);
+        backend_report_start(be, i, r);
     }
     return r;
 }
@@ -462,8 +446,8 @@ static int backend_set_features(struct vhost_dev *dev, uint64_t features)
     be->features = features & ~(1ULL << VHOST_F_LOG_ALL);
     if (!be->started) {
         /* A start begins: of one that failed half-way nothing may be left */
-        backend_drop_kick(be, VHOST_DP_RX);
-        backend_drop_kick(be, VHOST_DP_TX);
+        be->kick[VHOST_DP_RX].fd = -1;
+        be->kick[VHOST_DP_TX].fd = -1;
     }
     vhost_dp_backend_unlock(be);
     trace_vhost_dp_set_features(be->name, dev->vq_index, features);
@@ -532,7 +516,7 @@ static int backend_get_vring_base(struct vhost_dev *dev,
     vhost_dp_backend_lock(be);
     running = be->vq[ring->index].running;
     if (!running) {
-        backend_drop_kick(be, ring->index);
+        be->kick[ring->index].fd = -1;
     }
     ring->num = vhost_dp_vring_get_base(&be->vq[ring->index]);
     vhost_dp_backend_unlock(be);
@@ -581,15 +565,18 @@ static int backend_set_vring_addr(struct vhost_dev *dev,
     return 0;
 }
 
-/* *@copy: a duplicate of @fd, or -1 if there is none.  Returns -errno. */
-static int backend_dup(int fd, int *copy)
+/* Lock held.  Returns -errno, but not for want of a descriptor. */
+static int backend_set_kick(VhostDPKick *kick, int fd)
 {
-    *copy = -1;
+    int slot = kick->slot[kick->slot[0] == kick->watched];
+
+    kick->fd = -1;
     if (fd >= 0) {
-        *copy = qemu_dup(fd);
-        if (*copy < 0) {
+        /* A copy: virtio closes its own before the engine looks away */
+        if (dup3(fd, slot, O_CLOEXEC) < 0) {
             return -errno;
         }
+        kick->fd = slot;
     }
     return 0;
 }
@@ -599,48 +586,45 @@ static int backend_set_vring_kick(struct vhost_dev *dev,
                                   struct vhost_vring_file *file)
 {
     VhostDPBackend *be = dev->opaque;
-    int fd;
-    int r = backend_dup(file->fd, &fd);
+    VhostDPKick *kick = &be->kick[file->index];
+    VhostDPVring *vq = &be->vq[file->index];
+    bool start;
+    int r;
 
-    if (r < 0) {
-        return r;
-    }
     vhost_dp_backend_lock(be);
-    backend_drop_kick(be, file->index);
-    be->kick_fd[file->index] = fd;
-    if (be->started && fd >= 0 && !be->vq[file->index].running) {
+    r = backend_set_kick(kick, file->fd);
+    start = be->started && kick->fd >= 0 && !vq->running;
+    if (start) {
         r = backend_start_queue(be, file->index);
         if (r < 0) {
-            backend_drop_kick(be, file->index);
+            kick->fd = -1;
         }
     }
     vhost_dp_backend_unlock(be);
     trace_vhost_dp_set_vring_kick(be->name, dev->vq_index,
-                                  queue_name(file->index), file->fd, fd, r);
+                                  queue_name(file->index), file->fd, kick->fd,
+                                  r);
+    if (start && r < 0) {
+        backend_report_start(be, file->index, r);
+    }
     be->client->changed(be->opaque);
     return r;
 }
 
+/*
+ * Masking of an interrupt, for which there is no failure.  So the descriptor is
+ * used as it is: the holder of it stops the queue before it closes it.
+ */
 static int backend_set_vring_call(struct vhost_dev *dev,
                                   struct vhost_vring_file *file)
 {
     VhostDPBackend *be = dev->opaque;
-    int fd, old;
-    int r = backend_dup(file->fd, &fd);
 
-    if (r < 0) {
-        return r;
-    }
     vhost_dp_backend_lock(be);
-    old = be->call_fd[file->index];
-    be->call_fd[file->index] = fd;
+    be->call_fd[file->index] = file->fd;
     vhost_dp_backend_unlock(be);
     trace_vhost_dp_set_vring_call(be->name, dev->vq_index,
-                                  queue_name(file->index), file->fd, fd);
-    /* Call fds are used under the lock only, so nobody uses this one now */
-    if (old >= 0) {
-        close(old);
-    }
+                                  queue_name(file->index), file->fd);
     return 0;
 }
 
@@ -685,7 +669,7 @@ const VhostOps vhost_dp_ops = {
 /* Has vhost.c started the queue, and mapped its rings? */
 static bool backend_is_set_up(VhostDPBackend *be, unsigned i)
 {
-    return be->dev->started && be->kick_fd[i] >= 0;
+    return be->dev->started && be->kick[i].fd >= 0;
 }
 
 bool vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index)
@@ -733,53 +717,83 @@ void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index)
     if (r < 0) {
         /* Without a ring it does not make the next start of the device fail */
         virtio_queue_reset(be->vdev, index);
-        if (vhost_dp_may_log(&be->next_log)) {
-            error_report("vhost-dp netdev '%s': %s queue %u cannot be enabled "
-                         "in a running device", be->name, queue_name(i),
-                         index);
-        }
+        error_report_limited_cond(&be->next_log, "vhost-dp netdev '%s': %s "
+                                  "queue %u cannot be enabled in a running "
+                                  "device", be->name, queue_name(i), index);
         backend_set_needs_reset(be, i);
     }
 }
 
 /* ---- Life cycle ---- */
 
-void vhost_dp_backend_init(VhostDPBackend *be, const char *name,
-                           const VhostDPBackendClient *client, void *opaque)
+static void backend_close_kicks(VhostDPBackend *be)
+{
+    unsigned i, j;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        for (j = 0; j < ARRAY_SIZE(be->kick[i].slot); j++) {
+            if (be->kick[i].slot[j] >= 0) {
+                close(be->kick[i].slot[j]);
+            }
+        }
+    }
+}
+
+static bool backend_open_kicks(VhostDPBackend *be, Error **errp)
+{
+    unsigned i, j;
+    bool ok = true;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        be->kick[i].fd = -1;
+        be->kick[i].watched = -1;
+        for (j = 0; j < ARRAY_SIZE(be->kick[i].slot); j++) {
+            /* Any file would do: a queue that starts puts its own there */
+            be->kick[i].slot[j] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+            ok &= be->kick[i].slot[j] >= 0;
+        }
+    }
+    if (!ok) {
+        error_setg_errno(errp, errno, "vhost-dp netdev '%s': cannot open "
+                         "descriptors for the guest's notifications",
+                         be->name);
+        backend_close_kicks(be);
+    }
+    return ok;
+}
+
+bool vhost_dp_backend_init(VhostDPBackend *be, const char *name,
+                           const VhostDPBackendClient *client, void *opaque,
+                           Error **errp)
 {
     unsigned i;
 
     memset(be, 0, sizeof(*be));
-    qemu_mutex_init(&be->lock);
     be->name = g_strdup(name);
+    if (!backend_open_kicks(be, errp)) {
+        g_free(be->name);
+        return false;
+    }
+    qemu_mutex_init(&be->lock);
     be->client = client;
     be->opaque = opaque;
     be->enabled = true;
-    be->stale_kick_fds = g_array_new(false, false, sizeof(int));
     be->violation_bh = qemu_bh_new(backend_violation_bh, be);
     vhost_dp_iommu_init(be);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         vhost_dp_vring_init(&be->vq[i], i == VHOST_DP_RX);
-        be->kick_fd[i] = -1;
         be->call_fd[i] = -1;
         be->legacy_big_endian[i] = HOST_BIG_ENDIAN;
     }
+    return true;
 }
 
 void vhost_dp_backend_destroy(VhostDPBackend *be)
 {
-    unsigned i;
-
     assert(!be->dev && !be->started);
     qemu_bh_delete(be->violation_bh);
     vhost_dp_iommu_destroy(be);
-    for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        if (be->call_fd[i] >= 0) {
-            close(be->call_fd[i]);
-        }
-    }
-    assert(be->stale_kick_fds->len == 0);
-    g_array_free(be->stale_kick_fds, true);
+    backend_close_kicks(be);
     g_free(be->name);
     qemu_mutex_destroy(&be->lock);
 }

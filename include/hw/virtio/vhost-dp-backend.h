@@ -57,6 +57,19 @@ typedef struct VhostDPMissWork {
     } answer[VHOST_DP_QUEUES][VHOST_DP_IOTLB_MISSES];
 } VhostDPMissWork;
 
+/*
+ * Descriptors for the kicks of one queue.  Both are there from the beginning to
+ * the end, so that a queue can be started when there is no descriptor to be
+ * had; and no more than these, however often it is started while the engine
+ * gets no CPU.  What they refer to is replaced, except in that which the engine
+ * watches.
+ */
+typedef struct VhostDPKick {
+    int slot[2];                /* own */
+    int fd;                     /* one of them, which is kicked, or -1 */
+    int watched;                /* one of them, by the engine, or -1 */
+} VhostDPKick;
+
 typedef struct VhostDPBackend {
     QemuMutex lock;
     unsigned want;              /* atomic: control operations that wait */
@@ -66,16 +79,20 @@ typedef struct VhostDPBackend {
     VhostDPMemory *mem;         /* while started, otherwise NULL */
     bool started;
     bool enabled;               /* by the guest: multiqueue */
-    uint32_t generation;        /* number of starts */
+    uint32_t generation[VHOST_DP_QUEUES];   /* number of starts */
     uint64_t features;          /* negotiated */
     bool legacy_big_endian[VHOST_DP_QUEUES];
-    int kick_fd[VHOST_DP_QUEUES];   /* own duplicates, or -1 */
-    int call_fd[VHOST_DP_QUEUES];   /* own duplicates, or -1: no interrupt */
-    GArray *stale_kick_fds;     /* int: to be closed by the engine */
+    VhostDPKick kick[VHOST_DP_QUEUES];  /* watched: changed by the engine */
+    /*
+     * Virtio's own, or -1: no interrupt.  They are open while the queue runs,
+     * and not used otherwise.
+     */
+    int call_fd[VHOST_DP_QUEUES];
 
     /* Guarded by lock; changed by both */
     VhostDPVring vq[VHOST_DP_QUEUES];
-    bool call_pending[VHOST_DP_QUEUES]; /* used buffers wait for a call */
+    /* Used buffers wait for a call; the queue runs */
+    bool call_pending[VHOST_DP_QUEUES];
     VhostDPIotlb *iotlb;        /* while started behind a vIOMMU, or NULL */
 
     /* Guarded by lock; changed under the BQL as well */
@@ -89,9 +106,8 @@ typedef struct VhostDPBackend {
     VirtIODevice *vdev;         /* while started; holds a reference */
     MemoryListener listener;    /* from init to cleanup */
     QEMUBH *violation_bh;       /* main loop */
-    uint32_t violation_generation;  /* guarded by lock */
     bool in_error[VHOST_DP_QUEUES]; /* DEVICE_NEEDS_RESET was set for it */
-    int64_t next_log;           /* see vhost_dp_may_log() */
+    int64_t next_log;           /* see error_report_limited_cond() */
     int64_t violation_next_log[VHOST_DP_QUEUES];
     AddressSpace *dma_as;       /* while started behind a vIOMMU, or NULL */
     MemoryListener dma_listener;    /* the same */
@@ -114,10 +130,15 @@ typedef struct VhostDPBackend {
  * @name: of the netdev, for messages
  * @client, @opaque: whom to tell
  *
- * Give @be to vhost_dev_init() as the opaque afterwards.  Lock: BQL.
+ * Give @be to vhost_dev_init() as the opaque afterwards.  All descriptors that
+ * it will ever have are opened here.
+ *
+ * Lock: BQL.  Returns false with @errp set if there are too few of them; then
+ * there is nothing to destroy.
  */
-void vhost_dp_backend_init(VhostDPBackend *be, const char *name,
-                           const VhostDPBackendClient *client, void *opaque);
+bool vhost_dp_backend_init(VhostDPBackend *be, const char *name,
+                           const VhostDPBackendClient *client, void *opaque,
+                           Error **errp);
 
 /**
  * vhost_dp_backend_destroy: free what the back end holds
@@ -201,15 +222,6 @@ static inline bool vhost_dp_backend_missed(const VhostDPBackend *be)
  * has to return to its event loop, and resume() will be called.
  */
 bool vhost_dp_backend_resolve(VhostDPBackend *be);
-
-/**
- * vhost_dp_may_log: limit the lines that the guest can cause in QEMU's log
- * @next: 0 at first; when the next line is allowed, in ms
- *
- * Returns true if a line may be written now; then the next one may be a
- * minute later.  Lock: the caller's, for @next.
- */
-bool vhost_dp_may_log(int64_t *next);
 
 /**
  * vhost_dp_backend_reset_queue: the guest resets a queue (virtio 1.3, 2.6.1)
