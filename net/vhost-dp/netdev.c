@@ -286,11 +286,15 @@ void vhost_dp_enable_queue(NetClientState *nc, unsigned index)
 static int netdev_start(NetClientState *nc)
 {
     NetVhostDPState *s = netdev_state(nc);
+    VirtIONet *n = qemu_get_nic_opaque(nc->peer);
+    bool has_mtu = virtio_vdev_has_feature(VIRTIO_DEVICE(n),
+                                           VIRTIO_NET_F_MTU);
 
     if (s->netdev->start_failed) {
         s->netdev->start_failed = false;
         qemu_bh_schedule(s->netdev->link_bh);
     }
+    vhost_dp_port_set_mtu(s->port, has_mtu ? n->net_conf.mtu : 0);
     return 0;
 }
 

@@ -96,6 +96,8 @@ struct VhostDPPort {
     bool dead;                  /* to be detached for good */
     bool nic_down;              /* the NIC's link is down */
     unsigned hdr_len;           /* of the virtio-net header */
+    uint16_t mtu;               /* that the guest agreed to, or 0 */
+    uint32_t rx_safe_len;       /* no longer frame can exceed that */
     bool hdr_swap;              /* its byte order is not the host's */
     uint32_t offloads;          /* what the guest takes: VHOST_DP_OFFLOAD_* */
 
@@ -153,7 +155,7 @@ struct VhostDPPort {
     unsigned rx_soft_work;      /* frames processed since it was reset */
     uint32_t fragment_id;       /* for the next IPv6 datagram */
     bool rx_long;               /* the last frames were long: see rx_into */
-    uint8_t rx_head[VHOST_DP_HEAD_BYTES];   /* of the frame in rx_into */
+    uint8_t rx_head[VHOST_DP_HEAD_BYTES];   /* of the frame at hand */
     struct iovec rx_iov[VHOST_DP_INTO_SEGMENTS];
     VhostDPRegion *rx_region[VHOST_DP_INTO_SEGMENTS];   /* of each */
     uint8_t *rx_copy;           /* of a frame from rx_into, as if lent */

@@ -22,6 +22,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
+#include "net/eth.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "offload.h"
 #include "queue-int.h"
@@ -222,6 +223,56 @@ static inline bool rx_takes(VhostDPPort *port, const VhostDPFrame *frame)
            (!frame->gso_type || rx_lent_gso_fits(port, frame));
 }
 
+/*
+ * Virtio 1.3, 5.1.4.1: no packet for the guest is longer than the MTU that it
+ * agreed to.  Of a frame with a GSO type, the packets are its segments.
+ * @port->rx_head has the first bytes.
+ */
+static bool rx_head_exceeds_mtu(const VhostDPPort *port,
+                                const VhostDPFrame *frame)
+{
+    size_t head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
+    bool ufo = false;
+    VhostDPHeaders h;
+    size_t packet;
+
+    switch (frame->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+    case VIRTIO_NET_HDR_GSO_NONE:
+        return frame->len > port->mtu + eth_get_l2_hdr_length(port->rx_head);
+    case VIRTIO_NET_HDR_GSO_UDP:
+        ufo = true;
+        break;
+    case VIRTIO_NET_HDR_GSO_TCPV4:
+    case VIRTIO_NET_HDR_GSO_TCPV6:
+    case VIRTIO_NET_HDR_GSO_UDP_L4:
+        break;
+    default:
+        /* It will be dropped for that, or was looked at before */
+        return false;
+    }
+
+    packet = ufo ? IP_FRAG_ALIGN_SIZE(frame->gso_size) : frame->gso_size;
+    if (frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ?
+        vhost_dp_offload_parse_at(&h, port->rx_head, head_len,
+                                  frame->csum_start) :
+        vhost_dp_offload_parse(&h, port->rx_head, head_len)) {
+        packet = MIN(packet + (ufo ? h.fragment : h.payload), frame->len) -
+                 (h.tunnel ? h.outer_l3 : h.l3) +
+                 (ufo && h.ip6 ? VHOST_DP_FRAGMENT_HEADER : 0);
+    }
+    return packet > port->mtu;
+}
+
+static inline bool rx_exceeds_mtu(VhostDPPort *port, const VhostDPFrame *frame)
+{
+    if (likely(frame->len <= port->rx_safe_len)) {
+        return false;
+    }
+    iov_to_buf(frame->iov, frame->iovcnt, 0, port->rx_head,
+               VHOST_DP_HEAD_BYTES);
+    return rx_head_exceeds_mtu(port, frame);
+}
+
 static void rx_count_burst(VhostDPPort *port, uint64_t packets, uint64_t bytes)
 {
     if (packets) {
@@ -301,7 +352,9 @@ static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
         size_t len = port->hdr_len + frame->len;
         unsigned nchains;
 
-        if (unlikely(!rx_takes(port, frame))) {
+        if (unlikely(rx_exceeds_mtu(port, frame))) {
+            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_EXCEEDS_MTU, 1);
+        } else if (unlikely(!rx_takes(port, frame))) {
             RxFill fill = { .used = used };
             bool all = rx_fill_soft(port, vq, n, mergeable, &fill);
 
@@ -630,6 +683,10 @@ static unsigned rx_into_chains(VhostDPPort *port, VhostDPVring *vq, unsigned n,
         } else if (unlikely(frame.len > VHOST_DP_MAX_FRAME)) {
             rx_into_dirty(port, niov, SIZE_MAX);
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+        } else if (unlikely(frame.len > port->rx_safe_len) &&
+                   rx_head_exceeds_mtu(port, &frame)) {
+            rx_into_dirty(port, niov, SIZE_MAX);
+            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_EXCEEDS_MTU, 1);
         } else if (unlikely(!rx_into_takes(port, &frame))) {
             rx_into_dirty(port, niov, SIZE_MAX);
             rx_into_lend(port, &frame, niov);

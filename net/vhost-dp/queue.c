@@ -37,6 +37,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
+#include "net/eth.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "queue-int.h"
@@ -540,6 +541,7 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
     port->link_up = true;
     port->hdr_len = sizeof(struct virtio_net_hdr);
     port->hdr_swap = HOST_BIG_ENDIAN;
+    port->rx_safe_len = UINT32_MAX;
     port->fragment_id = g_random_int();
     QSIMPLEQ_INIT(&port->inject);
     qemu_mutex_init(&port->side_lock);
@@ -596,6 +598,14 @@ void vhost_dp_port_set_hdr_len(VhostDPPort *port, unsigned len)
 {
     vhost_dp_backend_lock(&port->backend);
     port->hdr_len = len;
+    vhost_dp_backend_unlock(&port->backend);
+}
+
+void vhost_dp_port_set_mtu(VhostDPPort *port, uint16_t mtu)
+{
+    vhost_dp_backend_lock(&port->backend);
+    port->mtu = mtu;
+    port->rx_safe_len = mtu ? sizeof(struct eth_header) + mtu : UINT32_MAX;
     vhost_dp_backend_unlock(&port->backend);
 }
 

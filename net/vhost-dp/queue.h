@@ -67,6 +67,14 @@ VhostDPBackend *vhost_dp_port_backend(VhostDPPort *port);
 void vhost_dp_port_set_hdr_len(VhostDPPort *port, unsigned len);
 
 /**
+ * vhost_dp_port_set_mtu: the longest packet that the guest is to get
+ * @mtu: bytes behind the Ethernet header, or 0 for any number
+ *
+ * Lock: BQL.
+ */
+void vhost_dp_port_set_mtu(VhostDPPort *port, uint16_t mtu);
+
+/**
  * vhost_dp_port_set_hdr_endian: byte order of a legacy guest's header
  *
  * Lock: BQL.
