@@ -17,7 +17,8 @@
  * virtio-net starts vhost when the link comes up, which can fail: QEMU may have
  * no descriptor left, for instance, for a moment.  Then the link goes down, and
  * comes up for another try after a second.  A try that fails is over before
- * anybody else gets the BQL, so the guest does not see it.
+ * anybody else gets the BQL: the guest gets interrupts, and finds the link down.
+ * A start that fails because of the guest's rings is left to the guest's next.
  */
 
 #include "qemu/osdep.h"
@@ -43,7 +44,7 @@
 #define LINK_LOG_BURST 10
 #define LINK_LOG_MS 6000
 
-/* How long a start that failed is not tried again */
+/* How long a start that failed for want of resources is not tried again */
 #define START_RETRY_MS 1000
 
 /* A driver's peer has so long to come, before the log says it is missing */
@@ -307,8 +308,11 @@ void vhost_dp_start_failed(NetClientState *nc, int err)
                               "down until it can", netdev->id, strerror(-err));
     netdev->start_failed = true;
     qemu_bh_schedule(netdev->link_bh);
-    timer_mod(&netdev->retry_timer, START_RETRY_MS +
-              qemu_clock_get_ms(QEMU_CLOCK_REALTIME));
+    if (err != -EINVAL && err != -EFAULT && err != -ENOMEM) {
+        /* Those are about the guest's rings, which its next start may mend */
+        timer_mod(&netdev->retry_timer, START_RETRY_MS +
+                  qemu_clock_get_ms(QEMU_CLOCK_REALTIME));
+    }
 }
 
 static bool netdev_has_vnet_hdr(NetClientState *nc)

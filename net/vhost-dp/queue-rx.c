@@ -238,7 +238,12 @@ static bool rx_head_exceeds_mtu(const VhostDPPort *port,
 
     switch (frame->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
     case VIRTIO_NET_HDR_GSO_NONE:
-        return frame->len > port->mtu + eth_get_l2_hdr_length(port->rx_head);
+        if (likely(frame->len <= port->mtu + sizeof(struct eth_header))) {
+            return false;
+        }
+        /* The MTU says nothing of VLAN tags, of which there may be several */
+        vhost_dp_offload_parse(&h, port->rx_head, head_len);
+        return frame->len > port->mtu + h.l3;
     case VIRTIO_NET_HDR_GSO_UDP:
         ufo = true;
         break;

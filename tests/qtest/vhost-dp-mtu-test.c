@@ -41,6 +41,7 @@ static const Kind kinds[] = {
     { "ip6", { .tcp = true, .ip6 = true }, 1 },
     { "tag", { .tcp = true, .tags = 1 }, 1 },
     { "tags", { .ip6 = true, .tags = 2 }, 1 },
+    { "three-tags", { .tcp = true, .tags = 3 }, 1 },
     { "tso4", { .tcp = true, .tcp_options = 12,
                 .gso_type = VIRTIO_NET_HDR_GSO_TCPV4 }, 1 },
     { "tso4-ecn", { .tcp = true, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4 |

@@ -402,6 +402,8 @@ Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
     nic->enabled = true;
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         nic->masked_fd[i] = new_eventfd(0);
+        event_notifier_init_fd(&nic->vqs[i].masked_notifier,
+                               nic->masked_fd[i]);
     }
     nic->guest = guest_new(index * EMULATOR_RAM_SIZE / 2, still);
     nic_make_port(nic, iothread, busy_poll_us);

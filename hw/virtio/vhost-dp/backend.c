@@ -261,6 +261,13 @@ static VhostDPMemory *backend_stop(VhostDPBackend *be)
 
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         backend_stop_queue(be, i);
+        /*
+         * The bus closes the guest notifiers now.  Where a vector is masked at
+         * the next start, or there was none when it stopped, nobody sets a call
+         * fd: what is called for meanwhile waits in the masked notifier.
+         */
+        be->call_fd[i] =
+            event_notifier_get_wfd(&be->dev->vqs[i].masked_notifier);
     }
     be->started = false;
     be->mem = NULL;
@@ -412,6 +419,9 @@ static int backend_cleanup(struct vhost_dev *dev)
     if (be) {
         memory_listener_unregister(&be->listener);
         backend_do_stop(be);
+        /* vhost_dev_cleanup() has closed the masked notifiers */
+        be->call_fd[VHOST_DP_RX] = -1;
+        be->call_fd[VHOST_DP_TX] = -1;
         be->dev = NULL;
         be->client->changed(be->opaque);
     }
@@ -613,7 +623,8 @@ static int backend_set_vring_kick(struct vhost_dev *dev,
 
 /*
  * Masking of an interrupt, for which there is no failure.  So the descriptor is
- * used as it is: the holder of it stops the queue before it closes it.
+ * used as it is: its holder stops the device before it closes the descriptor,
+ * and a stop lets go of it (backend_stop()).
  */
 static int backend_set_vring_call(struct vhost_dev *dev,
                                   struct vhost_vring_file *file)

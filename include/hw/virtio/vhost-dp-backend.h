@@ -84,8 +84,8 @@ typedef struct VhostDPBackend {
     bool legacy_big_endian[VHOST_DP_QUEUES];
     VhostDPKick kick[VHOST_DP_QUEUES];  /* watched: changed by the engine */
     /*
-     * Virtio's own, or -1: no interrupt.  They are open while the queue runs,
-     * and not used otherwise.
+     * Virtio's own, or -1: no interrupt.  While the device is stopped they are
+     * the masked notifiers of vhost.c, as nothing else is open then.
      */
     int call_fd[VHOST_DP_QUEUES];
 
