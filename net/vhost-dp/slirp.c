@@ -27,6 +27,11 @@
  * the guest may then be made by the main loop, too, while the engine, which
  * needs no lock, borrows those of before: hence the barriers in the ring.
  *
+ * What the guest sends to a character device waits for the main loop, which
+ * alone has to do with it: net/slirp.c keeps it.  For a device that is behind,
+ * segments with more are lost (net_slirp_takes()), and the guest sends them
+ * again: to wait would hold up all other connections.
+ *
  * When the guest takes frames more slowly than the host's sockets deliver,
  * the sockets are not looked at until the ring has room again: then the
  * senders' windows close, and nothing is lost.
@@ -421,7 +426,12 @@ static void slirp_run_input(VhostDPSlirp *s)
     unsigned i;
 
     for (i = 0; i < s->ninput; i++) {
-        slirp_input(s->slirp, buf, s->input_len[i]);
+        if (net_slirp_takes(s->stack, buf, s->input_len[i])) {
+            slirp_input(s->slirp, buf, s->input_len[i]);
+        } else {
+            vhost_dp_port_drop(s->port, true, VHOST_DP_DROP_REASON_QUEUE_FULL,
+                               1);
+        }
         buf += s->input_len[i];
     }
     s->ninput = 0;
