@@ -10,6 +10,10 @@
  * (ifwatch.h), where it may wait for the kernel, and publishes the state.  The
  * queue pairs follow it in their IOThreads (af-xdp-io.c).
  *
+ * Of some changes there is no message: that a veth's peer has another say about
+ * VLAN tags, or that what was missing for a program or a socket is there.  So afxdp_look() runs once a
+ * second, too, while frames may come, and after a failure.
+ *
  * When an interface of the same name is there again, it gets a new program
  * and new sockets.  They are opened here.  A queue pair leaves its socket,
  * rings and memory to the watch's thread for that time; AfXdpQueue.turn says
@@ -25,13 +29,17 @@
 #define AFXDP_REOPEN_MS 20
 #define AFXDP_REOPEN_TRIES 50
 
+/* For changes that nobody tells of, and failures that last */
+#define AFXDP_LOOK_MS 1000
+
 /* @r: the negative errno of what failed.  Try again soon if that may help. */
 static void afxdp_failed(VhostDPAfXdp *xdp, VhostDPIfWatch *watch, int r)
 {
-    if (r == -EAGAIN && xdp->open_tries++ < AFXDP_REOPEN_TRIES) {
+    if (r == -EAGAIN && xdp->open_tries < AFXDP_REOPEN_TRIES) {
+        xdp->open_tries++;
         vhost_dp_ifwatch_look_in(watch, AFXDP_REOPEN_MS);
     } else {
-        xdp->open_tries = 0;
+        vhost_dp_ifwatch_look_in(watch, AFXDP_LOOK_MS);
     }
 }
 
@@ -108,10 +116,13 @@ static void afxdp_look(VhostDPIfWatch *watch, void *opaque)
     if (wait) {
         return;
     }
+    xdp->open_tries = 0;
     if (ifindex) {
-        xdp->open_tries = 0;
         vhost_dp_ifwatch_follow(watch, ifindex);
         state = vhost_dp_if_state(xdp->ctl, name, &ifindex);
+    }
+    if (ifindex && state == VHOST_DP_IF_UP) {
+        vhost_dp_ifwatch_look_in(watch, AFXDP_LOOK_MS);
     }
     reason = vhost_dp_if_reason(state, name);
     vhost_dp_ifwatch_publish(watch, state, name, reason);

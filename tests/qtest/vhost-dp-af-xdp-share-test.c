@@ -587,7 +587,10 @@ static void test_vlan_elsewhere(const void *opaque)
     qtest_quit(qts);
 }
 
-/* It is looked at again when the interface changes */
+/*
+ * It is looked at again when the interface changes, and from time to time:
+ * nobody tells when its peer does.
+ */
 static void test_vlan_changed(const void *opaque)
 {
     unsigned i;
@@ -599,10 +602,14 @@ static void test_vlan_changed(const void *opaque)
     for (i = 0; i < 2; i++) {
         dp_veth_check_receive(r, 100, i);
         dp_vlan_set_offload("v1", true);
-        dp_if_set_mtu("v0", 1400);
+        if (i == 0) {
+            dp_if_set_mtu("v0", 1400);
+        }
         dp_wait_until(dp_link_is(r, false, "VLAN tags"));
         dp_vlan_set_offload("v1", false);
-        dp_if_set_mtu("v0", 1500);
+        if (i == 0) {
+            dp_if_set_mtu("v0", 1500);
+        }
         dp_wait_until(dp_link_is(r, true, NULL));
     }
     dp_veth_check_receive(r, 100, i);

@@ -309,6 +309,42 @@ static void test_open_reason(const void *opaque)
     rig_end(r);
 }
 
+static bool link_is(Rig *r, bool up, const char *word)
+{
+    return dp_link_is(&(DpRig) { .qts = r->qts }, up, word);
+}
+
+/*
+ * The queue of a new interface stays in use for longer than what was closed
+ * needs to be free, and the interface has nothing to tell.
+ */
+static void test_reopen_busy(const void *opaque)
+{
+    Rig *r;
+
+    if (!dp_has_driver(fault_af_xdp.type)) {
+        return;
+    }
+    r = rig_new(&fault_af_xdp, 0);
+    rig_check_works(r);
+    dp_if_delete("v0");
+    dp_wait_until(link_is(r, false, "deleted"));
+    fault_arm((DpFault) {
+        .calls = DP_CALL_BIND, .files = DP_FILE_XDP,
+        .threads = DP_THREAD_OTHER, .err = EBUSY, .count = 60,
+    });
+    dp_veth_new("v0", "v1");
+    dp_wait_until(link_is(r, false, "in use by another AF_XDP socket"));
+    /* Some at once, then one in a second */
+    dp_wait_until(qatomic_read(&fault->failed) >= 52);
+    fault_disarm();
+    dp_wait_until(link_is(r, true, NULL));
+    close(r->sock);
+    r->sock = dp_sock_open("v1", true);
+    rig_check_works(r);
+    rig_free(r);
+}
+
 /* ---- io_uring as such ---- */
 
 static char *get_io(Rig *r)
@@ -568,6 +604,7 @@ int main(int argc, char **argv)
     dp_add_test("fault/read-for-good/guest-buffers", "",
                 test_read_fails_for_good);
     dp_add_test("fault/open/reason", NULL, test_open_reason);
+    dp_add_test("fault/reopen/busy", NULL, test_reopen_busy);
     dp_add_test("fault/io_uring/setup", NULL, test_uring_setup);
     dp_add_test("fault/io_uring/enter/transmit", NULL, test_uring_enter);
     dp_add_test("fault/io_uring/enter/receive", "", test_uring_enter);
