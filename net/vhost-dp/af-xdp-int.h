@@ -181,7 +181,7 @@ struct VhostDPAfXdp {
     /* Guards what follows, and is held for system calls only */
     QemuMutex lock;
     AfXdpProg prog;
-    uint32_t prog_id;           /* as the interface tells it, or 0 */
+    uint32_t prog_id;           /* its number, or 0 */
     int map;                    /* from queues to sockets, or -1 */
     int link;                   /* that keeps our program attached, or -1 */
     int ifindex;                /* where it is */
@@ -226,13 +226,14 @@ void vhost_dp_afxdp_prog_detach(VhostDPAfXdp *xdp);
 bool vhost_dp_afxdp_prog_add(AfXdpQueue *q, Error **errp);
 
 /*
- * The interface, which @q is bound to, may have changed: see to it that the
- * program is still there, and that VLAN tags still are in the frames.
+ * Interface @ifindex, which sockets are bound to, may have changed: see to it
+ * that the program is still there, and has these sockets, and that VLAN tags
+ * still are in the frames.
  *
  * Thread: the watch's.  Lock: none.  Returns 0, or a negative errno with @errp
  * set: -EAGAIN, try again soon.
  */
-int vhost_dp_afxdp_prog_check(AfXdpQueue *q, Error **errp);
+int vhost_dp_afxdp_prog_check(VhostDPAfXdp *xdp, int ifindex, Error **errp);
 
 /* ---- af-xdp-vlan.c: VLAN tags beside frames.  Any thread and lock. ---- */
 

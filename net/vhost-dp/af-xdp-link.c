@@ -10,8 +10,9 @@
  * (ifwatch.h), where it may wait for the kernel, and publishes the state.  The
  * queue pairs follow it in their IOThreads (af-xdp-io.c).
  *
- * Of some changes there is no message: that a veth's peer has another say about
- * VLAN tags, or that what was missing for a program or a socket is there.  So afxdp_look() runs once a
+ * Of some changes there is no message: that the program was taken off the
+ * interface, that a veth's peer has another say about VLAN tags, or that what
+ * was missing for a program or a socket is there.  So afxdp_look() runs once a
  * second, too, while frames may come, and after a failure.
  *
  * When an interface of the same name is there again, it gets a new program
@@ -65,6 +66,7 @@ static int afxdp_reopen(AfXdpQueue *q, VhostDPIfWatch *watch, int ifindex,
 static bool afxdp_prepare(VhostDPAfXdp *xdp, VhostDPIfWatch *watch,
                           int ifindex, bool *wait, Error **errp)
 {
+    bool checked = false;
     unsigned i;
     int r = 0;
 
@@ -73,7 +75,10 @@ static bool afxdp_prepare(VhostDPAfXdp *xdp, VhostDPIfWatch *watch,
         AfXdpTurn turn = qatomic_load_acquire(&q->turn);
 
         if (q->ifindex == ifindex) {
-            r = vhost_dp_afxdp_prog_check(q, errp);
+            if (!checked) {
+                r = vhost_dp_afxdp_prog_check(xdp, ifindex, errp);
+                checked = true;
+            }
         } else if (turn == AFXDP_TURN_WATCH) {
             r = afxdp_reopen(q, watch, ifindex, errp);
         } else {

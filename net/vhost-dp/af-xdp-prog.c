@@ -25,6 +25,10 @@
  * below a dispatcher, and removes it when it finds no user of its own any more.
  * That is announced as a change of the interface; then we attach ours.
  *
+ * Whoever may can take the program off the interface while we have the link
+ * ('bpftool link detach').  The kernel tells nobody of that, but the link says
+ * where it is attached, so it is asked once a second (af-xdp-link.c).
+ *
  * With inhibit=on the program and the map are somebody else's: the sockets
  * were entered already (sock-fds=), or are by us (map-path=).
  */
@@ -234,11 +238,28 @@ static int afxdp_link_create(int prog, int ifindex, bool native)
     return bpf_link_create(prog, ifindex, BPF_XDP, &opts);
 }
 
+/*
+ * The number of the program that @link has, which is attached to interface
+ * *@ifindex, or was removed from it if that is 0.  Returns 0 if the kernel does
+ * not tell.
+ */
+static uint32_t afxdp_link_prog(int link, int *ifindex)
+{
+    struct bpf_link_info info = {};
+    uint32_t len = sizeof(info);
+
+    if (bpf_obj_get_info_by_fd(link, &info, &len) < 0) {
+        return 0;
+    }
+    *ifindex = info.xdp.ifindex;
+    return info.prog_id;
+}
+
 /* Takes @prog, and a failure to load it.  Returns 0 or a negative errno. */
 static int afxdp_link(VhostDPAfXdp *xdp, int prog, int ifindex, bool native,
                       AfXdpProg kind)
 {
-    int err;
+    int err, where;
 
     if (prog < 0) {
         return -errno;
@@ -250,6 +271,7 @@ static int afxdp_link(VhostDPAfXdp *xdp, int prog, int ifindex, bool native,
         return -err;
     }
     xdp->prog = kind;
+    xdp->prog_id = afxdp_link_prog(xdp->link, &where);
     xdp->native = native;
     return 0;
 }
@@ -319,13 +341,33 @@ static int afxdp_create(VhostDPAfXdp *xdp, int ifindex, Error **errp)
 
 /* ---- Programs that are there already ---- */
 
+/* Is what prog_attach found or made still there?  Yes if nobody can tell. */
+static bool afxdp_is_attached(const VhostDPAfXdp *xdp, int ifindex)
+{
+    LIBBPF_OPTS(bpf_xdp_query_opts, query);
+    int where = 0;
+    uint32_t id;
+
+    if (xdp->ifindex != ifindex) {
+        return false;
+    }
+    if (xdp->link >= 0) {
+        id = afxdp_link_prog(xdp->link, &where);
+        return !id || (id == xdp->prog_id && where == ifindex);
+    }
+    return xdp->prog != AFXDP_PROG_LIBXDP ||
+           bpf_xdp_query(ifindex, 0, &query) < 0 ||
+           query.drv_prog_id == xdp->prog_id ||
+           query.skb_prog_id == xdp->prog_id;
+}
+
 /* Share that of another object of this QEMU */
 static bool afxdp_share(VhostDPAfXdp *xdp, int ifindex)
 {
     VhostDPAfXdp *other;
 
     QLIST_FOREACH(other, &afxdp_attached, next) {
-        if (other->ifindex == ifindex) {
+        if (afxdp_is_attached(other, ifindex)) {
             break;
         }
     }
@@ -335,6 +377,7 @@ static bool afxdp_share(VhostDPAfXdp *xdp, int ifindex)
     xdp->link = qemu_dup(other->link);
     xdp->map = qemu_dup(other->map);
     xdp->prog = other->prog;
+    xdp->prog_id = other->prog_id;
     xdp->native = other->native;
     return xdp->link >= 0 && xdp->map >= 0;
 }
@@ -567,20 +610,6 @@ static bool afxdp_check_vlan(VhostDPAfXdp *xdp, int ifindex, Error **errp)
            vhost_dp_afxdp_vlan_kept(xdp->ctl, ifindex, errp);
 }
 
-/* Is what prog_attach found or made still there? */
-static bool afxdp_is_attached(VhostDPAfXdp *xdp, int ifindex)
-{
-    LIBBPF_OPTS(bpf_xdp_query_opts, query);
-
-    if (xdp->ifindex != ifindex) {
-        return false;
-    }
-    return xdp->prog != AFXDP_PROG_LIBXDP ||
-           bpf_xdp_query(ifindex, 0, &query) < 0 ||
-           query.drv_prog_id == xdp->prog_id ||
-           query.skb_prog_id == xdp->prog_id;
-}
-
 int vhost_dp_afxdp_prog_attach(VhostDPAfXdp *xdp, int ifindex, Error **errp)
 {
     int r = 0;
@@ -629,25 +658,27 @@ void vhost_dp_afxdp_prog_detach(VhostDPAfXdp *xdp)
     xdp->ifindex = 0;
 }
 
-int vhost_dp_afxdp_prog_check(AfXdpQueue *q, Error **errp)
+int vhost_dp_afxdp_prog_check(VhostDPAfXdp *xdp, int ifindex, Error **errp)
 {
-    VhostDPAfXdp *xdp = q->xdp;
+    unsigned i;
     int r;
 
     QEMU_LOCK_GUARD(&xdp->lock);
-    if (xdp->prog == AFXDP_PROG_VLAN) {
-        return 0;
-    }
-    if (!afxdp_is_attached(xdp, q->ifindex)) {
-        r = vhost_dp_afxdp_prog_attach(xdp, q->ifindex, errp);
+    if (!afxdp_is_attached(xdp, ifindex)) {
+        r = vhost_dp_afxdp_prog_attach(xdp, ifindex, errp);
         if (r) {
             return r;
         }
-    } else if (!afxdp_check_vlan(xdp, q->ifindex, errp)) {
+    } else if (!afxdp_check_vlan(xdp, ifindex, errp)) {
         return -EINVAL;
     }
-    /* Another pair may have found the new program */
-    return xdp->inhibit || vhost_dp_afxdp_prog_add(q, errp) ? 0 : -EINVAL;
+    for (i = 0; i < xdp->nqueues && !xdp->inhibit; i++) {
+        if (xdp->queue[i].ifindex == ifindex &&
+            !vhost_dp_afxdp_prog_add(&xdp->queue[i], errp)) {
+            return -EINVAL;
+        }
+    }
+    return 0;
 }
 
 bool vhost_dp_afxdp_prog_add(AfXdpQueue *q, Error **errp)

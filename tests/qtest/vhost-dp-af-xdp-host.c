@@ -70,6 +70,31 @@ int dp_xdp_prog_attach(int map)
     return link;
 }
 
+void dp_xdp_link_detach(const char *name)
+{
+    uint32_t prog = dp_xdp_prog_id(name);
+    bool found = false;
+    uint32_t id = 0;
+
+    while (!found && bpf_link_get_next_id(id, &id) == 0) {
+        struct bpf_link_info info = {};
+        uint32_t len = sizeof(info);
+        int link = bpf_link_get_fd_by_id(id);
+
+        if (link < 0) {
+            continue;
+        }
+        if (bpf_obj_get_info_by_fd(link, &info, &len) == 0 &&
+            info.type == BPF_LINK_TYPE_XDP && info.prog_id == prog) {
+            g_assert_cmpint(bpf_link_detach(link), ==, 0);
+            found = true;
+        }
+        close(link);
+    }
+    g_assert_true(found);
+    g_assert_cmpuint(dp_xdp_prog_id(name), ==, 0);
+}
+
 uint32_t dp_xdp_attach_default(void)
 {
     int map = bpf_map_create(BPF_MAP_TYPE_XSKMAP, "xsks_map", sizeof(uint32_t),

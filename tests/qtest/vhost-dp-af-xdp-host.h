@@ -22,6 +22,12 @@ uint32_t dp_xdp_prog_id(const char *name);
 int dp_xdp_prog_attach(int map);
 
 /*
+ * Take the program off an interface by force, though others have its link, as
+ * 'bpftool link detach' does
+ */
+void dp_xdp_link_detach(const char *name);
+
+/*
  * An AF_XDP socket as somebody else would open it for QEMU, in @map at @key;
  * @map may be -1
  */

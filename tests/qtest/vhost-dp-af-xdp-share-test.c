@@ -348,6 +348,68 @@ static void test_libxdp(const void *opaque)
     g_assert_cmpuint(dp_xdp_prog_id("v0"), ==, 0);
 }
 
+/* Our program is taken off by force: it comes back.  @opaque: options */
+static void test_detached(const void *opaque)
+{
+    g_autofree char *object = g_strdup_printf("vhost-dp-af-xdp,id=v0%s",
+                                              (const char *)opaque);
+    unsigned i;
+    DpRig *r;
+
+    dp_veth_new("v0", "v1");
+    dp_vlan_set_offload("v1", false);
+    r = dp_veth_start(object, 0, 1);
+    for (i = 0; i < 2; i++) {
+        dp_veth_check_receive(r, 100, i);
+        dp_xdp_link_detach("v0");
+        dp_wait_until(dp_xdp_prog_id("v0") != 0);
+        check_receive_soon(r);
+    }
+    dp_rig_free(r);
+    g_assert_cmpuint(dp_xdp_prog_id("v0"), ==, 0);
+}
+
+/* A link that has no interface any more is nothing to be shared */
+static void test_detached_share(const void *opaque)
+{
+    QTestState *qts = dp_qemu_new(NULL);
+
+    dp_veth_new_queues("v0", "v1", 2);
+    dp_run_good(qts, ADD_D0);
+    dp_run_good(qts, ADD_D1);
+    dp_run_good(qts, ADD_NETDEV("vd0", "d0"));
+    dp_xdp_link_detach("v0");
+    dp_run_good(qts, ADD_NETDEV("vd1", "d1"));
+    g_assert_cmpuint(dp_xdp_prog_id("v0"), !=, 0);
+    qtest_quit(qts);
+}
+
+/*
+ * Somebody's program takes the place of ours.  Nobody says when that is, nor
+ * when it goes.
+ */
+static void test_replaced(const void *opaque)
+{
+    int map, link;
+    DpRig *r;
+
+    dp_veth_new("v0", "v1");
+    dp_vlan_set_offload("v1", false);
+    r = dp_veth_start("vhost-dp-af-xdp,id=v0", 0, 1);
+    map = dp_xdp_map_new(1);
+    /* Not while QEMU looks */
+    g_assert_cmpint(kill(qtest_pid(r->qts), SIGSTOP), ==, 0);
+    dp_xdp_link_detach("v0");
+    link = dp_xdp_prog_attach(map);
+    g_assert_cmpint(kill(qtest_pid(r->qts), SIGCONT), ==, 0);
+    dp_wait_until(dp_link_is(r, false, "has an XDP program already"));
+    close(link);
+    close(map);
+    dp_wait_until(dp_link_is(r, true, NULL));
+    check_receive_soon(r);
+    dp_rig_free(r);
+}
+
 /* The hints say how to remove the program: it depends on how it came */
 static void test_hints(const void *opaque)
 {
@@ -689,6 +751,10 @@ int main(int argc, char **argv)
     add_test("two-qemus-second", &no, test_two_qemus);
     add_test("no-admin", NULL, test_no_admin);
     add_test("libxdp", NULL, test_libxdp);
+    add_test("detached/native", "", test_detached);
+    add_test("detached/skb", ",mode=skb", test_detached);
+    add_test("detached/share", NULL, test_detached_share);
+    add_test("detached/replaced", NULL, test_replaced);
     add_test("hints", NULL, test_hints);
     add_test("one-pair-of-two", NULL, test_one_pair_of_two);
     add_test("pairs-change", NULL, test_pairs_change);
