@@ -185,15 +185,36 @@ static void host_sends(DpTraffic *t, unsigned pair)
 {
     DpFlow *f = &t->flow[pair];
 
-    /*
-     * A tap learns from the guest's first frame where the flow goes.  What it
-     * got before may be in another queue, and overtaken by what follows.
-     */
+    /* What the tap gets before may be overtaken by what follows */
     while (f->learned && f->rx_next - f->rx_got <
                          WINDOW + f->rx_stopped - f->rx_skipped) {
         size_t len = make_frame(t->rig->frame, pair, f->rx_next++);
 
         dp_sock_send(t->sock, NULL, t->rig->frame, len);
+    }
+}
+
+/*
+ * A tap learns from the guest's frames which queue a flow goes to, but not while
+ * it has a single queue, and the others are attached one by one when the guest
+ * asks for them.  So it is a frame that was sent when all queues had sent one
+ * that counts.
+ */
+static void host_learns(DpTraffic *t, unsigned pair, uint32_t number)
+{
+    bool all_seen = true;
+    unsigned i;
+
+    for (i = 0; i < t->rig->pairs; i++) {
+        all_seen &= t->flow[i].seen;
+    }
+    if (all_seen) {
+        t->flow[pair].learned |= number >= t->flow[pair].learned_by;
+        return;
+    }
+    t->flow[pair].seen = true;
+    for (i = 0; i < t->rig->pairs; i++) {
+        t->flow[i].learned_by = t->flow[i].tx_next;
     }
 }
 
@@ -207,8 +228,8 @@ static void host_takes(DpTraffic *t)
         unsigned pair = lduw_be_p(got + 12) - DP_ETHERTYPE;
 
         if (pair < t->rig->pairs) {
+            host_learns(t, pair, t->flow[pair].tx_got);
             check_frame(t, got, len, pair, &t->flow[pair].tx_got);
-            t->flow[pair].learned = true;
         }
     }
 }
@@ -322,6 +343,7 @@ static void set_sock(DpTraffic *t, int sock)
 
     t->sock = t->rig->sock = sock;
     for (i = 0; i < t->rig->pairs; i++) {
+        t->flow[i].seen = false;
         t->flow[i].learned = false;
     }
 }

@@ -30,6 +30,8 @@ typedef struct DpFlow {
     uint32_t rx_got;            /* what the guest has to get next */
     uint64_t tx_at, rx_at;      /* the guest's buffers */
     unsigned slot;              /* of the guest's next frame */
+    bool seen;                  /* the host got a frame by this interface */
+    uint32_t learned_by;        /* the guest's frame that tells the queue */
     bool learned;               /* the host's interface knows its queue */
     uint64_t rx_stopped;        /* that QEMU had when the device stopped */
     uint64_t rx_skipped;        /* of them, those that have proved missing */
