@@ -17,8 +17,8 @@
  * virtio-net starts vhost when the link comes up, which can fail: QEMU may have
  * no descriptor left, for instance, for a moment.  Then the link goes down, and
  * comes up for another try after a second.  A try that fails is over before
- * anybody else gets the BQL: the guest gets interrupts, and finds the link down.
- * A start that fails because of the guest's rings is left to the guest's next.
+ * anybody else gets the BQL: the guest gets interrupts, and finds the link
+ * down.  When the guest's rings are at fault, its next start is the next try.
  */
 
 #include "qemu/osdep.h"

@@ -195,10 +195,10 @@ static void host_sends(DpTraffic *t, unsigned pair)
 }
 
 /*
- * A tap learns from the guest's frames which queue a flow goes to, but not while
- * it has a single queue, and the others are attached one by one when the guest
- * asks for them.  So it is a frame that was sent when all queues had sent one
- * that counts.
+ * A tap learns from the guest's frames which queue a flow goes to, but not
+ * while it has a single queue, and the others are attached one by one when the
+ * guest asks for them.  What counts is a frame that the guest sent after each
+ * queue had sent one.
  */
 static void host_learns(DpTraffic *t, unsigned pair, uint32_t number)
 {
