@@ -470,22 +470,22 @@ static QDict *netdev_add(QTestState *qts, const char *id, const char *driver)
                      driver);
 }
 
-/*
- * Without privileges.  One descriptor is for one driver at a time, and can be
- * used again.
- */
+/* Without privileges.  A descriptor is for one driver, which can use it again */
 static void test_fds(const void *opaque)
 {
     int tap = keep_open(dp_tap_open("tap0", IFF_VNET_HDR));
     int tap1 = keep_open(dp_tap_open("tap1", IFF_VNET_HDR));
     int vhost = open_node();
+    int vhost1 = open_node();
     g_autofree char *options = g_strdup_printf(
         "-object vhost-dp-tap,id=tap0,fd=%d,vhostfd=%d "
         "-object vhost-dp-tap,id=tap1,fd=%d,vhostfd=%d ",
-        tap, vhost, tap1, vhost);
+        tap, vhost, tap1, vhost1);
     g_autofree char *with_nic = g_strdup_printf(
-        "%s -netdev vhost-dp,id=vd0,driver=tap0 "
-        DP_DEVICE "disable-legacy=on", options);
+        "-object vhost-dp-vhost-net,id=tap0,fd=%d,vhostfd=%d "
+        "-object vhost-dp-vhost-net,id=tap1,fd=%d,vhostfd=%d "
+        "-netdev vhost-dp,id=vd0,driver=tap0 "
+        DP_DEVICE "disable-legacy=on", tap, vhost, tap1, vhost);
     DpGuest *guest = dp_guest_new_env(dp_qemu_unprivileged(), options);
     DpNic *nic;
     unsigned i;
@@ -506,8 +506,8 @@ static void test_fds(const void *opaque)
     dp_check_transmit(nic, sock, 100, 1);
     dp_check_receive(nic, sock, 100, 2);
     /* It is in use, and stays so */
-    dp_check_error(netdev_add(guest->qts, "vd1", "tap1"), "VHOST_SET_OWNER",
-                   "busy", NULL);
+    dp_check_error(netdev_add(guest->qts, "vd1", "tap1"), "in use by QEMU",
+                   NULL);
     dp_check_transmit(nic, sock, 100, 3);
     dp_check_receive(nic, sock, 100, 4);
     dp_nic_free(nic);
@@ -515,6 +515,7 @@ static void test_fds(const void *opaque)
     close(tap);
     close(tap1);
     close(vhost);
+    close(vhost1);
     close(sock);
 }
 
