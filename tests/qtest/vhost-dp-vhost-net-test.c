@@ -470,7 +470,7 @@ static QDict *netdev_add(QTestState *qts, const char *id, const char *driver)
                      driver);
 }
 
-/* Without privileges.  A descriptor is for one driver, which can use it again */
+/* Without privileges.  A descriptor is for one driver, which can reuse it */
 static void test_fds(const void *opaque)
 {
     int tap = keep_open(dp_tap_open("tap0", IFF_VNET_HDR));
