@@ -347,14 +347,15 @@ class Steps:
         """The test programs that the series has brought so far."""
         listing = json.loads((self.build_dir / 'meson-info' /
                               'intro-targets.json').read_text())
-        brought = {os.path.splitext(os.path.basename(path))[0]
+        brought = {os.path.splitext(path)[0]
                    for path in self.series.tree(patch.index)
                    if path.startswith('tests/')}
+        source = os.path.realpath(self.source)
         return [os.path.relpath(target['filename'][0], self.build_dir)
                 for target in listing
-                if target['name'] in brought
-                for kind in ('unit', 'qtest')
-                if f'/tests/{kind}/' in target['defined_in']]
+                if os.path.relpath(os.path.join(
+                    os.path.dirname(os.path.realpath(target['defined_in'])),
+                    target['name']), source) in brought]
 
 
 def main():

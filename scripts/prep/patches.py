@@ -57,28 +57,40 @@ class Present:
     """What may be named: the files of the series that are there already."""
 
     def __init__(self, there, to_come):
-        self.there = there
-        names = {os.path.basename(path) for path in there}
-        self.to_come = {os.path.basename(path) for path in to_come} - names
+        self.there = set(there)
+        self.to_come = set(to_come)
 
-    def waits(self, line):
-        """Whether @line names, in quotes, a file that is to come."""
-        for text in QUOTED.findall(line):
-            name = os.path.basename(text)
-            if name in self.to_come or name + '.c' in self.to_come:
-                return True
-        return False
+    def waits(self, line, directory):
+        """Whether @line of a file in @directory names, in quotes, a file of
+        the series that is to come.
+        """
+        return any(self._waits(text, line, directory)
+                   for text in QUOTED.findall(line))
+
+    def _waits(self, text, line, directory):
+        path = os.path.normpath(os.path.join(directory, text))
+        # a file, a program of a list of them, a directory
+        entered = 'meson.build' if 'subdir(' in line else 'trace-events'
+        for name in (path, path + '.c', f'{path}/{entered}'):
+            if name in self.there | self.to_come:
+                return name in self.to_come
+        if not text.endswith('.c'):
+            return False
+        # behind a directory in a variable, as in: dir / 'name.c'
+        end = '/' + text
+        return any(name.endswith(end) for name in self.to_come) and \
+            not any(name.endswith(end) for name in self.there)
 
     def has_match(self, pattern):
         return any(matches(path, pattern) for path in self.there)
 
 
-def filter_meson(lines, present):
+def filter_meson(lines, present, directory):
     """meson.build without the entries whose files are to come.
 
     An entry is a line that names files, and the following ones up to the
     bracket that it opens.  A statement that has lost all of its entries is left
-    out, too.
+    out, too, but for an assignment: the variable is empty.
     """
     out = []
     held = False                # something between here and out[-1]
@@ -86,22 +98,30 @@ def filter_meson(lines, present):
     while number < len(lines):
         entry = [lines[number]]
         number += 1
-        if any(os.path.splitext(text)[1] == '.c' or present.waits(entry[0])
-               for text in QUOTED.findall(entry[0])):
+        if any(os.path.splitext(text)[1] == '.c'
+               for text in QUOTED.findall(entry[0])) \
+           or present.waits(entry[0], directory):
             while sum(map(_bracket_balance, entry)) > 0:
                 entry.append(lines[number])
                 number += 1
-        if any(map(present.waits, entry)):
+        if any(present.waits(line, directory) for line in entry):
             if sum(map(_bracket_balance, entry)):
                 raise PrepareError('cannot leave out by itself: '
                                    + ''.join(entry))
             held = True
             continue
         text = entry[0].strip()
-        if held and out and (
-                (text[:1] in (')', ']', '}') and _bracket_balance(out[-1]) > 0
-                 and sum(map(_bracket_balance, [out[-1], *entry])) == 0)
-                or (text == 'endif' and out[-1].strip().startswith('if '))):
+        if held and out and text[:1] in (')', ']', '}') \
+           and _bracket_balance(out[-1]) > 0 \
+           and sum(map(_bracket_balance, [out[-1], *entry])) == 0:
+            if re.match(r'\s*\w+ = ', out[-1]):
+                out[-1] = out[-1].rstrip() + text + '\n'
+                held = False
+            else:
+                out.pop()
+            continue
+        if held and out and text == 'endif' \
+           and out[-1].strip().startswith('if '):
             out.pop()
             continue
         held = False
@@ -109,20 +129,20 @@ def filter_meson(lines, present):
     return out
 
 
-def filter_trace_events(lines, present):
+def filter_trace_events(lines, present, directory):
     """trace-events: the events below a comment that is a file's name."""
     out = []
     waits = False
     for line in lines:
         match = re.fullmatch(r'# (\S+\.c)\n', line)
         if match:
-            waits = match[1] in present.to_come
+            waits = f'{directory}/{match[1]}' in present.to_come
         if not waits:
             out.append(line)
     return out
 
 
-def filter_maintainers(lines, present):
+def filter_maintainers(lines, present, _directory):
     return [line for line in lines if not line.startswith('F: ')
             or not present.to_come or present.has_match(line[3:].strip())]
 
@@ -286,7 +306,8 @@ class Series:
     @staticmethod
     def _filter(path, lines, present):
         try:
-            return FILTERS[os.path.basename(path)](lines, present)
+            directory, name = os.path.split(path)
+            return FILTERS[name](lines, present, directory)
         except PrepareError as error:
             raise PrepareError(f'{path}: {error}') from error
 

@@ -66,8 +66,8 @@ mkdir -p meson-info
     done
 } > new.ninja
 for test in "$1"/tests/unit/*.c; do
-    printf '{"name": "%s", "defined_in": "/tests/unit/meson.build", ' \\
-        "$(basename "$test" .c)"
+    printf '{"name": "%s", "defined_in": "%s/tests/unit/meson.build", ' \\
+        "$(basename "$test" .c)" "$(realpath "$1")"
     printf '"filename": ["%s/tests/unit/%s"]}\\n' "$PWD" \\
         "$(basename "$test" .c)"
 done | paste -sd, | sed 's/.*/[&]/' > meson-info/intro-targets.json
@@ -85,30 +85,67 @@ class Filters(unittest.TestCase):
     present = patches.Present(['net/own.c'], ['net/other.c'])
 
     def test_meson(self):
-        self.assertEqual(''.join(patches.filter_meson(lines(MESON),
-                                                      self.present)),
-                         MESON_FIRST)
+        self.assertEqual(''.join(patches.filter_meson(
+            lines(MESON), self.present, 'net')), MESON_FIRST)
 
     def test_meson_with_all(self):
         present = patches.Present(['net/own.c', 'net/other.c'], [])
-        self.assertEqual(''.join(patches.filter_meson(lines(MESON), present)),
-                         MESON)
+        self.assertEqual(''.join(patches.filter_meson(
+            lines(MESON), present, 'net')), MESON)
+
+    def test_meson_of_directories(self):
+        """A name counts where it stands: other folders have it, too."""
+        present = patches.Present(
+            ['net/own.c', 'net/deep/own.c', 'net/deep/meson.build'],
+            ['net/other/own.c', 'net/other/meson.build', 'net/new.c',
+             'net/deep/trace-events'])
+        text = """\
+subdir('deep')
+subdir('other')
+mine = files(
+  'new.c',
+)
+events += [
+  'deep',
+]
+files(
+  'own.c',
+  'other/own.c',
+)
+more += [dir / 'own.c']
+more += [dir / 'other/own.c']
+more += [dir / 'theirs.c']
+"""
+        self.assertEqual(''.join(patches.filter_meson(
+            lines(text), present, 'net')), """\
+subdir('deep')
+mine = files()
+files(
+  'own.c',
+)
+more += [dir / 'own.c']
+more += [dir / 'theirs.c']
+""")
+        self.assertIn("  '../deep/own.c',\n", patches.filter_meson(
+            lines("files(\n  '../deep/own.c',\n  '../new.c',\n)\n"),
+            present, 'net/x'))
 
     def test_meson_that_cannot_be_split(self):
         with self.assertRaises(PrepareError) as caught:
             patches.filter_meson(lines("files(\n  'own.c',\n  'other.c')\n"),
-                                 self.present)
+                                 self.present, 'net')
         self.assertIn("'other.c')", str(caught.exception))
 
     def test_trace_events(self):
         text = '# head\n\n# own.c\none() "1"\n\n# other.c\ntwo() "2"\n'
         self.assertEqual(''.join(patches.filter_trace_events(
-            lines(text), self.present)), '# head\n\n# own.c\none() "1"\n\n')
+            lines(text), self.present, 'net')),
+            '# head\n\n# own.c\none() "1"\n\n')
 
     def test_maintainers(self):
         text = 'vhost-dp\nF: net/o*n.c\nF: net/other*\nF: net*\n'
         self.assertEqual(''.join(patches.filter_maintainers(
-            lines(text), self.present)), 'vhost-dp\nF: net/o*n.c\n')
+            lines(text), self.present, '')), 'vhost-dp\nF: net/o*n.c\n')
 
 
 class Series(fake.FakeProject):
