@@ -128,9 +128,9 @@ $(ASAN_DIR)/prep/configured.json:
 check-asan: need-run $(ASAN_DIR)/prep/configured.json
 	@$(PREPARE) build --build-dir="$(ASAN_DIR)" $(JOBS) qemu-system-x86_64
 	@$(PREPARE) build --build-dir="$(ASAN_DIR)" $(JOBS) \
-	    $$(ninja -C "$(ASAN_DIR)" -t targets all | sed -n 's,^\(tests/\(unit\|qtest\)/[^/.:]*vhost-dp[^/.:]*\(\.so\)*\|vhost-dp/tests/tsan/vhost-dp-stress\): .*,\1,p')
+	    $$(ninja -C "$(ASAN_DIR)" -t targets all | sed -n 's,^\(tests/unit/[^/.:]*vhost-dp[^/.:]*\|tests/qtest/vhost-dp/[^/.:]*\(\.so\)*\|vhost-dp/tests/tsan/vhost-dp-stress\): .*,\1,p')
 	@scripts/python.sh scripts/check.py --build-dir="$(ASAN_DIR)" \
-	    --timeout-multiplier 5 --only 'qtest-x86_64/vhost-dp-*' \
+	    --timeout-multiplier 5 --only 'qtest-x86_64/vhost-dp/*' \
 	    --only 'test-vhost-dp-[!hl]*' unit qtest
 
 AARCH64_DIR := $(BUILD_DIR)-aarch64
@@ -143,21 +143,21 @@ $(AARCH64_DIR)/prep/configured.json:
 check-aarch64: need-run $(AARCH64_DIR)/prep/configured.json
 	@$(PREPARE) build --build-dir="$(AARCH64_DIR)" $(JOBS) qemu-system-aarch64
 	@$(PREPARE) build --build-dir="$(AARCH64_DIR)" $(JOBS) \
-	    $$(ninja -C "$(AARCH64_DIR)" -t targets all | sed -n 's,^\(tests/qtest/[^/.:]*vhost-dp[^/.:]*\(\.so\)*\): .*,\1,p')
+	    $$(ninja -C "$(AARCH64_DIR)" -t targets all | sed -n 's,^\(tests/qtest/vhost-dp/[^/.:]*\(\.so\)*\): .*,\1,p')
 	@scripts/python.sh scripts/check.py --build-dir="$(AARCH64_DIR)" \
-	    --only 'qtest-aarch64/vhost-dp-*' qtest
+	    --only 'qtest-aarch64/vhost-dp/*' qtest
 
 check-long: check-asan check-aarch64
 	@VHOST_DP_STRESS_OPS=200000 $(MAKE) check-tsan
 	@VHOST_DP_IOMMU_STEPS=20000 scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)" \
-	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp-iommu-life-test' qtest
+	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp/iommu-life-test' qtest
 	@scripts/python.sh tests/guest/test_iommu.py --build-dir "$(BUILD_DIR)"
 	@scripts/python.sh tests/guest/stress_iommu.py --build-dir "$(BUILD_DIR)" --loops 100000 --seconds 600
 	@VHOST_DP_QTEST_ROUNDS=100 scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)" \
-	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp-plug-test' \
-	    --only 'qtest-x86_64/vhost-dp-lifecycle-test' qtest
-	@scripts/python.sh tests/nested/test_nested.py --build-dir "$(BUILD_DIR)" vhost-dp-vhost-net-test \
-	    vhost-dp-migration-test@vhost-dp-vhost-net:-p:/x86_64/vhost-dp/split/migration/precopy
+	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp/plug-test' \
+	    --only 'qtest-x86_64/vhost-dp/lifecycle-test' qtest
+	@scripts/python.sh tests/nested/test_nested.py --build-dir "$(BUILD_DIR)" vhost-net-test \
+	    migration-test@vhost-dp-vhost-net:-p:/x86_64/vhost-dp/split/migration/precopy
 	@$(MAKE) soak
 	@VHOST_DP_MIGRATION_ROUNDS=20 scripts/python.sh scripts/check.py \
 	    --build-dir="$(BUILD_DIR)" --timeout-multiplier 10 \

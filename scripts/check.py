@@ -60,8 +60,8 @@ SUITES = {
     'differential': Suite('differential', ['*']),
     'fuzz': Suite('fuzz', ['*']),
     'qtest': Suite('qtest', [
-        'qtest-x86_64/vhost-dp-*',
-        'qtest-aarch64/vhost-dp-*',     # make check-aarch64
+        'qtest-x86_64/vhost-dp/*',
+        'qtest-aarch64/vhost-dp/*',     # make check-aarch64
         'qtest-x86_64/qos-test',
         'qtest-x86_64/netdev-socket',
         'qtest-x86_64/test-netfilter',

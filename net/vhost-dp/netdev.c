@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation: a net client for each queue pair, each with a vhost_net
- * whose back end is a port (queue.c).  Everything here runs under the BQL, and
+ * whose back end is a port (port.c).  Everything here runs under the BQL, and
  * nothing is on the packet path, which starts and ends in the port.
  *
  * While the VM runs, the NIC's link is up when the driver's interface works,

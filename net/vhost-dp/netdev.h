@@ -11,7 +11,7 @@
 
 #include "qemu/timer.h"
 #include "net/net.h"
-#include "queue.h"
+#include "port.h"
 
 typedef struct NetVhostDPState NetVhostDPState;
 

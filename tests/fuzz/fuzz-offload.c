@@ -15,7 +15,7 @@
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
 #include "standard-headers/linux/virtio_net.h"
-#include "net/vhost-dp/offload.h"
+#include "net/vhost-dp/offload/offload.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

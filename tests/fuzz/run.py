@@ -13,7 +13,7 @@ What it finds to be interesting stays in DIR/vhost-dp/fuzz and is where the
 next run goes on; with --tap each run begins anew.  An input that breaks
 something is kept there, too: mend what it shows, and put it into corpus/TARGET.
 
-"registers" is another thing: the qtest vhost-dp-registers-test for the given
+"registers" is another thing: the qtest vhost-dp/registers-test for the given
 time, with seeds that are new each time, and also under KVM where that works.
 """
 
@@ -69,8 +69,7 @@ TARGETS = [
                       'tests/unit/vhost-dp-mock-packed.c',
                       'vhost-dp/memory.c']),
     Target('offload', 'test-vhost-dp-offload',
-           ['vhost-dp/offload.c', 'vhost-dp/offload-csum.c',
-            'vhost-dp/offload-segment.c'],
+           ['offload/headers.c', 'offload/csum.c', 'offload/segment.c'],
            generator=['tests/unit/vhost-dp-frames.c'], max_len=1024),
 ]
 
@@ -78,7 +77,7 @@ TARGETS = [
 FORMATS = {'split': 'vring', 'packed': 'vring', 'vring': 'vring',
            'offload': 'offload', 'registers': 'registers'}
 
-REGISTERS = 'tests/qtest/vhost-dp-registers-test'
+REGISTERS = 'tests/qtest/vhost-dp/registers-test'
 
 
 class Builder:

@@ -3,7 +3,7 @@
 """A guest that moves from one QEMU to the next while it has traffic: its connections live on.
 
 The host's ends of the NICs are ports of one bridge, which learns from the announcement where the guest
-is. Each move is to another back end. vhost-dp-migration-test knows each frame and each page; here it is
+is. Each move is to another back end. vhost-dp/migration-test knows each frame and each page; here it is
 the guest's own kernel that has to find everything as it was.
 """
 

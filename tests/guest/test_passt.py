@@ -4,7 +4,7 @@
 
 passt takes a frame in one descriptor only (Debian 13's) or in 16 (later ones), has no offloads, and leaves
 TCP checksums out. VHOST_DP_PASST is the command of another passt than the machine's own. What of this needs
-no passt is tested by tests/qtest/vhost-dp-peers-test.c.
+no passt is tested by tests/qtest/vhost-dp/peers-test.c.
 """
 
 from harness import passt, program, tap

@@ -341,13 +341,13 @@ class Counting(unittest.TestCase):
     def test_select(self):
         tests = [{'name': 'test-vhost-dp-x', 'suite': ['qemu:unit']},
                  {'name': 'test-other', 'suite': ['qemu:unit']},
-                 {'name': 'qtest-x86_64/vhost-dp-x',
+                 {'name': 'qtest-x86_64/vhost-dp/x',
                   'suite': ['qemu:qtest', 'qemu:qtest-x86_64']},
                  {'name': 'boot', 'suite': ['qemu:guest']}]
         self.assertEqual(check.SUITES['unit'].select(tests),
                          ['test-vhost-dp-x'])
         self.assertEqual(check.SUITES['qtest'].select(tests),
-                         ['qtest-x86_64/vhost-dp-x'])
+                         ['qtest-x86_64/vhost-dp/x'])
         self.assertEqual(check.SUITES['guest'].select(tests), ['boot'])
 
     def test_pretty_name(self):

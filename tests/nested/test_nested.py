@@ -5,7 +5,7 @@
 The guest has this build's QEMU, which runs there under -accel qtest, and the programs that are named on the
 command line, which drive it. What they print comes back over a serial port and is printed as one TAP.
 
-    test_nested.py --build-dir build vhost-dp-tap-test@vhost-dp-vhost-net:-p:/x86_64/vhost-dp/tap/down
+    test_nested.py --build-dir build tap-test@vhost-dp-vhost-net:-p:/x86_64/vhost-dp/tap/down
 
 Behind the @ is a driver that is used in place of vhost-dp-tap, behind colons are arguments of the test.
 """
@@ -46,7 +46,7 @@ class Test:
     def __init__(self, build, text):
         program, *self.arguments = text.split(":")
         program, _, self.driver = program.partition("@")
-        self.program = os.path.join(build, "tests", "qtest", program)
+        self.program = os.path.join(build, "tests/qtest/vhost-dp", program)
         self.name = f"{program} on {self.driver}" if self.driver else program
 
 
@@ -146,7 +146,7 @@ def main():
     parser.add_argument("--timeout", type=int, default=300, metavar="SECONDS", help="of each test (%(default)s)")
     parser.add_argument("--example", action="append", default=[], metavar="PAGE",
                         help="run the example of this page of docs/system/devices/vhost-dp, too")
-    parser.add_argument("tests", nargs="*", metavar="TEST", help="a program of tests/qtest in the build directory")
+    parser.add_argument("tests", nargs="*", metavar="TEST", help="a program of tests/qtest/vhost-dp in the build directory")
     args = parser.parse_args()
     build = os.path.realpath(args.build_dir)
     qemu = os.path.join(build, "qemu-system-x86_64")

@@ -15,7 +15,7 @@
 
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/virtio.h"
-#include "net/vhost-dp/queue.h"
+#include "net/vhost-dp/port.h"
 #include "emulator.h"
 #include "guest.h"
 

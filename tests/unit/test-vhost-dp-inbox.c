@@ -12,7 +12,7 @@
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
-#include "../../net/vhost-dp/queue-inbox.h"
+#include "net/vhost-dp/port-inbox.h"
 
 #define WRITERS 3
 #define FRAMES 50000

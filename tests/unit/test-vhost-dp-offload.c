@@ -13,7 +13,7 @@
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
 #include "standard-headers/linux/virtio_net.h"
-#include "net/vhost-dp/offload.h"
+#include "net/vhost-dp/offload/offload.h"
 #include "vhost-dp-frames.h"
 
 #define MAX_FRAME 70000

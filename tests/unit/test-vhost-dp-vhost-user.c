@@ -5,10 +5,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * net/vhost-dp/vhost-user-conn.c and vhost-user-proto.c with a real chardev,
+ * The driver's vhost-user-conn.c and vhost-user-proto.c with a real chardev,
  * whose peer is the test itself, and without an engine.  The test runs the main
  * loop turn by turn, so it decides what comes in the same one.  All else is
- * tested with a QEMU: tests/qtest/vhost-dp-vhost-user-test.c.
+ * tested with a QEMU: tests/qtest/vhost-dp/vhost-user-test.c.
  */
 
 #include "qemu/osdep.h"
@@ -22,8 +22,8 @@
 #include "qemu/sockets.h"
 #include "qapi/error.h"
 #include "system/system.h"
-#include "../../net/vhost-dp/vhost-user-int.h"
-#include "../../net/vhost-dp/vq-int.h"
+#include "net/vhost-dp/drivers/vhost-user/vhost-user-int.h"
+#include "net/vhost-dp/drivers/virtq/vq-int.h"
 
 /* ---- The engine's side: no queue pair is attached ---- */
 

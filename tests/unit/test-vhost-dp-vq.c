@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Each virtqueue has its driver in net/vhost-dp/vq*.c and its device in
+ * Each virtqueue has its driver in drivers/virtq/vq*.c and its device in
  * hw/virtio/vhost-dp/vring*.c: the two drive each other.  Where a device has to
  * break a rule, the test writes to the ring.  Sections are those of the virtio
  * specification, version 1.3.
@@ -17,7 +17,7 @@
 #include "qapi/error.h"
 #include "hw/virtio/vhost-dp-vring.h"
 #include "vhost-dp-mock.h"
-#include "../../net/vhost-dp/vq-int.h"
+#include "net/vhost-dp/drivers/virtq/vq-int.h"
 
 #define BUF VHOST_DP_VQ_BUF_BYTES
 #define HDR sizeof(struct virtio_net_hdr_v1)

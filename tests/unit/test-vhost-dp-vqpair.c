@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * net/vhost-dp/vq-pair.c without an engine and without a peer: the functions of
+ * virtq/vq-pair.c without an engine and without a peer: the functions of
  * the port are here, and note what they were told; the device's half of the
  * split rings is written by hand.  What is in the rings is tested in
  * test-vhost-dp-vq.c.
@@ -15,12 +15,12 @@
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
-#include "../../net/vhost-dp/vq-int.h"
+#include "net/vhost-dp/drivers/virtq/vq-int.h"
 
 /* The device can act at the moment when the pair looks */
 static bool look(VhostDPVq *vq);
 #define vhost_dp_vq_enable_call look
-#include "../../net/vhost-dp/vq-pair.c"
+#include "net/vhost-dp/drivers/virtq/vq-pair.c"
 #undef vhost_dp_vq_enable_call
 
 #define NUM VHOST_DP_VQ_MIN_NUM

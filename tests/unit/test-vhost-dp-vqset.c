@@ -10,7 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "../../net/vhost-dp/vq-int.h"
+#include "net/vhost-dp/drivers/virtq/vq-int.h"
 
 #define BIT_OF(x) (1ULL << VIRTIO_NET_F_##x)
 

@@ -36,7 +36,7 @@
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "standard-headers/linux/virtio_ring.h"
-#include "iommu.h"
+#include "translate.h"
 #include "trace.h"
 
 /* Ring and device features that the data path implements */

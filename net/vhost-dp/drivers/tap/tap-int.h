@@ -1,0 +1,269 @@
+/*
+ * vhost-dp-tap: what its parts share (tap*.c, and vhost-net*.c)
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef NET_VHOST_DP_DRIVERS_TAP_TAP_INT_H
+#define NET_VHOST_DP_DRIVERS_TAP_TAP_INT_H
+
+#include <net/if.h>
+#include "qemu/units.h"
+#include "qemu/uring-burst.h"
+#include "net/vhost-dp.h"
+#include "net/vhost-dp/drivers/lib/fds.h"
+#include "net/vhost-dp/drivers/lib/ifwatch.h"
+#include "standard-headers/linux/virtio_net.h"
+
+#define TYPE_VHOST_DP_TAP "vhost-dp-tap"
+OBJECT_DECLARE_TYPE(VhostDPTap, VhostDPTapClass, VHOST_DP_TAP)
+
+/* The kernel's limit for one interface (MAX_TAP_QUEUES) */
+#define TAP_MAX_QUEUES 256
+
+/* One vector is needed for the header; the kernel takes UIO_MAXIOV = 1024 */
+#define TAP_MAX_SEGMENTS (IOV_MAX - 1)
+
+/* Frames up to this length are copied next to their header and sent whole */
+#define TAP_TX_COPY 2048
+
+/* Room for that many of them */
+#define TAP_TX_BUF \
+    (VHOST_DP_BURST_FRAMES * \
+     ROUND_UP(TAP_TX_COPY + sizeof(struct virtio_net_hdr), 64))
+
+/* Vectors of the longer ones, in a burst */
+#define TAP_TX_IOVS (2 * IOV_MAX)
+
+/*
+ * A slot takes any frame, with its header in front.  It is an odd number of
+ * cache lines long, so that the first bytes of all slots do not compete for
+ * the same places in the cache.
+ */
+#define TAP_RX_SLOTS 64
+#define TAP_RX_SLOT \
+    (ROUND_UP(VHOST_DP_MAX_FRAME + 16, 128) + 64)
+
+/* The frame begins there in its slot, and the header just before */
+#define TAP_RX_FRAME 16
+
+/* How a burst gets to the kernel */
+typedef enum TapIO {
+    TAP_IO_UNKNOWN,             /* not attached */
+    TAP_IO_SYSCALLS,
+    TAP_IO_URING,
+} TapIO;
+
+typedef struct VhostDPTap VhostDPTap;
+
+/* A queue of an interface that is there again takes the place of the old one */
+typedef enum TapSwap {
+    TAP_SWAP_NONE,
+    TAP_SWAP_READY,             /* new_fd is for the IOThread to take */
+    TAP_SWAP_DONE,              /* it has; the watch's thread closes both */
+} TapSwap;
+
+/* One queue pair: one queue of the interface */
+typedef struct TapQueue {
+    VhostDPTap *tap;
+    /*
+     * While open.  The number stays until close, for those who use it under
+     * the BQL; the IOThread may put another open file behind it.
+     */
+    int fd;
+    TapIO io;                   /* atomic; written by the IOThread */
+    bool inactive;              /* atomic; the guest does not use the pair */
+
+    /* See tap-link.c: of whose turn @swap is */
+    TapSwap swap;               /* atomic */
+    int new_fd, old_fd;         /* or -1 */
+    bool detached;              /* from the interface; the watch's thread */
+
+    /* The IOThread's own, between attach and detach */
+    VhostDPPort *port;
+    AioContext *ctx;
+    bool rx_enabled;
+    bool rx_drained;            /* nothing is there until the fd is readable */
+    bool rx_paused;             /* reading failed: wait for rx_timer */
+    QEMUTimer *rx_timer;
+    bool tx_blocked;            /* waits until the fd is writable */
+    bool tx_in_order;           /* a write may have to wait: one by one */
+    bool gone;                  /* there is no interface behind the fd */
+
+    /* See tap-link.c */
+    char *fault;                /* why frames cannot be moved, for good */
+    bool was_up;                /* since attach */
+    bool down;                  /* so we told the engine */
+
+    UringBurst *uring;          /* or NULL: system calls */
+
+    uint8_t *mem;               /* both buffers, in one piece */
+    uint8_t *tx_buf;
+    struct virtio_net_hdr tx_hdr[VHOST_DP_BURST_FRAMES];
+    struct iovec tx_iov[TAP_TX_IOVS];
+    UringBurstOp op[VHOST_DP_BURST_FRAMES];
+
+    struct virtio_net_hdr rx_hdr;               /* for rx_into */
+    struct iovec rx_iov[2 + VHOST_DP_INTO_SEGMENTS];
+
+    uint8_t *rx_buf;
+    unsigned rx_batch;          /* reads to try at once */
+    unsigned rx_have;           /* frames in rx_slot */
+    unsigned rx_next;           /* the first that is not lent */
+    struct {
+        unsigned slot;
+        ssize_t len;            /* with the header */
+    } rx_slot[TAP_RX_SLOTS];
+} TapQueue;
+
+/*
+ * vhost-dp-tap moves the frames itself.  A child of it has the same interface,
+ * and others that move them.
+ */
+struct VhostDPTapClass {
+    VhostDPDriverClass parent_class;
+
+    int hdr_len;                /* of the virtio-net header, bytes */
+
+    /*
+     * Start and stop to use the file behind @q->fd, which is replaced when
+     * the interface was deleted and is there again.  A start that fails sets
+     * @q->fault.  Thread: the queue pair's IOThread.
+     */
+    void (*start_io)(TapQueue *q);
+    void (*stop_io)(TapQueue *q);
+};
+
+struct VhostDPTap {
+    VhostDPDriver parent_obj;
+    char *who;                  /* for errors: type and id */
+
+    /* Options, as the user wrote them; BQL */
+    char *ifname;
+    char *fd;
+    char *fds;
+    bool has_sndbuf;
+    uint64_t sndbuf;
+
+    /* What fd= or fds= named, once found: kept until the object goes */
+    VhostDPFds passed;
+
+    uint32_t rx_offloads;       /* atomic: last set_offload */
+
+    /* While open; set by open, under the BQL */
+    uint32_t offloads;          /* that the kernel has */
+    char real_ifname[IFNAMSIZ]; /* as it was then */
+    TapQueue *queue;
+    unsigned nqueues;
+    VhostDPIfWatch *watch;
+
+    /* The watch's thread's own, see tap-link.c */
+    char name[IFNAMSIZ];        /* when last seen */
+    int ifindex;                /* in the namespace that is watched, or 0 */
+    bool located;               /* ifindex was looked for */
+    bool was_up;                /* since open */
+    unsigned tries;             /* to open it again */
+    unsigned nopen;             /* queues of all users at open; 0: not known */
+};
+
+static inline const char *tap_id(const VhostDPTap *tap)
+{
+    return object_get_canonical_path_component(OBJECT(tap));
+}
+
+/* ---- tap.c: under the BQL ---- */
+
+/* May an option change?  Sets @errp if not. */
+bool vhost_dp_tap_may_change(VhostDPTap *tap, const char *option,
+                             Error **errp);
+
+/* ---- tap-open.c: under the BQL, unless another thread is named ---- */
+
+/* See VhostDPDriverClass.open; the options were checked */
+bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp);
+
+/* See VhostDPDriverClass.close */
+void vhost_dp_tap_close(VhostDPTap *tap);
+
+/* How many descriptors fd= or fds= name; 0 with @errp set if it is wrong */
+unsigned vhost_dp_tap_count_fds(VhostDPTap *tap, Error **errp);
+
+/*
+ * The present name of the interface, which may have been renamed, into @name
+ * of IFNAMSIZ bytes; an empty string while the driver is not open.  Makes no
+ * system call.
+ */
+void vhost_dp_tap_get_name(VhostDPTap *tap, char *name);
+
+/*
+ * Open queue @i of an interface that has the name that open() used, and is
+ * there again.  None is created.  @sock: of its network namespace, as for
+ * vhost_dp_if_state().
+ *
+ * Thread: the watch's.
+ *
+ * Returns a descriptor, or -1 with @errp set.
+ */
+int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, int sock, Error **errp);
+
+/* Tell the interface behind @fd which offloads the guest takes.  Any thread. */
+void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads);
+
+/* Is @fd one of TAP_DEVICE?  Otherwise it is a macvtap's.  Any thread. */
+bool vhost_dp_tap_fd_is_tun(int fd);
+
+/* ---- tap-link.c: the state of the interface ---- */
+
+/*
+ * The descriptors are open: begin to watch the interface.  Sets tap->nopen.
+ * Lock: BQL.  Returns false with @errp set on failure.
+ */
+bool vhost_dp_tap_link_open(VhostDPTap *tap, Error **errp);
+
+/* The watch is freed: undo what it has begun.  Lock: BQL. */
+void vhost_dp_tap_abandon_swap(TapQueue *q);
+
+/*
+ * Attach the queue to the interface, or detach it, if that is not so.  May
+ * wait.  Thread: the watch's, while there is one.
+ */
+void vhost_dp_tap_set_queue(TapQueue *q, bool attached);
+
+/* Was the interface deleted?  Does not wait.  Any thread. */
+bool vhost_dp_tap_is_gone(const TapQueue *q);
+
+/* The following in the IOThread */
+
+/* At the end of attach */
+void vhost_dp_tap_link_start(TapQueue *q);
+
+/* At the beginning of detach */
+void vhost_dp_tap_link_stop(TapQueue *q);
+
+/* Have the watch look soon.  May be called with the queue pair's lock. */
+void vhost_dp_tap_link_check(TapQueue *q);
+
+/* ---- tap-io.c: the data side, see VhostDPDriverClass ---- */
+
+/* Register the fd handlers that are wanted now */
+void vhost_dp_tap_update_handlers(TapQueue *q);
+
+/* Frames that wait for room are to be offered again */
+void vhost_dp_tap_unblock(TapQueue *q);
+
+/*
+ * Begin and end to serve a queue pair, for attach and detach; the end of detach
+ * is the last use of @q->port.
+ */
+void vhost_dp_tap_start(TapQueue *q, VhostDPPort *port, AioContext *ctx);
+void vhost_dp_tap_stop(TapQueue *q);
+
+/* Stop and start to use the file behind q->fd, when another takes its place */
+void vhost_dp_tap_suspend(TapQueue *q);
+void vhost_dp_tap_resume(TapQueue *q);
+
+void vhost_dp_tap_io_class_init(VhostDPTapClass *tc);
+
+#endif /* NET_VHOST_DP_DRIVERS_TAP_TAP_INT_H */

@@ -1,0 +1,288 @@
+/*
+ * vhost-dp: frames from one queue pair's thread to another pair's guest queue
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: there are two buffers.  Writers append to one of them,
+ * each frame behind its metadata, under the inbox's lock, which they hold for a
+ * burst.  The reader takes a buffer that is not empty, and lends frames from it
+ * without the lock; meanwhile writers have the other one.  So what is lost is
+ * decided where it is written, by the room that is left in one buffer, and the
+ * reader never waits for more than a burst's copy.
+ *
+ * The lock is a leaf.  The first to write something, or to lose something,
+ * since the reader looked schedules its bottom half.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/iov.h"
+#include "qemu/lockable.h"
+#include "qemu/thread.h"
+#include "qemu/units.h"
+#include "port-inbox.h"
+
+/* What goes with a frame.  Both begin at multiples of this. */
+#define INBOX_ALIGN 16
+
+typedef struct InboxFrame {
+    uint32_t len;
+    uint8_t flags;
+    uint8_t gso_type;
+    uint16_t hdr_len;
+    uint16_t gso_size;
+    uint16_t csum_start;
+    uint16_t csum_offset;
+    QEMU_ALIGNED(INBOX_ALIGN) uint8_t data[];
+} InboxFrame;
+
+typedef struct InboxBuffer {
+    size_t used;                /* bytes of data */
+    unsigned frames;            /* in them that the reader has not had */
+    size_t next;                /* the first of those */
+    QEMU_ALIGNED(INBOX_ALIGN) uint8_t data[VHOST_DP_INBOX_BYTES];
+} InboxBuffer;
+
+struct VhostDPInbox {
+    unsigned refs;              /* atomic */
+    bool ready;                 /* atomic; written under the lock */
+
+    QemuMutex lock;
+    QEMUBH *bh;                 /* NULL: retired */
+    bool open;
+    unsigned writers;
+    InboxBuffer *in;            /* for writers, or NULL: none is needed yet */
+    InboxBuffer *spare;         /* empty, or NULL */
+    VhostDPInboxLost lost;
+
+    /* The reader's own */
+    InboxBuffer *out;           /* some of it is not read or lent, or NULL */
+};
+
+VhostDPInbox *vhost_dp_inbox_new(QEMUBH *bh)
+{
+    VhostDPInbox *inbox = g_new0(VhostDPInbox, 1);
+
+    inbox->refs = 1;
+    inbox->bh = bh;
+    qemu_mutex_init(&inbox->lock);
+    return inbox;
+}
+
+VhostDPInbox *vhost_dp_inbox_ref(VhostDPInbox *inbox)
+{
+    if (inbox) {
+        qatomic_inc(&inbox->refs);
+    }
+    return inbox;
+}
+
+void vhost_dp_inbox_unref(VhostDPInbox *inbox)
+{
+    if (inbox && qatomic_fetch_dec(&inbox->refs) == 1) {
+        qemu_mutex_destroy(&inbox->lock);
+        g_free(inbox->in);
+        g_free(inbox->spare);
+        g_free(inbox->out);
+        g_free(inbox);
+    }
+}
+
+/* ---- Writers ---- */
+
+/* Lock held: memory that nobody is going to use */
+static void inbox_trim(VhostDPInbox *inbox)
+{
+    if (inbox->writers) {
+        return;
+    }
+    g_clear_pointer(&inbox->spare, g_free);
+    if (inbox->in && !inbox->in->frames) {
+        g_clear_pointer(&inbox->in, g_free);
+    }
+}
+
+void vhost_dp_inbox_join(VhostDPInbox *inbox)
+{
+    QEMU_LOCK_GUARD(&inbox->lock);
+    inbox->writers++;
+}
+
+void vhost_dp_inbox_leave(VhostDPInbox *inbox)
+{
+    QEMU_LOCK_GUARD(&inbox->lock);
+    inbox->writers--;
+    inbox_trim(inbox);
+}
+
+/* Lock held: the buffer to write to, or NULL if there is no memory */
+static InboxBuffer *inbox_buffer(VhostDPInbox *inbox)
+{
+    if (!inbox->in) {
+        inbox->in = g_steal_pointer(&inbox->spare);
+    }
+    if (!inbox->in) {
+        inbox->in = g_try_new(InboxBuffer, 1);
+        if (inbox->in) {
+            inbox->in->used = 0;
+            inbox->in->frames = 0;
+            inbox->in->next = 0;
+        }
+    }
+    return inbox->in;
+}
+
+/* Returns false if there is no room */
+static bool inbox_write(InboxBuffer *buf, const VhostDPFrame *frame)
+{
+    InboxFrame *f = (void *)(buf->data + buf->used);
+    size_t size = ROUND_UP(sizeof(*f) + frame->len, INBOX_ALIGN);
+
+    if (size > VHOST_DP_INBOX_BYTES - buf->used) {
+        return false;
+    }
+    f->len = frame->len;
+    f->flags = frame->flags;
+    f->gso_type = frame->gso_type;
+    f->hdr_len = frame->hdr_len;
+    f->gso_size = frame->gso_size;
+    f->csum_start = frame->csum_start;
+    f->csum_offset = frame->csum_offset;
+    iov_to_buf(frame->iov, frame->iovcnt, 0, f->data, frame->len);
+    buf->used += size;
+    buf->frames++;
+    return true;
+}
+
+bool vhost_dp_inbox_put(VhostDPInbox *inbox, const VhostDPFrame *frames,
+                        unsigned n)
+{
+    InboxBuffer *buf;
+    unsigned i = 0;
+
+    QEMU_LOCK_GUARD(&inbox->lock);
+    if (!inbox->open) {
+        return false;
+    }
+    buf = inbox_buffer(inbox);
+    /* In order: what follows one that has no room is lost, too */
+    while (buf && i < n && inbox_write(buf, &frames[i])) {
+        i++;
+    }
+    if (!inbox->ready || (i < n && !inbox->lost.full)) {
+        qatomic_set(&inbox->ready, true);
+        qemu_bh_schedule(inbox->bh);
+    }
+    inbox->lost.full += n - i;
+    return true;
+}
+
+/* ---- The reader ---- */
+
+/* The buffer in hand is done with */
+static void inbox_give_back(VhostDPInbox *inbox)
+{
+    InboxBuffer *buf = g_steal_pointer(&inbox->out);
+
+    buf->used = 0;
+    buf->frames = 0;
+    buf->next = 0;
+    WITH_QEMU_LOCK_GUARD(&inbox->lock) {
+        /* There are two at most: without this one, one that waits for use */
+        g_free(inbox->spare);
+        inbox->spare = buf;
+        inbox_trim(inbox);
+    }
+}
+
+void vhost_dp_inbox_open(VhostDPInbox *inbox, bool open)
+{
+    unsigned in_hand = 0;
+
+    if (!open && inbox->out) {
+        in_hand = inbox->out->frames;
+        inbox_give_back(inbox);
+    }
+    QEMU_LOCK_GUARD(&inbox->lock);
+    inbox->open = open;
+    inbox->lost.closed += in_hand;
+    if (!open && inbox->in) {
+        inbox->lost.closed += inbox->in->frames;
+        inbox->in->used = 0;
+        inbox->in->frames = 0;
+        inbox_trim(inbox);
+    }
+}
+
+void vhost_dp_inbox_retire(VhostDPInbox *inbox)
+{
+    vhost_dp_inbox_open(inbox, false);
+    WITH_QEMU_LOCK_GUARD(&inbox->lock) {
+        inbox->bh = NULL;
+    }
+}
+
+bool vhost_dp_inbox_ready(VhostDPInbox *inbox)
+{
+    return inbox->out || qatomic_read(&inbox->ready);
+}
+
+unsigned vhost_dp_inbox_get(VhostDPInbox *inbox, VhostDPFrame *frames,
+                            unsigned n)
+{
+    InboxBuffer *buf = inbox->out;
+    size_t bytes = 0;
+    unsigned i;
+
+    if (!buf) {
+        WITH_QEMU_LOCK_GUARD(&inbox->lock) {
+            qatomic_set(&inbox->ready, false);
+            if (inbox->in && inbox->in->frames) {
+                buf = inbox->out = g_steal_pointer(&inbox->in);
+            }
+        }
+    }
+    if (!buf) {
+        return 0;
+    }
+    for (i = 0; i < n && buf->next < buf->used &&
+                bytes < VHOST_DP_BURST_BYTES; i++) {
+        InboxFrame *f = (void *)(buf->data + buf->next);
+        VhostDPFrame *frame = &frames[i];
+
+        frame->iov = frame->inl;
+        frame->inl[0].iov_base = f->data;
+        frame->inl[0].iov_len = f->len;
+        frame->iovcnt = 1;
+        frame->len = f->len;
+        frame->flags = f->flags;
+        frame->gso_type = f->gso_type;
+        frame->hdr_len = f->hdr_len;
+        frame->gso_size = f->gso_size;
+        frame->csum_start = f->csum_start;
+        frame->csum_offset = f->csum_offset;
+        buf->next += ROUND_UP(sizeof(*f) + f->len, INBOX_ALIGN);
+        bytes += f->len;
+    }
+    buf->frames -= i;
+    return i;
+}
+
+void vhost_dp_inbox_release(VhostDPInbox *inbox)
+{
+    if (inbox->out && inbox->out->next == inbox->out->used) {
+        inbox_give_back(inbox);
+    }
+}
+
+VhostDPInboxLost vhost_dp_inbox_take_lost(VhostDPInbox *inbox)
+{
+    VhostDPInboxLost lost;
+
+    QEMU_LOCK_GUARD(&inbox->lock);
+    lost = inbox->lost;
+    inbox->lost = (VhostDPInboxLost) {};
+    return lost;
+}

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The include graph of the data path goes down the list of its layers.
+
+LAYERS says which layers a layer may include; each stands above them in the
+list, so there are no circles.  A folder of a driver is a layer that needs no
+entry.  EXCEPTIONS has what is not so yet, with the reason; an exception that is
+not needed any more is an error, too.
+"""
+
+import fnmatch
+import os
+import re
+import unittest
+
+import tap
+
+NET = 'net/vhost-dp/'
+DRIVERS = NET + 'drivers/'
+HW = 'hw/virtio/vhost-dp/'
+HW_API = 'include/hw/virtio/vhost-dp-'
+PLACES = (NET, HW, HW_API, 'include/net/vhost-dp')
+
+# From the top: the layer, its files, which layers they include
+LAYERS = [
+    ('netdev', [NET + 'netdev.*', NET + 'query.c', NET + 'stub.c',
+                'include/net/vhost-dp-net.h'], ['port', 'api']),
+    ('port', [NET + 'port[.-]*'], ['backend', 'offload', 'api']),
+    ('backend', [HW + 'backend.*', HW_API + 'backend.h'],
+     ['translate', 'vring', 'iotlb', 'memory']),
+    ('translate', [HW + 'translate.*'], ['iotlb', 'memory']),
+    ('vring', [HW + 'vring[.-]*', HW_API + 'vring.h'], ['iotlb', 'memory']),
+    ('iotlb', [HW + 'iotlb.*', HW_API + 'iotlb.h'], ['memory']),
+    ('memory', [HW + 'memory.*', HW_API + 'memory.h'], []),
+    ('driver', [NET + 'driver.c'], ['api']),
+    # null and slirp; other drivers are folders
+    ('drivers', [DRIVERS + '*.[ch]'], ['lib', 'offload', 'api']),
+    ('virtq', [DRIVERS + 'virtq/*'], ['lib', 'api']),
+    ('lib', [DRIVERS + 'lib/*'], ['api']),
+    ('offload', [NET + 'offload/*'], ['api']),
+    ('api', ['include/net/vhost-dp.h'], []),
+]
+# A folder of a driver
+DRIVER_INCLUDES = ['lib', 'offload', 'api']
+# Those whose peer is a virtio device
+WITH_VIRTQUEUES = ('tap', 'vhost-user')
+
+# Headers of QEMU's that are none of a layer's business, by their beginning
+QEMU_HEADERS = {
+    ('backend', 'translate', 'vring', 'iotlb', 'memory'): 'net/',
+    ('offload', 'lib', 'virtq', 'api', 'driver', 'drivers'): 'hw/',
+}
+
+# (file, what it includes): the reason
+EXCEPTIONS = {
+    (HW + 'translate.h', HW_API + 'backend.h'):
+        'translate.c tells the back end of faults, and takes its lock, where '
+        'it should return them',
+}
+
+
+def layer_of(path):
+    """The layer of @path and what it may include."""
+    for name, patterns, includes in LAYERS:
+        if any(fnmatch.fnmatchcase(path, pattern)
+               and path.count('/') == pattern.count('/') for pattern in patterns):
+            return name, includes
+    match = re.match(DRIVERS + '([^/]+)/', path)
+    if match:
+        return f'drivers/{match[1]}', DRIVER_INCLUDES + (
+            ['virtq'] if match[1] in WITH_VIRTQUEUES else [])
+    return None, []
+
+
+def qemu_header(layer, text):
+    return any(text.startswith(start) and layer.partition('/')[0] in layers
+               for layers, start in QEMU_HEADERS.items())
+
+
+def wrong_edges(sources):
+    """Each (file, what it includes) of @sources (texts by path) that breaks
+    the rules, and the sentence that says so.
+    """
+    found = {}
+    for path, text in sources.items():
+        layer, includes = layer_of(path)
+        if layer is None:
+            found[path, ''] = f'{path} belongs to no layer'
+            continue
+        for name in re.findall(r'^#include "([^"]+)"', text, re.MULTILINE):
+            target = next((place for place in (
+                os.path.normpath(os.path.join(os.path.dirname(path), name)),
+                name, f'include/{name}') if place in sources), None)
+            if target is None:
+                if qemu_header(layer, name):
+                    found[path, name] = f'{path}, of layer {layer}, ' \
+                        f'includes {name} of QEMU\'s'
+                continue
+            its = layer_of(target)[0]
+            if its not in (layer, *includes) \
+               and os.path.basename(target) != 'trace.h':
+                found[path, target] = f'{path}, of layer {layer}, includes ' \
+                    f'{target}, of layer {its}'
+    return found
+
+
+class Layers(unittest.TestCase):
+    def test_no_circles(self):
+        above = set()
+        for name, _, includes in reversed(LAYERS):
+            self.assertLessEqual(set(includes), above, name)
+            above.add(name)
+
+    def test_tree(self):
+        sources = {}
+        for place in PLACES:
+            for path in tap.ROOT.glob(f'{place}**/*' if place.endswith('/')
+                                      else f'{place}*'):
+                if path.suffix in ('.c', '.h', '.inc') \
+                   and path.name != 'trace.h':
+                    sources[str(path.relative_to(tap.ROOT))] = path.read_text()
+        self.assertIn(DRIVERS + 'tap/tap.c', sources)
+        self.assertIn('include/net/vhost-dp.h', sources)
+        found = wrong_edges(sources)
+        self.assertEqual([said for edge, said in found.items()
+                          if edge not in EXCEPTIONS], [])
+        self.assertEqual([edge for edge in EXCEPTIONS if edge not in found],
+                         [], 'not needed any more: take it out')
+
+    def check(self, path, *includes):
+        """The sentences about a file with @includes."""
+        sources = {name: '' for name in (
+            NET + 'port.h', NET + 'netdev.h', NET + 'offload/offload.h',
+            DRIVERS + 'virtq/vq.h', DRIVERS + 'lib/fds.h',
+            DRIVERS + 'tap/tap-int.h', DRIVERS + 'other/other.h',
+            HW_API + 'backend.h', 'include/net/vhost-dp.h')}
+        sources[path] = ''.join(f'#include "{name}"\n' for name in includes)
+        return list(wrong_edges(sources).values())
+
+    def test_down(self):
+        for path, *includes in (
+                (NET + 'port-x.c', 'port.h', 'hw/virtio/vhost-dp-backend.h',
+                 'net/vhost-dp/offload/offload.h'),
+                (DRIVERS + 'tap/tap-x.c', 'tap-int.h', '../lib/fds.h',
+                 'net/vhost-dp/drivers/virtq/vq.h', 'net/vhost-dp.h'),
+                (DRIVERS + 'other/x.c', 'other.h', 'net/eth.h')):
+            self.assertEqual(self.check(path, *includes), [])
+
+    def test_up(self):
+        for path, include in (
+                (NET + 'port-x.c', 'netdev.h'),
+                (NET + 'port-x.c', 'drivers/tap/tap-int.h'),
+                (NET + 'offload/x.c', 'net/vhost-dp/port.h'),
+                (DRIVERS + 'null.c', 'virtq/vq.h'),
+                (DRIVERS + 'other/x.c', '../tap/tap-int.h'),
+                (DRIVERS + 'other/x.c', 'net/vhost-dp/drivers/virtq/vq.h'),
+                (DRIVERS + 'other/x.c', 'hw/virtio/virtio.h'),
+                (DRIVERS + 'tap/x.c', 'net/vhost-dp/port.h'),
+                (DRIVERS + 'lib/x.c', '../tap/tap-int.h'),
+                (HW + 'backend.c', 'net/vhost-dp.h'),
+                (HW + 'vring.c', 'net/net.h'),
+                (HW + 'vring.c', 'hw/virtio/vhost-dp-backend.h'),
+                (NET + 'stranger.c', 'net/vhost-dp.h')):
+            with self.subTest(path=path, include=include):
+                self.assertEqual(len(self.check(path, include)), 1)
+
+
+if __name__ == '__main__':
+    tap.main()

@@ -1,0 +1,333 @@
+/*
+ * vhost-dp: qtests of starts that fail
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Because of the guest, or because QEMU has no descriptor left for a moment.
+ */
+
+#include "qemu/osdep.h"
+#include <sys/resource.h>
+#include "guest.h"
+
+/* ---- QEMU without descriptors ---- */
+
+typedef struct Fds {
+    struct rlimit limit;
+    unsigned ngiven;
+} Fds;
+
+/* Numbers of QEMU's below the highest that are free */
+static unsigned count_holes(pid_t pid, unsigned *highest)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", pid);
+    GDir *dir = g_dir_open(path, 0, NULL);
+    unsigned n = 0;
+    const char *name;
+
+    g_assert_nonnull(dir);
+    *highest = 0;
+    while ((name = g_dir_read_name(dir))) {
+        *highest = MAX(*highest, (unsigned)atoi(name));
+        n++;
+    }
+    g_dir_close(dir);
+    return *highest + 1 - n;
+}
+
+/* Give QEMU's monitor descriptors for all numbers that QEMU may use */
+static void take_fds(DpRig *r, Fds *fds)
+{
+    pid_t pid = qtest_pid(r->qts);
+    int null = open("/dev/null", O_RDONLY);
+    struct rlimit low;
+    unsigned highest;
+
+    g_assert_cmpint(null, >=, 0);
+    for (fds->ngiven = 0; count_holes(pid, &highest); fds->ngiven++) {
+        g_autofree char *name = g_strdup_printf("taken%u", fds->ngiven);
+
+        qtest_qmp_fds_assert_success(r->qts, &null, 1, "{ 'execute': 'getfd',"
+                                     " 'arguments': { 'fdname': %s } }", name);
+    }
+    close(null);
+    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, NULL, &fds->limit), ==, 0);
+    low = fds->limit;
+    low.rlim_cur = highest + 1;
+    g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, &low, NULL), ==, 0);
+}
+
+static void give_fds(DpRig *r, Fds *fds)
+{
+    g_assert_cmpint(prlimit(qtest_pid(r->qts), RLIMIT_NOFILE, &fds->limit,
+                            NULL), ==, 0);
+    while (fds->ngiven) {
+        g_autofree char *name = g_strdup_printf("taken%u", --fds->ngiven);
+
+        qtest_qmp_assert_success(r->qts, "{ 'execute': 'closefd',"
+                                 " 'arguments': { 'fdname': %s } }", name);
+    }
+}
+
+/* ---- What brings the data path back ---- */
+
+static void set_link(DpRig *r, bool up)
+{
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'set_link', 'arguments':"
+                             " { 'name': 'nic', 'up': %i } }", up);
+}
+
+static void check_works(DpRig *r)
+{
+    dp_check_transmit(r->nic, r->sock, 100, 1);
+    dp_check_receive(r->nic, r->sock, 100, 2);
+}
+
+static void do_nothing(DpRig *r)
+{
+}
+
+static void do_set_link(DpRig *r)
+{
+    set_link(r, false);
+    set_link(r, true);
+}
+
+static void do_stop_cont(DpRig *r)
+{
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'stop' }");
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'cont' }");
+}
+
+static void do_reset(DpRig *r)
+{
+    dp_rig_restart(r);
+}
+
+static const struct {
+    const char *name;
+    void (*act)(DpRig *r);
+} ways[] = {
+    { "nothing", do_nothing },
+    { "set_link", do_set_link },
+    { "stop and cont", do_stop_cont },
+    { "a reset of the device", do_reset },
+};
+
+/* A start that fails for want of descriptors succeeds when there are any */
+static void test_no_descriptors(const void *opaque)
+{
+    DpRig *r = dp_rig_new(0);
+    unsigned i;
+
+    check_works(r);
+    for (i = 0; i < ARRAY_SIZE(ways); i++) {
+        g_autofree char *state = NULL;
+        Fds fds;
+
+        g_test_message("%s", ways[i].name);
+        qtest_qmp_assert_success(r->qts, "{ 'execute': 'stop' }");
+        take_fds(r, &fds);
+        qtest_qmp_assert_success(r->qts, "{ 'execute': 'cont' }");
+        dp_wait_until(!dp_nic_link(r->nic));
+        state = dp_queue_state(r->qts, "vd0", DP_RX);
+        g_assert_cmpstr(state, ==, "stopped");
+        /* What helps later does not help now, and does no harm */
+        set_link(r, false);
+        set_link(r, true);
+        dp_wait_until(!dp_nic_link(r->nic));
+        give_fds(r, &fds);
+        ways[i].act(r);
+        dp_wait_until(dp_nic_link(r->nic));
+        check_works(r);
+    }
+    dp_rig_free(r);
+}
+
+/* The same by set_link, which is the user's word at once */
+static void test_link_up(const void *opaque)
+{
+    DpRig *r = dp_rig_new(0);
+    Fds fds;
+
+    set_link(r, false);
+    take_fds(r, &fds);
+    set_link(r, true);
+    dp_wait_until(!dp_nic_link(r->nic));
+    give_fds(r, &fds);
+    dp_wait_until(dp_nic_link(r->nic));
+    check_works(r);
+
+    /* The user's no is not overruled by a try */
+    set_link(r, false);
+    take_fds(r, &fds);
+    set_link(r, true);
+    set_link(r, false);
+    give_fds(r, &fds);
+    g_usleep(1500 * 1000);
+    g_assert_false(dp_nic_link(r->nic));
+    set_link(r, true);
+    dp_wait_until(dp_nic_link(r->nic));
+    check_works(r);
+    dp_rig_free(r);
+}
+
+/* Start with a queue that is not where a queue may be (section 2.7) */
+static void start_badly(DpRig *r, unsigned queue)
+{
+    unsigned i;
+
+    dp_nic_reset(r->nic);
+    for (i = DP_RX; i <= DP_TX; i++) {
+        r->nic->ring_at[i] = i == queue ?
+                             dp_alloc(r->guest, 16 * 1024) + 4 : 0;
+    }
+    dp_nic_start(r->nic, r->features);
+    r->nic->ring_at[queue] = 0;
+}
+
+/* The guest's link goes down without a frame being sent */
+static void test_bad_ring(const void *opaque)
+{
+    DpRig *r = dp_rig_new(0);
+    unsigned queue;
+
+    for (queue = DP_RX; queue <= DP_TX; queue++) {
+        check_works(r);
+        start_badly(r, queue);
+        dp_wait_until(!dp_nic_link(r->nic));
+        dp_rig_restart(r);
+        dp_wait_until(dp_nic_link(r->nic));
+    }
+    check_works(r);
+    dp_rig_free(r);
+}
+
+/* ---- The log ---- */
+
+static unsigned count_lines(const char *path)
+{
+    g_autofree char *log = NULL;
+    unsigned n = 0;
+    const char *p;
+
+    g_assert_true(g_file_get_contents(path, &log, NULL, NULL));
+    for (p = log; (p = strchr(p, '\n')); p++) {
+        n++;
+    }
+    g_test_message("%s", log);
+    return n;
+}
+
+/* However often it is tried, there are a few lines: who is it, and why */
+static void test_log(const void *opaque)
+{
+    g_autofree char *log = NULL;
+    g_autofree char *redirect = NULL;
+    int fd = g_file_open_tmp("vhost-dp-log-XXXXXX", &log, NULL);
+    unsigned lines;
+    DpRig *r;
+    Fds fds;
+    unsigned i;
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    redirect = g_strdup_printf("2>%s", log);
+    r = dp_rig_start(&(DpSetup) { .more = redirect }, false);
+    for (i = 0; i < 100; i++) {
+        start_badly(r, i % 2);
+    }
+    dp_wait_until(!dp_nic_link(r->nic));
+    lines = count_lines(log);
+    g_assert_cmpuint(lines, >, 0);
+    g_assert_cmpuint(lines, <=, 2);
+
+    dp_rig_restart(r);
+    dp_wait_until(dp_nic_link(r->nic));
+    check_works(r);
+    set_link(r, false);
+    take_fds(r, &fds);
+    for (i = 0; i < 20; i++) {
+        set_link(r, true);
+        set_link(r, false);
+    }
+    give_fds(r, &fds);
+    set_link(r, true);
+    dp_wait_until(dp_nic_link(r->nic));
+    check_works(r);
+    /* Each of QEMU's own says something else */
+    g_assert_cmpuint(count_lines(log), <=, lines + 4);
+    unlink(log);
+    dp_rig_free(r);
+}
+
+/* ---- Interrupts ---- */
+
+static void mask(DpRig *r, unsigned entry, bool masked)
+{
+    QPCIDevice *pdev = r->nic->pci->pdev;
+
+    qpci_io_writel(pdev, pdev->msix_table_bar, pdev->msix_table_off +
+                   entry * 16 + 12, masked);
+}
+
+static void check_interrupts(DpRig *r)
+{
+    dp_queue_interrupted(r->nic, DP_RX);
+    dp_check_receive(r->nic, r->sock, 100, 1);
+    dp_wait_until(dp_queue_interrupted(r->nic, DP_RX));
+}
+
+/* Masking and unmasking, for which there is no failure, take no descriptor */
+static void test_mask(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) { .msix = true }, false);
+    unsigned entry = r->rx->pci.msix_entry;
+    Fds fds;
+
+    check_interrupts(r);
+    mask(r, entry, true);
+    take_fds(r, &fds);
+    mask(r, entry, false);
+    check_interrupts(r);
+    mask(r, entry, true);
+    dp_check_receive(r->nic, r->sock, 100, 1);
+    g_assert_false(dp_queue_interrupted(r->nic, DP_RX));
+    mask(r, entry, false);
+    dp_wait_until(dp_queue_interrupted(r->nic, DP_RX));
+    give_fds(r, &fds);
+    check_interrupts(r);
+    dp_rig_free(r);
+}
+
+/* Nor does a queue that is reset and enabled again */
+static void test_queue_reset(const void *opaque)
+{
+    DpRig *r = dp_rig_new(DP_FEATURE(VIRTIO_F_RING_RESET));
+    unsigned queue;
+    Fds fds;
+
+    take_fds(r, &fds);
+    for (queue = DP_RX; queue <= DP_TX; queue++) {
+        dp_queue_reset(r->nic, queue);
+        dp_queue_restart(r->nic, queue);
+    }
+    check_works(r);
+    g_assert_false(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
+    give_fds(r, &fds);
+    dp_rig_free(r);
+}
+
+int main(int argc, char **argv)
+{
+    dp_test_init(&argc, &argv);
+    dp_add_test("start/no-descriptors", NULL, test_no_descriptors);
+    dp_add_test("start/link-up", NULL, test_link_up);
+    dp_add_test("start/bad-ring", NULL, test_bad_ring);
+    dp_add_test("start/log", NULL, test_log);
+    dp_add_test("start/mask", NULL, test_mask);
+    dp_add_test("start/queue-reset", NULL, test_queue_reset);
+    return g_test_run();
+}
