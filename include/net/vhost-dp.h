@@ -155,30 +155,82 @@ typedef struct VhostDPCaps {
     bool rx_on_demand;          /* rx_burst makes frames: none wait outside */
 } VhostDPCaps;
 
-/* ---- The engine's side, called by drivers ---- */
+/* ---- The port's side, called by drivers ---- */
 
-/* One queue pair of a netdev, as its driver sees it */
+/*
+ * VhostDPPort: one queue pair of a netdev, as the driver of it sees it
+ *
+ * What stands above a driver implements a port for each pair that it attaches:
+ * the engine does (net/vhost-dp/queue.c), and so can a driver that stands on
+ * another one.  Its own struct embeds this one, and attach() hands it down.
+ *
+ * Thread: the port's IOThread, for all functions, between attach() and the end
+ * of detach().
+ */
 typedef struct VhostDPPort VhostDPPort;
 
 /* For vhost_dp_port_ready() */
 #define VHOST_DP_READY_RX   (1u << 0)
 #define VHOST_DP_READY_TX   (1u << 1)
 
+/* None is optional.  What each has to do is said at the function below. */
+typedef struct VhostDPPortOps {
+    void (*ready)(VhostDPPort *port, unsigned what);
+    void (*drop_rx)(VhostDPPort *port, VhostDPDropReason reason, uint64_t n);
+    void (*drop_tx)(VhostDPPort *port, VhostDPDropReason reason, uint64_t n);
+    void (*set_link)(VhostDPPort *port, bool up, const char *reason);
+    void (*set_tx_offloads)(VhostDPPort *port, uint32_t offloads);
+} VhostDPPortOps;
+
+struct VhostDPPort {
+    const VhostDPPortOps *ops;  /* set before attach() */
+};
+
 /**
- * vhost_dp_port_ready: tell the engine that there is work or room
+ * vhost_dp_port_ready: say that there is work or room
  * @port: the port that attach() was given
  * @what: VHOST_DP_READY_RX: rx_burst has frames.  VHOST_DP_READY_TX: tx_burst,
  *        which took less than it was offered, has room again.
  *
  * Called from the driver's fd handlers and timers, from rx_enable, and from
- * inside rx_burst and tx_burst if need be.  The engine may call rx_burst,
+ * inside rx_burst and tx_burst if need be.  The port may call rx_burst,
  * rx_release, rx_enable and tx_burst before this function returns, unless the
  * driver is inside one of them already.
  *
- * Thread: the port's IOThread.  Lock: none, or the queue pair's inside
- * tx_burst.
+ * Lock: none, or the queue pair's inside tx_burst.
  */
-void vhost_dp_port_ready(VhostDPPort *port, unsigned what);
+static inline void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
+{
+    port->ops->ready(port, what);
+}
+
+/**
+ * vhost_dp_port_drop_rx: count received frames that the driver lost
+ * @port: the port that attach() was given
+ * @reason: why they were not lent
+ * @n: number of frames; 0 does nothing
+ *
+ * Lock: any; so also from inside rx_into.
+ */
+static inline void vhost_dp_port_drop_rx(VhostDPPort *port,
+                                         VhostDPDropReason reason, uint64_t n)
+{
+    port->ops->drop_rx(port, reason, n);
+}
+
+/**
+ * vhost_dp_port_drop_tx: count frames of tx_burst that the driver lost
+ * @port: the port that attach() was given
+ * @reason: why they were taken, and not sent
+ * @n: number of frames; 0 does nothing
+ *
+ * Lock: any; so also from inside tx_burst.
+ */
+static inline void vhost_dp_port_drop_tx(VhostDPPort *port,
+                                         VhostDPDropReason reason, uint64_t n)
+{
+    port->ops->drop_tx(port, reason, n);
+}
 
 /**
  * vhost_dp_port_set_link: report that the host interface failed or came back
@@ -189,9 +241,13 @@ void vhost_dp_port_ready(VhostDPPort *port, unsigned what);
  * The guest's link is up when the driver's links of all ports and the user's
  * set_link say so.  Reported to the user once for each change.
  *
- * Thread: the port's IOThread.  Lock: any; so also from inside tx_burst.
+ * Lock: any; so also from inside tx_burst.
  */
-void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason);
+static inline void vhost_dp_port_set_link(VhostDPPort *port, bool up,
+                                          const char *reason)
+{
+    port->ops->set_link(port, up, reason);
+}
 
 /**
  * vhost_dp_port_set_tx_offloads: say what tx_burst accepts from now on
@@ -199,23 +255,15 @@ void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason);
  * @offloads: VHOST_DP_OFFLOAD_*; only those of get_caps() count
  *
  * For drivers whose peer comes later than open, or changes.  Frames of the next
- * tx_burst comply, those too that a tx_burst before did not take.
+ * tx_burst comply, also those that an earlier tx_burst did not take.
  *
- * Thread: the port's IOThread, outside of tx_burst.  Lock: none.
+ * Outside of tx_burst.  Lock: none.
  */
-void vhost_dp_port_set_tx_offloads(VhostDPPort *port, uint32_t offloads);
-
-/**
- * vhost_dp_port_drop: count frames that the driver lost
- * @port: the port that attach() was given
- * @tx: true: taken by tx_burst and not sent; false: received and not lent
- * @reason: why
- * @n: number of frames
- *
- * Thread: the port's IOThread.  Lock: any; so also from inside tx_burst.
- */
-void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
-                        uint64_t n);
+static inline void vhost_dp_port_set_tx_offloads(VhostDPPort *port,
+                                                 uint32_t offloads)
+{
+    port->ops->set_tx_offloads(port, offloads);
+}
 
 /* ---- The driver's side, called by the engine ---- */
 
@@ -375,7 +423,7 @@ struct VhostDPDriverClass {
      * block.
      *
      * Returns how many frames it has finished with, in order: sent, or
-     * dropped and counted by vhost_dp_port_drop().  When that is less than
+     * dropped and counted by vhost_dp_port_drop_tx().  When that is less than
      * @n, the engine keeps the rest and offers it again after
      * vhost_dp_port_ready(VHOST_DP_READY_TX).  That may be in the middle of
      * the segments that the engine made of one frame.
@@ -422,7 +470,7 @@ struct VhostDPDriverClass {
      * block.
      *
      * Returns 1; 0 if there is no frame at present (see rx_burst); or -1 if
-     * one was lost, and counted by vhost_dp_port_drop(): the memory may have
+     * one was lost, and counted by vhost_dp_port_drop_rx(): the memory may have
      * been written to.
      */
     int (*rx_into)(VhostDPDriver *drv, unsigned pair, VhostDPFrame *frame,

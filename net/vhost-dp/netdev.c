@@ -471,7 +471,7 @@ static bool netdev_add_queue(VhostDPNetdev *netdev, unsigned index,
 {
     NetClientState *nc;
     NetVhostDPState *s;
-    VhostDPPort *port;
+    VhostDPEnginePort *port;
 
     port = vhost_dp_port_new(netdev->id, index,
                              index ? netdev->queue[0]->port : NULL,

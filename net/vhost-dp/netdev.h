@@ -54,7 +54,7 @@ struct NetVhostDPState {
     NetClientState nc;
     struct vhost_net *vhost_net;
     VhostDPNetdev *netdev;
-    VhostDPPort *port;
+    VhostDPEnginePort *port;
 };
 
 typedef QTAILQ_HEAD(, VhostDPNetdev) VhostDPNetdevList;

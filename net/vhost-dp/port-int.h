@@ -46,7 +46,7 @@ typedef struct PortStats {
 typedef struct PortKick {
     EventNotifier notifier;
     unsigned queue;
-    VhostDPPort *port;
+    VhostDPEnginePort *port;
 } PortKick;
 
 /* Whose the lent frames are */
@@ -66,7 +66,8 @@ typedef struct PortInject {
     uint8_t data[];
 } PortInject;
 
-struct VhostDPPort {
+struct VhostDPEnginePort {
+    VhostDPPort port;           /* what the driver sees of it */
     VhostDPBackend backend;
 
     /* Set once */
@@ -179,14 +180,14 @@ struct VhostDPPort {
 };
 
 /* Counts lost frames.  Thread: the port's. */
-static inline void port_drop(VhostDPPort *port, unsigned queue,
+static inline void port_drop(VhostDPEnginePort *port, unsigned queue,
                              VhostDPDropReason reason, uint64_t n)
 {
     vhost_dp_count(&port->stats[queue].drops[reason], n);
 }
 
 /* Counts a burst that moved @packets frames.  Thread: the port's. */
-static inline void port_count_burst(VhostDPPort *port, unsigned queue,
+static inline void port_count_burst(VhostDPEnginePort *port, unsigned queue,
                                     uint64_t packets, uint64_t bytes)
 {
     PortStats *stats = &port->stats[queue];
@@ -203,7 +204,8 @@ static inline void port_count_burst(VhostDPPort *port, unsigned queue,
  * enabled since must not see what is left of before (virtio 1.3, 2.6.1.1): the
  * bottom half is on its way, and a turn follows it.  Lock held.
  */
-static inline bool port_queue_runs(const VhostDPPort *port, unsigned queue)
+static inline bool port_queue_runs(const VhostDPEnginePort *port,
+                                   unsigned queue)
 {
     const VhostDPBackend *be = &port->backend;
 
@@ -215,7 +217,7 @@ static inline bool port_queue_runs(const VhostDPPort *port, unsigned queue)
  * Counts a look at the queue's ring, or at the driver, that found @n chains
  * or frames.  Thread: the port's.
  */
-static inline void port_count_look(VhostDPPort *port, unsigned queue,
+static inline void port_count_look(VhostDPEnginePort *port, unsigned queue,
                                    unsigned n)
 {
     PortStats *stats = &port->stats[queue];
@@ -233,42 +235,42 @@ static inline void port_count_look(VhostDPPort *port, unsigned queue,
 }
 
 /* May the driver be asked for frames without having called?  See caps. */
-static inline bool port_polls_driver(const VhostDPPort *port)
+static inline bool port_polls_driver(const VhostDPEnginePort *port)
 {
     return port->polling && port->caps.rx_poll;
 }
 
 /* A turn begins at @now: begin to poll, unless the port does so already */
-void vhost_dp_port_poll_begin(VhostDPPort *port, int64_t now);
+void vhost_dp_port_poll_begin(VhostDPEnginePort *port, int64_t now);
 
 /* Keep polling for a while if the pass that ends at @now found work */
-void vhost_dp_port_poll_extend(VhostDPPort *port, int64_t now);
+void vhost_dp_port_poll_extend(VhostDPEnginePort *port, int64_t now);
 
 /*
  * There is no work at @now.  Returns true if polling has ended just now: the
  * caller has to make one more pass, which asks for notifications.
  */
-bool vhost_dp_port_poll_end(VhostDPPort *port, int64_t now);
+bool vhost_dp_port_poll_end(VhostDPEnginePort *port, int64_t now);
 
 /* Publishes what was pushed to a queue.  Thread: the port's.  Lock held. */
-void vhost_dp_port_flush(VhostDPPort *port, unsigned queue);
+void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue);
 
 /* One burst from the guest.  Returns true if there may be more. */
-bool vhost_dp_port_tx(VhostDPPort *port);
+bool vhost_dp_port_tx(VhostDPEnginePort *port);
 
-/* For VhostDPPort.tx_drop: what becomes of a chain, if it is not dropped */
+/* For tx_drop of a port: what becomes of a chain, if it is not dropped */
 #define TX_SEND     (-1)        /* it is a frame, or its segments are */
 #define TX_SEGMENT  (-2)        /* it has to be cut */
 #define TX_REST     (-3)        /* counted when the rest of it was sent */
 #define TX_FULL     (-4)        /* no room for its segments in this burst */
 
 /* Copies a frame into one piece: two if its headers are private already */
-void vhost_dp_port_tx_linearise(VhostDPPort *port, VhostDPFrame *frame);
+void vhost_dp_port_tx_linearise(VhostDPEnginePort *port, VhostDPFrame *frame);
 
 /* ---- port-soft.c.  Thread: the port's ---- */
 
 /* Finishes the checksum of a frame of the burst.  Lock held. */
-void vhost_dp_port_tx_checksum(VhostDPPort *port, VhostDPFrame *frame);
+void vhost_dp_port_tx_checksum(VhostDPEnginePort *port, VhostDPFrame *frame);
 
 /*
  * Cuts frame *@nframes of the burst, which is that of @chain, into segments,
@@ -277,7 +279,7 @@ void vhost_dp_port_tx_checksum(VhostDPPort *port, VhostDPFrame *frame);
  * Returns TX_SEND, TX_REST (all of it is to be sent later; the burst is empty),
  * TX_FULL (leave the chain in the queue), or why the frame is dropped.
  */
-int vhost_dp_port_tx_segment(VhostDPPort *port, unsigned chain,
+int vhost_dp_port_tx_segment(VhostDPEnginePort *port, unsigned chain,
                              unsigned *nframes);
 
 /*
@@ -285,13 +287,14 @@ int vhost_dp_port_tx_segment(VhostDPPort *port, unsigned chain,
  * stopped inside of a chain, the rest of that is kept, to be sent later.  Lock
  * held.  Returns true if so: the chain can be used.
  */
-bool vhost_dp_port_tx_keep_rest(VhostDPPort *port, unsigned taken);
+bool vhost_dp_port_tx_keep_rest(VhostDPEnginePort *port, unsigned taken);
 
 /* One burst of the rest.  Lock held.  Returns true if there may be more. */
-bool vhost_dp_port_tx_rest(VhostDPPort *port);
+bool vhost_dp_port_tx_rest(VhostDPEnginePort *port);
 
 /* Forgets the rest, if there is one, and counts its frame as dropped */
-void vhost_dp_port_tx_drop_rest(VhostDPPort *port, VhostDPDropReason reason);
+void vhost_dp_port_tx_drop_rest(VhostDPEnginePort *port,
+                                VhostDPDropReason reason);
 
 /*
  * What the guest gets in place of the frame @lent: the same, or a part of it,
@@ -299,36 +302,37 @@ void vhost_dp_port_tx_drop_rest(VhostDPPort *port, VhostDPDropReason reason);
  * vhost_dp_port_rx_soft_next().  Lock held.  Returns NULL if the metadata is
  * malformed.
  */
-const VhostDPFrame *vhost_dp_port_rx_soft_frame(VhostDPPort *port,
+const VhostDPFrame *vhost_dp_port_rx_soft_frame(VhostDPEnginePort *port,
                                                 VhostDPFrame *lent);
 
 /* It was delivered: returns the number of parts to come.  Lock held. */
-unsigned vhost_dp_port_rx_soft_next(VhostDPPort *port);
+unsigned vhost_dp_port_rx_soft_next(VhostDPEnginePort *port);
 
 /* Forgets the parts to come */
-void vhost_dp_port_rx_soft_end(VhostDPPort *port);
+void vhost_dp_port_rx_soft_end(VhostDPEnginePort *port);
 
-void vhost_dp_port_soft_free(VhostDPPort *port);
+void vhost_dp_port_soft_free(VhostDPEnginePort *port);
 
 /* Sends frames of QEMU's own */
-void vhost_dp_port_tx_injected(VhostDPPort *port);
+void vhost_dp_port_tx_injected(VhostDPEnginePort *port);
 
 /* One burst to the guest.  Returns true if there may be more. */
-bool vhost_dp_port_rx(VhostDPPort *port);
+bool vhost_dp_port_rx(VhostDPEnginePort *port);
 
 /* Counts what was lost in the inbox.  Thread: the port's. */
-void vhost_dp_port_inbox_count(VhostDPPort *port);
+void vhost_dp_port_inbox_count(VhostDPEnginePort *port);
 
 /* Gives lent frames back and counts them as dropped */
-void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason);
+void vhost_dp_port_rx_drop(VhostDPEnginePort *port, VhostDPDropReason reason);
 
 /*
  * Gives lent frames to the first pair, as the guest does not use this one; or
  * counts them as dropped, if that one does not run
  */
-void vhost_dp_port_rx_hand_over(VhostDPPort *port, VhostDPDropReason reason);
+void vhost_dp_port_rx_hand_over(VhostDPEnginePort *port,
+                                VhostDPDropReason reason);
 
 /* Brings the driver's reception in line with what the port wants */
-void vhost_dp_port_rx_update(VhostDPPort *port);
+void vhost_dp_port_rx_update(VhostDPEnginePort *port);
 
 #endif /* NET_VHOST_DP_PORT_INT_H */

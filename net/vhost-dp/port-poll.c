@@ -38,7 +38,7 @@
 /* A window that is shorter than one round of the event loop finds nothing */
 #define POLL_WINDOW_MIN_NS (2 * SCALE_US)
 
-void vhost_dp_port_poll_begin(VhostDPPort *port, int64_t now)
+void vhost_dp_port_poll_begin(VhostDPEnginePort *port, int64_t now)
 {
     if (!port->busy_poll_ns || port->polling) {
         return;
@@ -55,7 +55,7 @@ void vhost_dp_port_poll_begin(VhostDPPort *port, int64_t now)
     }
 }
 
-void vhost_dp_port_poll_extend(VhostDPPort *port, int64_t now)
+void vhost_dp_port_poll_extend(VhostDPEnginePort *port, int64_t now)
 {
     if (port->worked && port->busy_poll_ns) {
         /* The pass may be the one that was to end polling */
@@ -66,7 +66,7 @@ void vhost_dp_port_poll_extend(VhostDPPort *port, int64_t now)
     }
 }
 
-bool vhost_dp_port_poll_end(VhostDPPort *port, int64_t now)
+bool vhost_dp_port_poll_end(VhostDPEnginePort *port, int64_t now)
 {
     if (!port->polling || now < port->poll_until) {
         return false;

@@ -79,7 +79,7 @@ static inline void rx_fill_chain(const VhostDPChain *chain, size_t len,
 }
 
 /* Virtio 1.3, 5.1.6.4: what the guest learns about a frame */
-static void rx_make_hdr(VhostDPPort *port, const VhostDPFrame *frame,
+static void rx_make_hdr(VhostDPEnginePort *port, const VhostDPFrame *frame,
                         unsigned nchains, struct virtio_net_hdr_v1_hash *hdr)
 {
     struct virtio_net_hdr_v1 *v1 = &hdr->hdr;
@@ -106,7 +106,8 @@ static void rx_make_hdr(VhostDPPort *port, const VhostDPFrame *frame,
 }
 
 /* The same for a frame without metadata in one chain */
-static inline void rx_write_plain_hdr(const VhostDPPort *port, uint8_t *buf)
+static inline void rx_write_plain_hdr(const VhostDPEnginePort *port,
+                                      uint8_t *buf)
 {
     uint16_t one = port->hdr_swap ? bswap16(1) : 1;
 
@@ -125,7 +126,7 @@ static inline void rx_write_plain_hdr(const VhostDPPort *port, uint8_t *buf)
  * How many of the @n chains from @first on does a frame of @len bytes, header
  * included, take?  Returns 0 if they are too few.
  */
-static unsigned rx_count_chains(const VhostDPPort *port, unsigned first,
+static unsigned rx_count_chains(const VhostDPEnginePort *port, unsigned first,
                                 unsigned n, size_t len)
 {
     uint64_t room = 0;
@@ -148,7 +149,7 @@ static inline bool rx_is_plain(const VhostDPFrame *frame,
            !frame->flags && !frame->gso_type;
 }
 
-static inline void rx_copy_plain(VhostDPPort *port, VhostDPVring *vq,
+static inline void rx_copy_plain(VhostDPEnginePort *port, VhostDPVring *vq,
                                  const VhostDPFrame *frame,
                                  const VhostDPChain *chain)
 {
@@ -162,7 +163,7 @@ static inline void rx_copy_plain(VhostDPPort *port, VhostDPVring *vq,
 }
 
 /* Copy a frame into @nchains chains from @first on */
-static void rx_copy_frame(VhostDPPort *port, VhostDPVring *vq,
+static void rx_copy_frame(VhostDPEnginePort *port, VhostDPVring *vq,
                           const VhostDPFrame *frame, unsigned first,
                           unsigned nchains)
 {
@@ -201,7 +202,7 @@ static bool rx_gso_fits(const VhostDPFrame *frame, const uint8_t *head,
 }
 
 static __attribute__((noinline)) bool
-rx_lent_gso_fits(VhostDPPort *port, const VhostDPFrame *frame)
+rx_lent_gso_fits(VhostDPEnginePort *port, const VhostDPFrame *frame)
 {
     size_t head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
     const uint8_t *head = frame->iov[0].iov_base;
@@ -214,7 +215,7 @@ rx_lent_gso_fits(VhostDPPort *port, const VhostDPFrame *frame)
 }
 
 /* Can a lent frame be given to the guest with the metadata that it has? */
-static inline bool rx_takes(VhostDPPort *port, const VhostDPFrame *frame)
+static inline bool rx_takes(VhostDPEnginePort *port, const VhostDPFrame *frame)
 {
     if (likely(!frame->flags && !frame->gso_type)) {
         return true;
@@ -228,7 +229,7 @@ static inline bool rx_takes(VhostDPPort *port, const VhostDPFrame *frame)
  * agreed to.  Of a frame with a GSO type, the packets are its segments.
  * @port->rx_head has the first bytes.
  */
-static bool rx_head_exceeds_mtu(const VhostDPPort *port,
+static bool rx_head_exceeds_mtu(const VhostDPEnginePort *port,
                                 const VhostDPFrame *frame)
 {
     size_t head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
@@ -268,7 +269,8 @@ static bool rx_head_exceeds_mtu(const VhostDPPort *port,
     return packet > port->mtu;
 }
 
-static inline bool rx_exceeds_mtu(VhostDPPort *port, const VhostDPFrame *frame)
+static inline bool rx_exceeds_mtu(VhostDPEnginePort *port,
+                                  const VhostDPFrame *frame)
 {
     if (likely(frame->len <= port->rx_safe_len)) {
         return false;
@@ -278,7 +280,8 @@ static inline bool rx_exceeds_mtu(VhostDPPort *port, const VhostDPFrame *frame)
     return rx_head_exceeds_mtu(port, frame);
 }
 
-static void rx_count_burst(VhostDPPort *port, uint64_t packets, uint64_t bytes)
+static void rx_count_burst(VhostDPEnginePort *port, uint64_t packets,
+                           uint64_t bytes)
 {
     if (packets) {
         port->rx_long = bytes >= packets * RX_INTO_MIN;
@@ -298,7 +301,7 @@ typedef struct RxFill {
  * agree to into the burst's @n chains, from @fill->used on.  Returns true if
  * that was all of it.
  */
-static bool rx_fill_soft(VhostDPPort *port, VhostDPVring *vq, unsigned n,
+static bool rx_fill_soft(VhostDPEnginePort *port, VhostDPVring *vq, unsigned n,
                          bool mergeable, RxFill *fill)
 {
     VhostDPFrame *lent = &port->rx_frames[port->rx_next];
@@ -343,8 +346,8 @@ static bool rx_fill_soft(VhostDPPort *port, VhostDPVring *vq, unsigned n,
  * frames or too few chains.  Returns the number of chains used; *@progress is
  * set if a frame was dealt with.
  */
-static unsigned rx_fill_burst(VhostDPPort *port, VhostDPVring *vq, unsigned n,
-                              bool *progress)
+static unsigned rx_fill_burst(VhostDPEnginePort *port, VhostDPVring *vq,
+                              unsigned n, bool *progress)
 {
     bool mergeable = port->backend.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
     uint64_t packets = 0;
@@ -413,7 +416,7 @@ typedef enum RxResult {
 } RxResult;
 
 /* Count what was found; @notified: the guest was asked to kick for it */
-static void rx_count_pop(VhostDPPort *port, bool notified, unsigned n)
+static void rx_count_pop(VhostDPEnginePort *port, bool notified, unsigned n)
 {
     if (n) {
         port->worked = true;
@@ -433,7 +436,7 @@ static void rx_count_pop(VhostDPPort *port, bool notified, unsigned n)
  * frame.  Can the guest post more?  Not if the descriptors that are left are
  * fewer than any of these chains took; then waiting would be for ever.
  */
-static bool rx_posted_all(const VhostDPPort *port, const VhostDPVring *vq,
+static bool rx_posted_all(const VhostDPEnginePort *port, const VhostDPVring *vq,
                           unsigned n)
 {
     unsigned least = vq->num;
@@ -455,7 +458,7 @@ static bool rx_posted_all(const VhostDPPort *port, const VhostDPVring *vq,
  * pop of its own, with more descriptors than a burst has: look at no more than
  * one burst's, and the pop's that goes beyond, at a time.
  */
-static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
+static RxResult rx_deliver(VhostDPEnginePort *port, VhostDPVring *vq)
 {
     bool notified = vq->notify;
     bool dealt = false;         /* with a frame, or a part of one */
@@ -520,7 +523,7 @@ static RxResult rx_deliver(VhostDPPort *port, VhostDPVring *vq)
  * A guest's buffers often lie side by side.  Each vector costs the kernel some
  * time, and interrupts its copying, so neighbours become one.
  */
-static unsigned rx_into_vectors(VhostDPPort *port, unsigned first,
+static unsigned rx_into_vectors(VhostDPEnginePort *port, unsigned first,
                                 unsigned end, size_t skip)
 {
     size_t want = port->hdr_len + VHOST_DP_MAX_FRAME;
@@ -560,7 +563,7 @@ static unsigned rx_into_vectors(VhostDPPort *port, unsigned first,
 }
 
 /* @len bytes were written to the vectors */
-static void rx_into_dirty(VhostDPPort *port, unsigned niov, size_t len)
+static void rx_into_dirty(VhostDPEnginePort *port, unsigned niov, size_t len)
 {
     unsigned i;
 
@@ -578,7 +581,7 @@ static void rx_into_dirty(VhostDPPort *port, unsigned niov, size_t len)
  * go to the start of the chains from @first on.  Returns the number of chains
  * that the frame takes.
  */
-static unsigned rx_into_finish(VhostDPPort *port, VhostDPVring *vq,
+static unsigned rx_into_finish(VhostDPEnginePort *port, VhostDPVring *vq,
                                const VhostDPFrame *frame, unsigned first,
                                unsigned niov)
 {
@@ -616,7 +619,7 @@ static unsigned rx_into_finish(VhostDPPort *port, VhostDPVring *vq,
 }
 
 /* The same as rx_takes() of a frame whose head is in rx_head */
-static bool rx_into_takes(VhostDPPort *port, const VhostDPFrame *frame)
+static bool rx_into_takes(VhostDPEnginePort *port, const VhostDPFrame *frame)
 {
     return vhost_dp_offload_allowed(frame, port->offloads) &&
            (!frame->gso_type ||
@@ -629,7 +632,7 @@ static bool rx_into_takes(VhostDPPort *port, const VhostDPFrame *frame)
  * its metadata: copy it, and let it go the way of lent frames, which are
  * processed in software.
  */
-static void rx_into_lend(VhostDPPort *port, const VhostDPFrame *frame,
+static void rx_into_lend(VhostDPEnginePort *port, const VhostDPFrame *frame,
                          unsigned niov)
 {
     VhostDPFrame *lent = &port->rx_frames[0];
@@ -655,8 +658,8 @@ static void rx_into_lend(VhostDPPort *port, const VhostDPFrame *frame,
  * chains used; *@more is cleared if the driver has no more frames, *@tried set
  * if it was asked at all.
  */
-static unsigned rx_into_chains(VhostDPPort *port, VhostDPVring *vq, unsigned n,
-                               bool *more, bool *tried)
+static unsigned rx_into_chains(VhostDPEnginePort *port, VhostDPVring *vq,
+                               unsigned n, bool *more, bool *tried)
 {
     bool mergeable = port->backend.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
     size_t skip = port->hdr_len + VHOST_DP_HEAD_BYTES;
@@ -713,7 +716,7 @@ typedef enum RxIntoResult {
     RX_INTO_UNFIT,              /* not with the buffers that are posted */
 } RxIntoResult;
 
-static RxIntoResult rx_into(VhostDPPort *port)
+static RxIntoResult rx_into(VhostDPEnginePort *port)
 {
     VhostDPBackend *be = &port->backend;
     VhostDPVring *vq = &be->vq[VHOST_DP_RX];
@@ -743,7 +746,7 @@ static RxIntoResult rx_into(VhostDPPort *port)
 }
 
 /* Returns false if there is nothing to be had that way */
-static bool rx_try_into(VhostDPPort *port, bool *more)
+static bool rx_try_into(VhostDPEnginePort *port, bool *more)
 {
     if (likely(!port->rx_long) || !port->dc->rx_into || !port->rx_ready ||
         port->rx_discard || port->rx_starved) {
@@ -767,7 +770,7 @@ static bool rx_try_into(VhostDPPort *port, bool *more)
 }
 
 /* Give the frames back that are lent */
-static void rx_release(VhostDPPort *port)
+static void rx_release(VhostDPEnginePort *port)
 {
     if (unlikely(port->rx_source == PORT_RX_INBOX)) {
         vhost_dp_inbox_release(port->inbox);
@@ -778,7 +781,7 @@ static void rx_release(VhostDPPort *port)
     port->rx_next = 0;
 }
 
-void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
+void vhost_dp_port_rx_drop(VhostDPEnginePort *port, VhostDPDropReason reason)
 {
     if (port->rx_lent) {
         port_drop(port, VHOST_DP_RX, reason, port->rx_lent - port->rx_next);
@@ -787,7 +790,8 @@ void vhost_dp_port_rx_drop(VhostDPPort *port, VhostDPDropReason reason)
     }
 }
 
-void vhost_dp_port_rx_hand_over(VhostDPPort *port, VhostDPDropReason reason)
+void vhost_dp_port_rx_hand_over(VhostDPEnginePort *port,
+                                VhostDPDropReason reason)
 {
     if (port->rx_soft_left) {
         /* The guest has got a part of it here */
@@ -804,7 +808,7 @@ void vhost_dp_port_rx_hand_over(VhostDPPort *port, VhostDPDropReason reason)
     }
 }
 
-void vhost_dp_port_rx_update(VhostDPPort *port)
+void vhost_dp_port_rx_update(VhostDPEnginePort *port)
 {
     bool enable = port->attached && !port->rx_starved && !port->parked &&
                   (port->rx_active || port->rx_discard) &&
@@ -817,7 +821,7 @@ void vhost_dp_port_rx_update(VhostDPPort *port)
 }
 
 /* Ask the driver for frames.  Returns false if there are none. */
-static bool rx_fetch(VhostDPPort *port)
+static bool rx_fetch(VhostDPEnginePort *port)
 {
     bool poll = !port->rx_ready;
     /* What is read ahead of rx_into has to be copied */
@@ -844,7 +848,7 @@ static bool rx_fetch(VhostDPPort *port)
 }
 
 /* Ask the inbox for frames.  Returns false if there are none. */
-static bool rx_fetch_inbox(VhostDPPort *port)
+static bool rx_fetch_inbox(VhostDPEnginePort *port)
 {
     port->rx_source = PORT_RX_INBOX;
     port->rx_next = 0;
@@ -861,7 +865,7 @@ static bool rx_fetch_inbox(VhostDPPort *port)
  * Have frames lent, by the inbox and the driver in turns.  Returns false if
  * there are none, or rx_into took them: then *@more says if to come again.
  */
-static bool rx_get(VhostDPPort *port, bool *more)
+static bool rx_get(VhostDPEnginePort *port, bool *more)
 {
     bool inbox = vhost_dp_inbox_ready(port->inbox);
 
@@ -879,7 +883,7 @@ static bool rx_get(VhostDPPort *port, bool *more)
     return rx_fetch(port) || (unlikely(inbox) && rx_fetch_inbox(port));
 }
 
-void vhost_dp_port_inbox_count(VhostDPPort *port)
+void vhost_dp_port_inbox_count(VhostDPEnginePort *port)
 {
     VhostDPInboxLost lost = vhost_dp_inbox_take_lost(port->inbox);
 
@@ -893,7 +897,7 @@ void vhost_dp_port_inbox_count(VhostDPPort *port)
     }
 }
 
-bool vhost_dp_port_rx(VhostDPPort *port)
+bool vhost_dp_port_rx(VhostDPEnginePort *port)
 {
     VhostDPBackend *be = &port->backend;
     VhostDPVring *vq = &be->vq[VHOST_DP_RX];

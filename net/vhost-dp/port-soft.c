@@ -51,7 +51,7 @@ struct PortTxSoft {
     VhostDPSegmenter chain[VHOST_DP_BURST_FRAMES];
 };
 
-void vhost_dp_port_tx_checksum(VhostDPPort *port, VhostDPFrame *frame)
+void vhost_dp_port_tx_checksum(VhostDPEnginePort *port, VhostDPFrame *frame)
 {
     if (frame->csum_start + frame->csum_offset + sizeof(uint16_t) >
         frame->iov[0].iov_len) {
@@ -63,7 +63,7 @@ void vhost_dp_port_tx_checksum(VhostDPPort *port, VhostDPFrame *frame)
 }
 
 /* Add the next segment to the burst's frames */
-static void tx_add_segment(VhostDPPort *port, const VhostDPSegmenter *seg,
+static void tx_add_segment(VhostDPEnginePort *port, const VhostDPSegmenter *seg,
                            unsigned n)
 {
     VhostDPFrame *frame = &port->tx_frames[n];
@@ -80,7 +80,8 @@ static void tx_add_segment(VhostDPPort *port, const VhostDPSegmenter *seg,
  * Datagrams that the driver takes in one segment.  All of the burst's segments
  * have room for their headers and as many.
  */
-static unsigned tx_units(const VhostDPPort *port, const VhostDPSegmenter *seg)
+static unsigned tx_units(const VhostDPEnginePort *port,
+                         const VhostDPSegmenter *seg)
 {
     const VhostDPCaps *caps = &port->caps;
 
@@ -93,7 +94,7 @@ static unsigned tx_units(const VhostDPPort *port, const VhostDPSegmenter *seg)
 }
 
 /* Take over from @seg, so that its chain can be used */
-static void tx_keep_rest(VhostDPPort *port, const VhostDPSegmenter *seg,
+static void tx_keep_rest(VhostDPEnginePort *port, const VhostDPSegmenter *seg,
                          uint32_t len)
 {
     PortTxSoft *soft = port->tx_soft;
@@ -104,7 +105,7 @@ static void tx_keep_rest(VhostDPPort *port, const VhostDPSegmenter *seg,
     port->tx_rest = true;
 }
 
-int vhost_dp_port_tx_segment(VhostDPPort *port, unsigned chain,
+int vhost_dp_port_tx_segment(VhostDPEnginePort *port, unsigned chain,
                              unsigned *nframes)
 {
     const VhostDPFrame *frame = &port->tx_frames[*nframes];
@@ -140,7 +141,7 @@ int vhost_dp_port_tx_segment(VhostDPPort *port, unsigned chain,
     return TX_SEND;
 }
 
-bool vhost_dp_port_tx_keep_rest(VhostDPPort *port, unsigned taken)
+bool vhost_dp_port_tx_keep_rest(VhostDPEnginePort *port, unsigned taken)
 {
     unsigned chain = port->tx_chain[taken];
     VhostDPSegmenter *seg;
@@ -158,13 +159,13 @@ bool vhost_dp_port_tx_keep_rest(VhostDPPort *port, unsigned taken)
 }
 
 /* The whole frame is with the driver now */
-static void tx_rest_sent(VhostDPPort *port)
+static void tx_rest_sent(VhostDPEnginePort *port)
 {
     port->tx_rest = false;
     port_count_burst(port, VHOST_DP_TX, 1, port->tx_soft->rest_len);
 }
 
-bool vhost_dp_port_tx_rest(VhostDPPort *port)
+bool vhost_dp_port_tx_rest(VhostDPEnginePort *port)
 {
     PortTxSoft *soft = port->tx_soft;
     VhostDPSegmenter seg;
@@ -197,7 +198,8 @@ bool vhost_dp_port_tx_rest(VhostDPPort *port)
     return !port->tx_blocked;
 }
 
-void vhost_dp_port_tx_drop_rest(VhostDPPort *port, VhostDPDropReason reason)
+void vhost_dp_port_tx_drop_rest(VhostDPEnginePort *port,
+                                VhostDPDropReason reason)
 {
     if (port->tx_rest) {
         port->tx_rest = false;
@@ -219,7 +221,7 @@ struct PortRxSoft {
 };
 
 /* Copy @lent and prepare it.  Returns false if its metadata is malformed. */
-static bool rx_soft_begin(VhostDPPort *port, VhostDPFrame *lent)
+static bool rx_soft_begin(VhostDPEnginePort *port, VhostDPFrame *lent)
 {
     PortRxSoft *soft = port->rx_soft;
     VhostDPFrame *frame = &soft->frame;
@@ -257,7 +259,7 @@ static bool rx_soft_begin(VhostDPPort *port, VhostDPFrame *lent)
     return true;
 }
 
-const VhostDPFrame *vhost_dp_port_rx_soft_frame(VhostDPPort *port,
+const VhostDPFrame *vhost_dp_port_rx_soft_frame(VhostDPEnginePort *port,
                                                 VhostDPFrame *lent)
 {
     PortRxSoft *soft = port->rx_soft;
@@ -279,7 +281,7 @@ const VhostDPFrame *vhost_dp_port_rx_soft_frame(VhostDPPort *port,
     return &soft->frame;
 }
 
-unsigned vhost_dp_port_rx_soft_next(VhostDPPort *port)
+unsigned vhost_dp_port_rx_soft_next(VhostDPEnginePort *port)
 {
     PortRxSoft *soft = port->rx_soft;
 
@@ -294,7 +296,7 @@ unsigned vhost_dp_port_rx_soft_next(VhostDPPort *port)
     return 0;
 }
 
-void vhost_dp_port_rx_soft_end(VhostDPPort *port)
+void vhost_dp_port_rx_soft_end(VhostDPEnginePort *port)
 {
     if (port->rx_soft) {
         port->rx_soft->active = false;
@@ -302,7 +304,7 @@ void vhost_dp_port_rx_soft_end(VhostDPPort *port)
     }
 }
 
-void vhost_dp_port_soft_free(VhostDPPort *port)
+void vhost_dp_port_soft_free(VhostDPEnginePort *port)
 {
     g_free(port->tx_soft);
     g_free(port->rx_soft);

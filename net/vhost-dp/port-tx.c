@@ -24,7 +24,7 @@
 #include "port-int.h"
 
 /* A virtio-net header, of which only a part matters here (virtio 1.3, 5.1.6) */
-static void tx_read_hdr(VhostDPPort *port, const VhostDPChain *chain,
+static void tx_read_hdr(VhostDPEnginePort *port, const VhostDPChain *chain,
                         VhostDPFrame *frame)
 {
     struct virtio_net_hdr hdr;
@@ -56,7 +56,7 @@ static void tx_read_hdr(VhostDPPort *port, const VhostDPChain *chain,
 }
 
 /* Move the headers out of the guest's reach and check the metadata */
-static int tx_check_metadata(VhostDPPort *port, VhostDPFrame *frame,
+static int tx_check_metadata(VhostDPEnginePort *port, VhostDPFrame *frame,
                              uint8_t *head)
 {
     unsigned room = ARRAY_SIZE(port->tx_iov) - port->tx_niov;
@@ -88,7 +88,7 @@ static int tx_check_metadata(VhostDPPort *port, VhostDPFrame *frame,
     return TX_SEND;
 }
 
-void vhost_dp_port_tx_linearise(VhostDPPort *port, VhostDPFrame *frame)
+void vhost_dp_port_tx_linearise(VhostDPEnginePort *port, VhostDPFrame *frame)
 {
     bool private_head = frame->flags || frame->gso_type;
     size_t skip = private_head ? frame->iov[0].iov_len : 0;
@@ -114,7 +114,7 @@ void vhost_dp_port_tx_linearise(VhostDPPort *port, VhostDPFrame *frame)
  * Make a frame of a chain.  Returns TX_SEND or TX_SEGMENT, or the reason for
  * dropping it.
  */
-static int tx_make_frame(VhostDPPort *port, VhostDPChain *chain,
+static int tx_make_frame(VhostDPEnginePort *port, VhostDPChain *chain,
                          VhostDPFrame *frame, uint8_t *head)
 {
     unsigned iovcnt = chain->nsegs;
@@ -150,8 +150,8 @@ static int tx_make_frame(VhostDPPort *port, VhostDPChain *chain,
 /*
  * Cut a frame.  @n, the end of the burst, is lowered to what there is room for.
  */
-static void tx_segment(VhostDPPort *port, unsigned chain, unsigned *nframes,
-                       unsigned *n)
+static void tx_segment(VhostDPEnginePort *port, unsigned chain,
+                       unsigned *nframes, unsigned *n)
 {
     int r = vhost_dp_port_tx_segment(port, chain, nframes);
 
@@ -167,7 +167,7 @@ static void tx_segment(VhostDPPort *port, unsigned chain, unsigned *nframes,
  * Turn the burst's chains into frames.  @n is lowered to the number of chains
  * that were looked at.  Returns the number of frames.
  */
-static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
+static unsigned tx_make_frames(VhostDPEnginePort *port, VhostDPVring *vq,
                                unsigned *n)
 {
     unsigned nframes = 0;
@@ -213,7 +213,7 @@ static unsigned tx_make_frames(VhostDPPort *port, VhostDPVring *vq,
  * The driver took @taken frames.  What it left is made anew the next time, so
  * work on it does not count yet.
  */
-static void tx_count_soft(VhostDPPort *port, unsigned taken)
+static void tx_count_soft(VhostDPEnginePort *port, unsigned taken)
 {
     uint64_t mask = taken < 64 ? (1ULL << taken) - 1 : UINT64_MAX;
     PortStats *stats = &port->stats[VHOST_DP_TX];
@@ -223,7 +223,7 @@ static void tx_count_soft(VhostDPPort *port, unsigned taken)
 }
 
 /* Use the first @n chains of the burst */
-static void tx_complete(VhostDPPort *port, VhostDPVring *vq, unsigned n)
+static void tx_complete(VhostDPEnginePort *port, VhostDPVring *vq, unsigned n)
 {
     uint64_t packets = 0;
     uint64_t bytes = 0;
@@ -248,7 +248,7 @@ static void tx_complete(VhostDPPort *port, VhostDPVring *vq, unsigned n)
 }
 
 /* Lock held.  Returns true if there may be more. */
-static bool tx_burst(VhostDPPort *port, VhostDPVring *vq)
+static bool tx_burst(VhostDPEnginePort *port, VhostDPVring *vq)
 {
     unsigned popped, looked_at, done, nframes;
     unsigned taken = 0;
@@ -291,7 +291,7 @@ static bool tx_burst(VhostDPPort *port, VhostDPVring *vq)
     return !port->tx_blocked;
 }
 
-bool vhost_dp_port_tx(VhostDPPort *port)
+bool vhost_dp_port_tx(VhostDPEnginePort *port)
 {
     VhostDPBackend *be = &port->backend;
     VhostDPVring *vq = &be->vq[VHOST_DP_TX];
@@ -321,7 +321,7 @@ bool vhost_dp_port_tx(VhostDPPort *port)
     return more;
 }
 
-void vhost_dp_port_tx_injected(VhostDPPort *port)
+void vhost_dp_port_tx_injected(VhostDPEnginePort *port)
 {
     VhostDPBackend *be = &port->backend;
 

@@ -48,7 +48,7 @@
 
 /* ---- A turn ---- */
 
-void vhost_dp_port_flush(VhostDPPort *port, unsigned queue)
+void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue)
 {
     VhostDPVring *vq = &port->backend.vq[queue];
 
@@ -64,7 +64,7 @@ void vhost_dp_port_flush(VhostDPPort *port, unsigned queue)
 }
 
 /* At the end of a turn: one call for all that was used in it */
-static void port_call(VhostDPPort *port)
+static void port_call(VhostDPEnginePort *port)
 {
     if (port->call) {
         port->call = false;
@@ -79,7 +79,7 @@ static void port_call(VhostDPPort *port)
  * Returns false if a control operation waits, or the vIOMMU does not answer at
  * once: port_resume() will be called.
  */
-static bool port_pass(VhostDPPort *port, bool *more)
+static bool port_pass(VhostDPEnginePort *port, bool *more)
 {
     bool tx_more, rx_more;
 
@@ -110,7 +110,7 @@ static bool port_pass(VhostDPPort *port, bool *more)
 }
 
 /* @poll: there was no notification, and nothing was left to do */
-static void port_turn(VhostDPPort *port, bool poll)
+static void port_turn(VhostDPEnginePort *port, bool poll)
 {
     int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     int64_t end = now + PORT_TURN_NS;
@@ -140,7 +140,7 @@ static void port_turn(VhostDPPort *port, bool poll)
 }
 
 /* There is a kick, or news from the driver */
-static void port_notified(VhostDPPort *port)
+static void port_notified(VhostDPEnginePort *port)
 {
     if (port->in_turn) {
         /* From inside a driver function: the turn below us goes on */
@@ -160,7 +160,7 @@ static void port_notified(VhostDPPort *port)
 static void port_kick(EventNotifier *notifier)
 {
     PortKick *kick = container_of(notifier, PortKick, notifier);
-    VhostDPPort *port = kick->port;
+    VhostDPEnginePort *port = kick->port;
     bool running;
 
     WITH_QEMU_LOCK_GUARD(&port->backend.lock) {
@@ -181,8 +181,15 @@ static void port_kick(EventNotifier *notifier)
 
 /* ---- For drivers ---- */
 
-void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
+static VhostDPEnginePort *port_of_driver(VhostDPPort *port)
 {
+    return container_of(port, VhostDPEnginePort, port);
+}
+
+static void port_ready(VhostDPPort *p, unsigned what)
+{
+    VhostDPEnginePort *port = port_of_driver(p);
+
     if (what & VHOST_DP_READY_RX) {
         port->rx_ready = true;
     }
@@ -193,19 +200,27 @@ void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
     port_notified(port);
 }
 
-void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
-                        uint64_t n)
+static void port_drop_rx(VhostDPPort *p, VhostDPDropReason reason, uint64_t n)
 {
-    port_drop(port, tx ? VHOST_DP_TX : VHOST_DP_RX, reason, n);
+    port_drop(port_of_driver(p), VHOST_DP_RX, reason, n);
 }
 
-void vhost_dp_port_set_tx_offloads(VhostDPPort *port, uint32_t offloads)
+static void port_drop_tx(VhostDPPort *p, VhostDPDropReason reason, uint64_t n)
 {
+    port_drop(port_of_driver(p), VHOST_DP_TX, reason, n);
+}
+
+static void port_set_tx_offloads(VhostDPPort *p, uint32_t offloads)
+{
+    VhostDPEnginePort *port = port_of_driver(p);
+
     port->caps.tx_offloads = offloads & port->most_tx_offloads;
 }
 
-void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
+static void port_set_link(VhostDPPort *p, bool up, const char *reason)
 {
+    VhostDPEnginePort *port = port_of_driver(p);
+
     WITH_QEMU_LOCK_GUARD(&port->side_lock) {
         const char *why = up ? NULL : reason ?: "unknown reason";
 
@@ -221,10 +236,18 @@ void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
     port->link_changed(port->opaque);
 }
 
+static const VhostDPPortOps port_ops = {
+    .ready = port_ready,
+    .drop_rx = port_drop_rx,
+    .drop_tx = port_drop_tx,
+    .set_link = port_set_link,
+    .set_tx_offloads = port_set_tx_offloads,
+};
+
 /* ---- Reconciling wanted and actual state (tests/models/port.pml) ---- */
 
 /* @why the driver cannot be attached, or NULL if it is */
-static void port_set_attach_error(VhostDPPort *port, const char *why)
+static void port_set_attach_error(VhostDPEnginePort *port, const char *why)
 {
     WITH_QEMU_LOCK_GUARD(&port->side_lock) {
         if (!why && !port->attach_error) {
@@ -236,7 +259,7 @@ static void port_set_attach_error(VhostDPPort *port, const char *why)
     port->link_changed(port->opaque);
 }
 
-static void port_attach(VhostDPPort *port)
+static void port_attach(VhostDPEnginePort *port)
 {
     Error *err = NULL;
 
@@ -244,8 +267,8 @@ static void port_attach(VhostDPPort *port)
         return;
     }
     qatomic_set(&port->attached,
-                port->dc->attach(port->drv, port->index, port, port->ctx,
-                                 &err));
+                port->dc->attach(port->drv, port->index, &port->port,
+                                 port->ctx, &err));
     trace_vhost_dp_port_attach(port->netdev, port->index, port->attached);
     port->inactive = false;
     if (port->attached) {
@@ -257,7 +280,7 @@ static void port_attach(VhostDPPort *port)
 }
 
 /* Follow the guest, which enables and disables queue pairs (multiqueue) */
-static void port_set_active(VhostDPPort *port, bool active)
+static void port_set_active(VhostDPEnginePort *port, bool active)
 {
     if (!port->attached || port->inactive == !active) {
         return;
@@ -269,7 +292,7 @@ static void port_set_active(VhostDPPort *port, bool active)
 }
 
 /* What comes for this pair is for the first one from now on, or no longer */
-static void port_set_redirect(VhostDPPort *port, bool redirect)
+static void port_set_redirect(VhostDPEnginePort *port, bool redirect)
 {
     if (port->rx_redirect == redirect) {
         return;
@@ -283,7 +306,7 @@ static void port_set_redirect(VhostDPPort *port, bool redirect)
     trace_vhost_dp_port_redirect(port->netdev, port->index, redirect);
 }
 
-static void port_detach(VhostDPPort *port)
+static void port_detach(VhostDPEnginePort *port)
 {
     port->rx_active = false;
     port->rx_discard = false;
@@ -303,7 +326,7 @@ static void port_detach(VhostDPPort *port)
  * Listen to @fd for kicks of a queue, or to nothing if it is -1.  Lock held:
  * control replaces what another descriptor refers to.
  */
-static void port_watch_kick(VhostDPPort *port, unsigned queue, int fd)
+static void port_watch_kick(VhostDPEnginePort *port, unsigned queue, int fd)
 {
     PortKick *kick = &port->kick[queue];
     int *watched = &port->backend.kick[queue].watched;
@@ -323,7 +346,7 @@ static void port_watch_kick(VhostDPPort *port, unsigned queue, int fd)
 }
 
 /* Returns false if the port is dead: then the driver is detached for good */
-static bool port_reconcile(VhostDPPort *port)
+static bool port_reconcile(VhostDPEnginePort *port)
 {
     VhostDPBackend *be = &port->backend;
     bool restarted[VHOST_DP_QUEUES];
@@ -388,7 +411,7 @@ static bool port_reconcile(VhostDPPort *port)
 /* Main loop: the IOThread has nothing to do with the port any more */
 static void port_free_bh(void *opaque)
 {
-    VhostDPPort *port = opaque;
+    VhostDPEnginePort *port = opaque;
     PortInject *packet, *next;
 
     /* Joins the thread if it was the port's own */
@@ -413,7 +436,7 @@ static void port_free_bh(void *opaque)
 
 static void port_bh(void *opaque)
 {
-    VhostDPPort *port = opaque;
+    VhostDPEnginePort *port = opaque;
 
     if (port->parked) {
         port->parked = false;
@@ -440,7 +463,7 @@ static void port_bh(void *opaque)
 
 static void port_changed(void *opaque)
 {
-    VhostDPPort *port = opaque;
+    VhostDPEnginePort *port = opaque;
 
     qatomic_set(&port->changed, true);
     qemu_bh_schedule(port->bh);
@@ -448,7 +471,7 @@ static void port_changed(void *opaque)
 
 static void port_resume(void *opaque)
 {
-    VhostDPPort *port = opaque;
+    VhostDPEnginePort *port = opaque;
 
     qemu_bh_schedule(port->bh);
 }
@@ -465,7 +488,7 @@ static const VhostDPBackendClient port_backend_client = {
  * 15 characters, and free.  A netdev of the same id that was deleted lives
  * until its NIC goes, so a second choice may be needed.  Ids have no ':'.
  */
-static char *port_choose_thread_name(VhostDPPort *port)
+static char *port_choose_thread_name(VhostDPEnginePort *port)
 {
     g_autofree char *base = port->index ?
         g_strdup_printf("dp-%s:%u", port->netdev, port->index) :
@@ -481,7 +504,7 @@ static char *port_choose_thread_name(VhostDPPort *port)
     return name;
 }
 
-static bool port_set_iothread(VhostDPPort *port, IOThread *iothread,
+static bool port_set_iothread(VhostDPEnginePort *port, IOThread *iothread,
                               Error **errp)
 {
     ERRP_GUARD();
@@ -510,16 +533,18 @@ static bool port_set_iothread(VhostDPPort *port, IOThread *iothread,
     return true;
 }
 
-VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
-                               VhostDPPort *first, VhostDPDriver *drv,
-                               const VhostDPCaps *caps,
-                               IOThread *iothread, uint32_t busy_poll_us,
-                               void (*link_changed)(void *opaque),
-                               void *opaque, Error **errp)
+VhostDPEnginePort *vhost_dp_port_new(const char *netdev, unsigned index,
+                                     VhostDPEnginePort *first,
+                                     VhostDPDriver *drv,
+                                     const VhostDPCaps *caps,
+                                     IOThread *iothread, uint32_t busy_poll_us,
+                                     void (*link_changed)(void *opaque),
+                                     void *opaque, Error **errp)
 {
-    VhostDPPort *port = g_new0(VhostDPPort, 1);
+    VhostDPEnginePort *port = g_new0(VhostDPEnginePort, 1);
     unsigned i;
 
+    port->port.ops = &port_ops;
     port->netdev = g_strdup(netdev);
     port->index = index;
     if (!vhost_dp_backend_init(&port->backend, netdev, &port_backend_client,
@@ -565,7 +590,7 @@ fail:
     return NULL;
 }
 
-void vhost_dp_port_delete(VhostDPPort *port)
+void vhost_dp_port_delete(VhostDPEnginePort *port)
 {
     VhostDPBackend *be = &port->backend;
 
@@ -589,19 +614,19 @@ void vhost_dp_port_delete(VhostDPPort *port)
     }
 }
 
-VhostDPBackend *vhost_dp_port_backend(VhostDPPort *port)
+VhostDPBackend *vhost_dp_port_backend(VhostDPEnginePort *port)
 {
     return &port->backend;
 }
 
-void vhost_dp_port_set_hdr_len(VhostDPPort *port, unsigned len)
+void vhost_dp_port_set_hdr_len(VhostDPEnginePort *port, unsigned len)
 {
     vhost_dp_backend_lock(&port->backend);
     port->hdr_len = len;
     vhost_dp_backend_unlock(&port->backend);
 }
 
-void vhost_dp_port_set_mtu(VhostDPPort *port, uint16_t mtu)
+void vhost_dp_port_set_mtu(VhostDPEnginePort *port, uint16_t mtu)
 {
     vhost_dp_backend_lock(&port->backend);
     port->mtu = mtu;
@@ -609,21 +634,21 @@ void vhost_dp_port_set_mtu(VhostDPPort *port, uint16_t mtu)
     vhost_dp_backend_unlock(&port->backend);
 }
 
-void vhost_dp_port_set_hdr_endian(VhostDPPort *port, bool big_endian)
+void vhost_dp_port_set_hdr_endian(VhostDPEnginePort *port, bool big_endian)
 {
     vhost_dp_backend_lock(&port->backend);
     port->hdr_swap = big_endian != HOST_BIG_ENDIAN;
     vhost_dp_backend_unlock(&port->backend);
 }
 
-void vhost_dp_port_set_offloads(VhostDPPort *port, uint32_t offloads)
+void vhost_dp_port_set_offloads(VhostDPEnginePort *port, uint32_t offloads)
 {
     vhost_dp_backend_lock(&port->backend);
     port->offloads = offloads;
     vhost_dp_backend_unlock(&port->backend);
 }
 
-void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up)
+void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up)
 {
     bool changed;
 
@@ -636,7 +661,7 @@ void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up)
     }
 }
 
-bool vhost_dp_port_get_link(VhostDPPort *port, char **reason)
+bool vhost_dp_port_get_link(VhostDPEnginePort *port, char **reason)
 {
     QEMU_LOCK_GUARD(&port->side_lock);
 
@@ -646,12 +671,12 @@ bool vhost_dp_port_get_link(VhostDPPort *port, char **reason)
     return port->link_up && !port->attach_error;
 }
 
-bool vhost_dp_port_is_started(VhostDPPort *port)
+bool vhost_dp_port_is_started(VhostDPEnginePort *port)
 {
     return port->backend.started;
 }
 
-void vhost_dp_port_inject(VhostDPPort *port, const void *buf, size_t len)
+void vhost_dp_port_inject(VhostDPEnginePort *port, const void *buf, size_t len)
 {
     PortInject *packet;
 
@@ -673,7 +698,8 @@ void vhost_dp_port_inject(VhostDPPort *port, const void *buf, size_t len)
 
 /* ---- Query ---- */
 
-static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
+static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
+                                          unsigned queue)
 {
     const PortStats *stats = &port->stats[queue];
     VhostDPBackend *be = &port->backend;
@@ -735,7 +761,7 @@ static VhostDPQueueInfo *port_query_queue(VhostDPPort *port, unsigned queue)
     return info;
 }
 
-VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPPort *port)
+VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPEnginePort *port)
 {
     VhostDPQueuePairInfo *info = g_new0(VhostDPQueuePairInfo, 1);
 

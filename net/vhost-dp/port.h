@@ -16,6 +16,9 @@
 #include "hw/virtio/vhost-dp-backend.h"
 #include "system/iothread.h"
 
+/* The engine of one queue pair: the port of the driver right below it */
+typedef struct VhostDPEnginePort VhostDPEnginePort;
+
 /**
  * vhost_dp_port_new: make the engine of one queue pair
  * @netdev: the netdev's id
@@ -34,12 +37,13 @@
  *
  * Lock: BQL.  Returns NULL with @errp set if there is no thread to be had.
  */
-VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
-                               VhostDPPort *first, VhostDPDriver *drv,
-                               const VhostDPCaps *caps,
-                               IOThread *iothread, uint32_t busy_poll_us,
-                               void (*link_changed)(void *opaque),
-                               void *opaque, Error **errp);
+VhostDPEnginePort *vhost_dp_port_new(const char *netdev, unsigned index,
+                                     VhostDPEnginePort *first,
+                                     VhostDPDriver *drv,
+                                     const VhostDPCaps *caps,
+                                     IOThread *iothread, uint32_t busy_poll_us,
+                                     void (*link_changed)(void *opaque),
+                                     void *opaque, Error **errp);
 
 /**
  * vhost_dp_port_delete: stop the engine, detach the driver, drop the port
@@ -52,19 +56,19 @@ VhostDPPort *vhost_dp_port_new(const char *netdev, unsigned index,
  *
  * Lock: BQL.
  */
-void vhost_dp_port_delete(VhostDPPort *port);
+void vhost_dp_port_delete(VhostDPEnginePort *port);
 
 /**
  * vhost_dp_port_backend: what to give to vhost_dev_init()
  */
-VhostDPBackend *vhost_dp_port_backend(VhostDPPort *port);
+VhostDPBackend *vhost_dp_port_backend(VhostDPEnginePort *port);
 
 /**
  * vhost_dp_port_set_hdr_len: length of the virtio-net header, 10, 12 or 20
  *
  * Lock: BQL.
  */
-void vhost_dp_port_set_hdr_len(VhostDPPort *port, unsigned len);
+void vhost_dp_port_set_hdr_len(VhostDPEnginePort *port, unsigned len);
 
 /**
  * vhost_dp_port_set_mtu: the longest packet that the guest is to get
@@ -72,14 +76,14 @@ void vhost_dp_port_set_hdr_len(VhostDPPort *port, unsigned len);
  *
  * Lock: BQL.
  */
-void vhost_dp_port_set_mtu(VhostDPPort *port, uint16_t mtu);
+void vhost_dp_port_set_mtu(VhostDPEnginePort *port, uint16_t mtu);
 
 /**
  * vhost_dp_port_set_hdr_endian: byte order of a legacy guest's header
  *
  * Lock: BQL.
  */
-void vhost_dp_port_set_hdr_endian(VhostDPPort *port, bool big_endian);
+void vhost_dp_port_set_hdr_endian(VhostDPEnginePort *port, bool big_endian);
 
 /**
  * vhost_dp_port_set_offloads: what the guest takes in received frames
@@ -87,7 +91,7 @@ void vhost_dp_port_set_hdr_endian(VhostDPPort *port, bool big_endian);
  *
  * Lock: BQL.
  */
-void vhost_dp_port_set_offloads(VhostDPPort *port, uint32_t offloads);
+void vhost_dp_port_set_offloads(VhostDPEnginePort *port, uint32_t offloads);
 
 /**
  * vhost_dp_port_set_nic_link: whether the NIC's link is up
@@ -95,7 +99,7 @@ void vhost_dp_port_set_offloads(VhostDPPort *port, uint32_t offloads);
  * While it is down, virtio-net stops vhost, and what the driver receives is
  * dropped instead of kept for later.  Lock: BQL.
  */
-void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up);
+void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up);
 
 /**
  * vhost_dp_port_get_link: the driver's link of this port
@@ -103,14 +107,14 @@ void vhost_dp_port_set_nic_link(VhostDPPort *port, bool up);
  *
  * Thread: any.
  */
-bool vhost_dp_port_get_link(VhostDPPort *port, char **reason);
+bool vhost_dp_port_get_link(VhostDPEnginePort *port, char **reason);
 
 /**
  * vhost_dp_port_is_started: whether vhost runs the queue pair
  *
  * Lock: BQL.
  */
-bool vhost_dp_port_is_started(VhostDPPort *port);
+bool vhost_dp_port_is_started(VhostDPEnginePort *port);
 
 /**
  * vhost_dp_port_inject: send a frame of QEMU's own, such as an announcement
@@ -118,13 +122,13 @@ bool vhost_dp_port_is_started(VhostDPPort *port);
  *
  * Lock: BQL.
  */
-void vhost_dp_port_inject(VhostDPPort *port, const void *buf, size_t len);
+void vhost_dp_port_inject(VhostDPEnginePort *port, const void *buf, size_t len);
 
 /**
  * vhost_dp_port_query: state and counters, for QMP
  *
  * Lock: BQL.
  */
-VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPPort *port);
+VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPEnginePort *port);
 
 #endif /* NET_VHOST_DP_PORT_H */

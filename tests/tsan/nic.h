@@ -28,7 +28,7 @@ typedef struct Nic {
 
     /* Replaced with the port */
     VhostDPDriver *drv;
-    VhostDPPort *port;
+    VhostDPEnginePort *port;
     struct vhost_dev dev;
     struct vhost_virtqueue vqs[VHOST_DP_QUEUES];
     MemoryRegionSection ram;

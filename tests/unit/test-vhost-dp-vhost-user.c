@@ -25,29 +25,6 @@
 #include "net/vhost-dp/drivers/vhost-user/vhost-user-int.h"
 #include "net/vhost-dp/drivers/virtq/vq-int.h"
 
-/* ---- The engine's side: no queue pair is attached ---- */
-
-void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
-{
-    g_assert_not_reached();
-}
-
-void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
-{
-    g_assert_not_reached();
-}
-
-void vhost_dp_port_set_tx_offloads(VhostDPPort *port, uint32_t offloads)
-{
-    g_assert_not_reached();
-}
-
-void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
-                        uint64_t n)
-{
-    g_assert_not_reached();
-}
-
 static void pair_failed(void *opaque, unsigned index, VhostDPVqSet *set,
                         VhostDPPeerViolation violation)
 {

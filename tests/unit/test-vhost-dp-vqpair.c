@@ -27,45 +27,67 @@ static bool look(VhostDPVq *vq);
 #define HDR sizeof(struct virtio_net_hdr_v1)
 #define FRAME_LEN 60
 
-/* ---- The engine's side: what it was told ---- */
+/* ---- The port: what it was told ---- */
 
-struct VhostDPPort {
+typedef struct MockPort {
+    VhostDPPort port;
     unsigned ready;             /* VHOST_DP_READY_* */
     uint64_t rx_drops, tx_drops;
     bool link_up;
     char *reason;
     uint32_t tx_offloads;
-};
+} MockPort;
 
-void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
+static MockPort *mock_port(VhostDPPort *port)
 {
-    port->ready |= what;
+    return container_of(port, MockPort, port);
 }
 
-void vhost_dp_port_set_link(VhostDPPort *port, bool up, const char *reason)
+static void mock_ready(VhostDPPort *port, unsigned what)
 {
+    mock_port(port)->ready |= what;
+}
+
+static void mock_drop_rx(VhostDPPort *port, VhostDPDropReason reason,
+                         uint64_t n)
+{
+    mock_port(port)->rx_drops += n;
+}
+
+static void mock_drop_tx(VhostDPPort *port, VhostDPDropReason reason,
+                         uint64_t n)
+{
+    mock_port(port)->tx_drops += n;
+}
+
+static void mock_set_link(VhostDPPort *port, bool up, const char *reason)
+{
+    MockPort *mock = mock_port(port);
+
     g_assert_cmpint(up, ==, !reason);
-    port->link_up = up;
-    g_free(port->reason);
-    port->reason = g_strdup(reason);
+    mock->link_up = up;
+    g_free(mock->reason);
+    mock->reason = g_strdup(reason);
 }
 
-void vhost_dp_port_set_tx_offloads(VhostDPPort *port, uint32_t offloads)
+static void mock_set_tx_offloads(VhostDPPort *port, uint32_t offloads)
 {
-    port->tx_offloads = offloads;
+    mock_port(port)->tx_offloads = offloads;
 }
 
-void vhost_dp_port_drop(VhostDPPort *port, bool tx, VhostDPDropReason reason,
-                        uint64_t n)
-{
-    *(tx ? &port->tx_drops : &port->rx_drops) += n;
-}
+static const VhostDPPortOps mock_port_ops = {
+    .ready = mock_ready,
+    .drop_rx = mock_drop_rx,
+    .drop_tx = mock_drop_tx,
+    .set_link = mock_set_link,
+    .set_tx_offloads = mock_set_tx_offloads,
+};
 
 /* ---- A pair, and the devices behind it ---- */
 
 typedef struct Rig {
     AioContext *ctx;
-    VhostDPPort port;
+    MockPort port;
     VhostDPVqPair *pair;
     unsigned failures;
     VhostDPPeerViolation failure;
@@ -87,8 +109,9 @@ static Rig *rig_new(void)
     Rig *r = g_new0(Rig, 1);
 
     r->ctx = qemu_get_aio_context();
+    r->port.port.ops = &mock_port_ops;
     r->pair = vhost_dp_vqpair_new(0, rig_failed, r);
-    vhost_dp_vqpair_attach(r->pair, &r->port, r->ctx);
+    vhost_dp_vqpair_attach(r->pair, &r->port.port, r->ctx);
     return r;
 }
 
@@ -320,7 +343,7 @@ static void test_detach_and_attach(void)
     vhost_dp_vqpair_set(r->pair, NULL, "gone");
     g_assert_cmpuint(set->refs, ==, 1);
     vhost_dp_vqpair_set(r->pair, set, NULL);
-    vhost_dp_vqpair_attach(r->pair, &r->port, r->ctx);
+    vhost_dp_vqpair_attach(r->pair, &r->port.port, r->ctx);
     g_assert_true(r->port.link_up);
     g_assert_cmpuint(rig_send(r, 1, FRAME_LEN), ==, 1);
     vhost_dp_vqset_unref(set);

@@ -126,8 +126,8 @@ static unsigned ex_tx_burst(VhostDPDriver *drv, unsigned pair,
             ex_wait(ex, ex->rx, true);
             break;
         } else if (r < 0) {
-            vhost_dp_port_drop(ex->port, true,
-                               VHOST_DP_DROP_REASON_DRIVER_ERROR, 1);
+            vhost_dp_port_drop_tx(ex->port, VHOST_DP_DROP_REASON_DRIVER_ERROR,
+                                  1);
         }
     }
     return i;
@@ -152,9 +152,9 @@ static unsigned ex_rx_burst(VhostDPDriver *drv, unsigned pair,
             break;
         }
         if (len < (ssize_t)sizeof(struct eth_header) || len > EX_MAX_FRAME) {
-            vhost_dp_port_drop(ex->port, false, len > EX_MAX_FRAME ?
-                               VHOST_DP_DROP_REASON_TOO_LARGE :
-                               VHOST_DP_DROP_REASON_TOO_SHORT, 1);
+            vhost_dp_port_drop_rx(ex->port, len > EX_MAX_FRAME ?
+                                  VHOST_DP_DROP_REASON_TOO_LARGE :
+                                  VHOST_DP_DROP_REASON_TOO_SHORT, 1);
             continue;
         }
         frames[got] = (VhostDPFrame) { .iov = frames[got].inl, .iovcnt = 1,

@@ -429,8 +429,7 @@ static void slirp_run_input(VhostDPSlirp *s)
         if (net_slirp_takes(s->stack, buf, s->input_len[i])) {
             slirp_input(s->slirp, buf, s->input_len[i]);
         } else {
-            vhost_dp_port_drop(s->port, true, VHOST_DP_DROP_REASON_QUEUE_FULL,
-                               1);
+            vhost_dp_port_drop_tx(s->port, VHOST_DP_DROP_REASON_QUEUE_FULL, 1);
         }
         buf += s->input_len[i];
     }
@@ -462,10 +461,10 @@ static void slirp_run_events(VhostDPSlirp *s)
 
 static void slirp_count_lost(VhostDPSlirp *s)
 {
-    vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_TOO_LARGE,
-                       s->lost_too_large);
-    vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_QUEUE_FULL,
-                       s->lost_queue_full);
+    vhost_dp_port_drop_rx(s->port, VHOST_DP_DROP_REASON_TOO_LARGE,
+                          s->lost_too_large);
+    vhost_dp_port_drop_rx(s->port, VHOST_DP_DROP_REASON_QUEUE_FULL,
+                          s->lost_queue_full);
     s->lost_too_large = 0;
     s->lost_queue_full = 0;
 }
@@ -635,9 +634,9 @@ static void slirp_detach(VhostDPDriver *drv, unsigned pair)
                   g_array_index(s->watched, int, i), NULL);
     }
     slirp_count_lost(s);
-    vhost_dp_port_drop(s->port, false, VHOST_DP_DROP_REASON_STOPPED,
-                       slirp_ring_used(s));
-    vhost_dp_port_drop(s->port, true, VHOST_DP_DROP_REASON_STOPPED, s->ninput);
+    vhost_dp_port_drop_rx(s->port, VHOST_DP_DROP_REASON_STOPPED,
+                          slirp_ring_used(s));
+    vhost_dp_port_drop_tx(s->port, VHOST_DP_DROP_REASON_STOPPED, s->ninput);
     g_array_free(s->fds, true);
     s->fds = NULL;
     g_free(s->ring);
@@ -692,8 +691,7 @@ static bool slirp_queue_input(VhostDPSlirp *s, const VhostDPFrame *frame)
     iov_to_buf(frame->iov, frame->iovcnt, 0, buf, frame->len);
     if (frame->gso_type) {
         if (!slirp_finish_tso(buf, frame->len)) {
-            vhost_dp_port_drop(s->port, true, VHOST_DP_DROP_REASON_BAD_HEADER,
-                               1);
+            vhost_dp_port_drop_tx(s->port, VHOST_DP_DROP_REASON_BAD_HEADER, 1);
             return true;
         }
     } else if (frame->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {

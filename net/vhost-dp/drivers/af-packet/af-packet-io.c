@@ -109,8 +109,8 @@ static void afp_count_losses(AfpQueue *q, int fd)
 
     if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0 &&
         stats.tp_drops) {
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_NO_BUFFER,
-                           stats.tp_drops);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_NO_BUFFER,
+                              stats.tp_drops);
     }
 }
 
@@ -129,7 +129,7 @@ static void afp_drop_ring(AfpQueue *q, int fd)
     for (n = 0; n < max && afp_has_frame(q); n++) {
         afp_next_slot(q);
     }
-    vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_LINK_DOWN, n);
+    vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_LINK_DOWN, n);
 }
 
 static void afp_close_bh(void *opaque)
@@ -281,7 +281,7 @@ static bool afp_send_failed(AfpQueue *q, int err)
         reason = VHOST_DP_DROP_REASON_DRIVER_ERROR;
         break;
     }
-    vhost_dp_port_drop(q->port, true, reason, 1);
+    vhost_dp_port_drop_tx(q->port, reason, 1);
     return true;
 }
 
@@ -319,7 +319,7 @@ static unsigned afp_tx_burst(VhostDPDriver *drv, unsigned pair,
     unsigned done = 0;
 
     if (unlikely(q->down)) {
-        vhost_dp_port_drop(q->port, true, VHOST_DP_DROP_REASON_LINK_DOWN, n);
+        vhost_dp_port_drop_tx(q->port, VHOST_DP_DROP_REASON_LINK_DOWN, n);
         return n;
     }
     while (done < n) {
@@ -395,7 +395,7 @@ static bool afp_take(AfpQueue *q, struct tpacket2_hdr *slot, uint32_t status,
             return true;
         }
     }
-    vhost_dp_port_drop(q->port, false, reason, 1);
+    vhost_dp_port_drop_rx(q->port, reason, 1);
     return false;
 }
 

@@ -73,13 +73,13 @@ static void afxdp_count_losses(AfXdpQueue *q)
                         &q->seen.rx_fill_ring_empty_descs);
     full = afxdp_since(now.rx_ring_full, &q->seen.rx_ring_full);
     if (!q->sg && dropped > empty) {
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_TOO_LARGE,
-                           dropped - empty);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_TOO_LARGE,
+                              dropped - empty);
         dropped = empty;
     }
     if (dropped + full) {
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_NO_BUFFER,
-                           dropped + full);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_NO_BUFFER,
+                              dropped + full);
     }
 }
 
@@ -110,10 +110,10 @@ static void afxdp_count_lost_rings(AfXdpQueue *q)
                             MIN(afxdp_pending(&q->tx), AFXDP_TX_CHUNKS),
                             q->tx.pos);
     if (rx) {
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_LINK_DOWN, rx);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_LINK_DOWN, rx);
     }
     if (tx) {
-        vhost_dp_port_drop(q->port, true, VHOST_DP_DROP_REASON_LINK_DOWN, tx);
+        vhost_dp_port_drop_tx(q->port, VHOST_DP_DROP_REASON_LINK_DOWN, tx);
     }
 }
 
@@ -247,8 +247,7 @@ static void afxdp_kick(AfXdpQueue *q)
         }
         if (err == EBUSY && !q->zerocopy) {
             /* The interface dropped a frame (xsk_generic_xmit) */
-            vhost_dp_port_drop(q->port, true, VHOST_DP_DROP_REASON_NO_BUFFER,
-                               1);
+            vhost_dp_port_drop_tx(q->port, VHOST_DP_DROP_REASON_NO_BUFFER, 1);
         }
         if (err != EINTR && before == qatomic_read(q->tx.consumer)) {
             q->tx_failed = err != EAGAIN && err != EBUSY && err != ENOBUFS;
@@ -313,7 +312,7 @@ static unsigned afxdp_tx_burst(VhostDPDriver *drv, unsigned pair,
     unsigned i;
 
     if (unlikely(q->down)) {
-        vhost_dp_port_drop(q->port, true, VHOST_DP_DROP_REASON_LINK_DOWN, n);
+        vhost_dp_port_drop_tx(q->port, VHOST_DP_DROP_REASON_LINK_DOWN, n);
         return n;
     }
     afxdp_reap(q);
@@ -322,8 +321,7 @@ static unsigned afxdp_tx_burst(VhostDPDriver *drv, unsigned pair,
 
         if (unlikely(chunks > (q->sg ? AFXDP_MAX_FRAME_CHUNKS : 1))) {
             /* A new interface may be able to do less than the old one */
-            vhost_dp_port_drop(q->port, true, VHOST_DP_DROP_REASON_TOO_LARGE,
-                               1);
+            vhost_dp_port_drop_tx(q->port, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
             continue;
         }
         if (unlikely(!afxdp_has_room(q, chunks))) {
@@ -417,7 +415,7 @@ static void afxdp_drop(AfXdpQueue *q, unsigned n, VhostDPDropReason reason)
     const struct xdp_desc *desc = NULL;
 
     if (!q->rx_skip) {
-        vhost_dp_port_drop(q->port, false, reason, 1);
+        vhost_dp_port_drop_rx(q->port, reason, 1);
     }
     while (n--) {
         desc = afxdp_desc(&q->rx, q->rx.pos++);

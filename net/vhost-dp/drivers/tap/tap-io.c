@@ -183,8 +183,8 @@ static void tap_detach(VhostDPDriver *drv, unsigned pair)
     TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
 
     if (q->rx_next < q->rx_have) {
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_STOPPED,
-                           q->rx_have - q->rx_next);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_STOPPED,
+                              q->rx_have - q->rx_next);
     }
     vhost_dp_tap_stop(q);
     qatomic_set(&q->io, TAP_IO_UNKNOWN);
@@ -280,7 +280,7 @@ static bool tap_write_failed(TapQueue *q, int err)
         reason = VHOST_DP_DROP_REASON_DRIVER_ERROR;
         break;
     }
-    vhost_dp_port_drop(q->port, true, reason, 1);
+    vhost_dp_port_drop_tx(q->port, reason, 1);
     return true;
 }
 
@@ -420,11 +420,10 @@ static bool tap_read_failed(TapQueue *q, int err)
     case EFAULT:
     case EINVAL:
         /* The kernel drops a frame for which the buffer has no room */
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
         return true;
     default:
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_DRIVER_ERROR,
-                           1);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_DRIVER_ERROR, 1);
         tap_pause_reading(q);
         break;
     }
@@ -510,7 +509,7 @@ static unsigned tap_rx_burst(VhostDPDriver *drv, unsigned pair,
             bytes += frames[i].len;
             i++;
         } else {
-            vhost_dp_port_drop(q->port, false, reason, 1);
+            vhost_dp_port_drop_rx(q->port, reason, 1);
         }
     }
     return i;
@@ -528,7 +527,7 @@ static int tap_copy_into(TapQueue *q, VhostDPFrame *frame, uint8_t *head,
 
     if (!tap_make_frame(q, q->rx_slot[k].slot, q->rx_slot[k].len, &from,
                         &reason)) {
-        vhost_dp_port_drop(q->port, false, reason, 1);
+        vhost_dp_port_drop_rx(q->port, reason, 1);
         return -1;
     }
     *frame = from;
@@ -563,12 +562,12 @@ static int tap_rx_into(VhostDPDriver *drv, unsigned pair, VhostDPFrame *frame,
         return tap_read_failed(q, errno) ? -1 : 0;
     }
     if (unlikely(len < sizeof(q->rx_hdr) + sizeof(struct eth_header))) {
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_TOO_SHORT, 1);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_TOO_SHORT, 1);
         return -1;
     }
     frame->len = len - sizeof(q->rx_hdr);
     if (unlikely(!vhost_dp_vnet_hdr_get(&q->rx_hdr, frame, true))) {
-        vhost_dp_port_drop(q->port, false, VHOST_DP_DROP_REASON_BAD_HEADER, 1);
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_BAD_HEADER, 1);
         return -1;
     }
     return 1;

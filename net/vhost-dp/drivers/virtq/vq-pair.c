@@ -151,10 +151,12 @@ static void pair_report_drops(VhostDPVqPair *pair, VhostDPVq *vq)
         return;
     }
     for (i = 0; i < VHOST_DP_DROP_REASON__MAX; i++) {
-        if (vq->dropped[i]) {
-            vhost_dp_port_drop(pair->port, !vq->rx, i, vq->dropped[i]);
-            vq->dropped[i] = 0;
+        if (vq->rx) {
+            vhost_dp_port_drop_rx(pair->port, i, vq->dropped[i]);
+        } else {
+            vhost_dp_port_drop_tx(pair->port, i, vq->dropped[i]);
         }
+        vq->dropped[i] = 0;
     }
     vq->any_dropped = false;
 }
@@ -243,8 +245,7 @@ static void pair_leave_set(VhostDPVqPair *pair)
     pair_listen(pair, false);
     lost = pair_count_unsent(&vq[1]);
     if (lost) {
-        vhost_dp_port_drop(pair->port, true, VHOST_DP_DROP_REASON_LINK_DOWN,
-                           lost);
+        vhost_dp_port_drop_tx(pair->port, VHOST_DP_DROP_REASON_LINK_DOWN, lost);
     }
     pair->set = NULL;
     pair->rx = NULL;
@@ -361,8 +362,8 @@ unsigned vhost_dp_vqpair_tx_burst(VhostDPVqPair *pair, VhostDPFrame *frames,
             return taken;
         }
     }
-    vhost_dp_port_drop(pair->port, true, VHOST_DP_DROP_REASON_LINK_DOWN,
-                       n - taken);
+    vhost_dp_port_drop_tx(pair->port, VHOST_DP_DROP_REASON_LINK_DOWN,
+                          n - taken);
     return n;
 }
 
