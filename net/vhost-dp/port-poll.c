@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Theory of operation: runs in the port's IOThread; see port.c.  With
+ * Theory of operation: runs in the port's IOThread; see port-turn.c.  With
  * busy-poll-us= a port that has run out of work does not sleep at once.  Its
  * bottom half schedules itself and looks again at each round of the event
  * loop, so that the other users of the thread, other ports that poll among
@@ -20,9 +20,9 @@
  *
  * Polling ends when there was no work for a window of time, which opens with
  * the first work: a wake-up for nothing leads to no polling.  Then one more
- * pass, with @polling false, does what any turn does before the port sleeps:
- * it asks the guest to kick, or the driver to call, and looks once more.
- * Nothing else ends polling, so no wake-up is lost.
+ * pass, in state OFF, does what any pass does before the port sleeps: it asks
+ * the guest to kick, and the driver to call, and looks once more.  Nothing else
+ * ends polling, so no wake-up is lost.
  *
  * The window backs off.  It is busy-poll-us= as long as polling finds work.
  * Each time that it passes in vain it is halved, down to none at all; when
@@ -33,54 +33,64 @@
 
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
-#include "port-int.h"
+#include "port-poll.h"
 
 /* A window that is shorter than one round of the event loop finds nothing */
 #define POLL_WINDOW_MIN_NS (2 * SCALE_US)
 
-void vhost_dp_port_poll_begin(VhostDPEnginePort *port, int64_t now)
+void vhost_dp_port_poll_init(PortPoll *poll, int64_t limit)
 {
-    if (!port->busy_poll_ns || port->polling) {
+    *poll = (PortPoll) { .limit = limit, .window = limit };
+}
+
+static void poll_begin(PortPoll *poll, int64_t now)
+{
+    if (!poll->limit || poll->state != PORT_POLL_OFF) {
         return;
     }
-    if (now - port->worked_at < port->busy_poll_ns) {
-        port->poll_window = port->busy_poll_ns;
+    if (now - poll->worked_at < poll->limit) {
+        poll->window = poll->limit;
     }
-    if (port->poll_window) {
-        port->polling = true;
-        port->poll_open = false;
-        port->poll_hit = false;
-        port->poll_until = now;
-        vhost_dp_port_rx_update(port);
+    if (poll->window) {
+        poll->state = PORT_POLL_BEGUN;
+        poll->until = now;
     }
 }
 
-void vhost_dp_port_poll_extend(VhostDPEnginePort *port, int64_t now)
+void vhost_dp_port_poll_turn(PortPoll *poll, int64_t now, bool looking)
 {
-    if (port->worked && port->busy_poll_ns) {
+    poll->looking = looking;
+    poll_begin(poll, now);
+}
+
+void vhost_dp_port_poll_pass(PortPoll *poll, int64_t now)
+{
+    if (poll->worked && poll->limit) {
         /* The pass may be the one that was to end polling */
-        vhost_dp_port_poll_begin(port, now);
-        port->poll_open = true;
-        port->worked_at = now;
-        port->poll_until = now + port->poll_window;
+        poll_begin(poll, now);
+        if (poll->state == PORT_POLL_BEGUN) {
+            poll->state = PORT_POLL_WORKED;
+        }
+        poll->worked_at = now;
+        poll->until = now + poll->window;
     }
+    poll->worked = false;
+    poll->looking = false;
 }
 
-bool vhost_dp_port_poll_end(VhostDPEnginePort *port, int64_t now)
+bool vhost_dp_port_poll_end(PortPoll *poll, int64_t now)
 {
-    if (!port->polling || now < port->poll_until) {
+    if (poll->state == PORT_POLL_OFF || now < poll->until) {
         return false;
     }
-    if (port->poll_hit) {
-        port->poll_window = port->busy_poll_ns;
-    } else if (port->poll_open) {
-        port->poll_window /= 2;
-        if (port->poll_window < POLL_WINDOW_MIN_NS) {
-            port->poll_window = 0;
+    if (poll->state == PORT_POLL_HIT) {
+        poll->window = poll->limit;
+    } else if (poll->state == PORT_POLL_WORKED) {
+        poll->window /= 2;
+        if (poll->window < POLL_WINDOW_MIN_NS) {
+            poll->window = 0;
         }
     }
-    port->polling = false;
-    port->rx_starved = false;
-    vhost_dp_port_rx_update(port);
+    poll->state = PORT_POLL_OFF;
     return true;
 }

@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Theory of operation: runs in the port's IOThread; see port.c.  Frames come
- * here that have metadata which the receiver did not agree to, or which it
+ * Theory of operation: runs in the port's IOThread; see port-turn.c.  Frames
+ * come here that have metadata which the receiver did not agree to, or which it
  * cannot make use of: more datagrams than Linux takes in one frame, and what
  * the host's own tunnels make.  The work itself is offload*.c's; this file says
  * when, and where the results are.
@@ -29,10 +29,7 @@
 #include "qemu/iov.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp/offload/offload.h"
-#include "port-int.h"
-
-/* No GSO type, so no receiver takes it: see vhost_dp_offload_allowed() */
-#define GSO_TYPE_TAKEN 0x7f
+#include "port-soft.h"
 
 /* What a receiver has to take, to get datagrams that are not cut yet */
 static const VhostDPFrame uso_frame = {
@@ -45,34 +42,36 @@ static const VhostDPFrame uso_frame = {
 struct PortTxSoft {
     VhostDPSegmenter rest;      /* of a frame that is not sent yet */
     struct iovec rest_iov;
-    uint32_t rest_len;          /* the whole frame, as the guest has it */
+    uint32_t rest_len;          /* the whole frame, in the ring; 0: no rest */
     uint8_t rest_buf[VHOST_DP_MAX_FRAME];
     /* For each chain of the burst that is cut: before its first segment */
     VhostDPSegmenter chain[VHOST_DP_BURST_FRAMES];
 };
 
-void vhost_dp_port_tx_checksum(VhostDPEnginePort *port, VhostDPFrame *frame)
+void vhost_dp_port_soft_checksum(PortTxBurst *burst, VhostDPFrame *frame)
 {
     if (frame->csum_start + frame->csum_offset + sizeof(uint16_t) >
         frame->iov[0].iov_len) {
         /* The field is in guest memory, which is not to be changed */
-        vhost_dp_port_tx_linearise(port, frame);
+        vhost_dp_port_linearise(burst, frame);
     }
     vhost_dp_offload_finish_checksum(frame);
-    port->tx_summed |= 1ULL << (frame - port->tx_frames);
+    burst->summed |= 1ULL << (frame - burst->frames);
 }
 
 /* Add the next segment to the burst's frames */
-static void tx_add_segment(VhostDPEnginePort *port, const VhostDPSegmenter *seg,
-                           unsigned n)
+static void tx_add_segment(const VhostDPCaps *caps, PortTxBurst *burst,
+                           const VhostDPSegmenter *seg)
 {
-    VhostDPFrame *frame = &port->tx_frames[n];
+    unsigned n = burst->nframes++;
+    VhostDPFrame *frame = &burst->frames[n];
 
-    vhost_dp_segmenter_make(seg, port->caps.tx_offloads, frame,
-                            port->tx_heads[n], &port->tx_iov[port->tx_niov]);
-    port->tx_niov += frame->iovcnt;
-    if (unlikely(frame->iovcnt > port->caps.max_segments)) {
-        vhost_dp_port_tx_linearise(port, frame);
+    vhost_dp_segmenter_make(seg, caps->tx_offloads, frame, burst->heads[n],
+                            &burst->iov[burst->niov]);
+    burst->niov += frame->iovcnt;
+    burst->cut |= 1ULL << n;
+    if (unlikely(frame->iovcnt > caps->max_segments)) {
+        vhost_dp_port_linearise(burst, frame);
     }
 }
 
@@ -80,11 +79,8 @@ static void tx_add_segment(VhostDPEnginePort *port, const VhostDPSegmenter *seg,
  * Datagrams that the driver takes in one segment.  All of the burst's segments
  * have room for their headers and as many.
  */
-static unsigned tx_units(const VhostDPEnginePort *port,
-                         const VhostDPSegmenter *seg)
+static unsigned tx_units(const VhostDPCaps *caps, const VhostDPSegmenter *seg)
 {
-    const VhostDPCaps *caps = &port->caps;
-
     if (!caps->max_datagrams ||
         !vhost_dp_offload_allowed(&uso_frame, caps->tx_offloads)) {
         return 1;
@@ -94,126 +90,127 @@ static unsigned tx_units(const VhostDPEnginePort *port,
 }
 
 /* Take over from @seg, so that its chain can be used */
-static void tx_keep_rest(VhostDPEnginePort *port, const VhostDPSegmenter *seg,
+static void tx_keep_rest(PortTxSoft *soft, const VhostDPSegmenter *seg,
                          uint32_t len)
 {
-    PortTxSoft *soft = port->tx_soft;
-
     soft->rest = *seg;
     soft->rest_len = len;
     vhost_dp_segmenter_detach(&soft->rest, soft->rest_buf, &soft->rest_iov);
-    port->tx_rest = true;
 }
 
-int vhost_dp_port_tx_segment(VhostDPEnginePort *port, unsigned chain,
-                             unsigned *nframes)
+PortFate vhost_dp_port_soft_cut(VhostDPEnginePort *port, PortTxSoft **softp,
+                                PortTxBurst *burst, unsigned chain)
 {
-    const VhostDPFrame *frame = &port->tx_frames[*nframes];
+    const VhostDPCaps *caps = &port->caps;
+    const VhostDPFrame *frame = &burst->frames[burst->nframes];
     uint32_t len = frame->len;
+    PortTxSoft *soft = *softp;
     VhostDPSegmenter *first, seg;
     unsigned n;
 
-    if (!port->tx_soft) {
-        port->tx_soft = g_new0(PortTxSoft, 1);
+    if (!soft) {
+        soft = *softp = g_new0(PortTxSoft, 1);
     }
-    first = &port->tx_soft->chain[chain];
-    vhost_dp_segmenter_init(first, frame, port->tx_heads[*nframes],
+    first = &soft->chain[chain];
+    vhost_dp_segmenter_init(first, frame, burst->heads[burst->nframes],
                             port->fragment_id++);
-    vhost_dp_segmenter_set_units(first, tx_units(port, first));
-    if (vhost_dp_segmenter_max_frame(first) > port->caps.max_frame) {
-        return VHOST_DP_DROP_REASON_TOO_LARGE;
+    vhost_dp_segmenter_set_units(first, tx_units(caps, first));
+    if (vhost_dp_segmenter_max_frame(first) > caps->max_frame) {
+        return port_fate_drop(VHOST_DP_DROP_REASON_TOO_LARGE);
     }
     n = vhost_dp_segmenter_left(first);
-    if (n > VHOST_DP_BURST_FRAMES - *nframes) {
-        if (*nframes) {
-            return TX_FULL;
+    if (n > VHOST_DP_BURST_FRAMES - burst->nframes) {
+        if (burst->nframes) {
+            return port_fate(PORT_FATE_STAY);
         }
-        tx_keep_rest(port, first, len);
-        return TX_REST;
+        tx_keep_rest(soft, first, len);
+        return port_fate(PORT_FATE_REST);
     }
 
     seg = *first;
     for (; !vhost_dp_segmenter_done(&seg); vhost_dp_segmenter_advance(&seg)) {
-        tx_add_segment(port, &seg, *nframes);
-        port->tx_cut |= 1ULL << *nframes;
-        port->tx_chain[(*nframes)++] = chain;
+        burst->chain[burst->nframes] = chain;
+        tx_add_segment(caps, burst, &seg);
     }
-    return TX_SEND;
+    return port_fate(PORT_FATE_SEND);
 }
 
-bool vhost_dp_port_tx_keep_rest(VhostDPEnginePort *port, unsigned taken)
+bool vhost_dp_port_soft_keep_rest(VhostDPEnginePort *port, PortTxSoft *soft,
+                                  PortTxBurst *burst, unsigned taken)
 {
-    unsigned chain = port->tx_chain[taken];
+    unsigned chain = burst->chain[taken];
     VhostDPSegmenter *seg;
     unsigned i;
 
-    if (!taken || port->tx_chain[taken - 1] != chain) {
+    if (!taken || burst->chain[taken - 1] != chain) {
         return false;
     }
-    seg = &port->tx_soft->chain[chain];
-    for (i = taken; i && port->tx_chain[i - 1] == chain; i--) {
+    seg = &soft->chain[chain];
+    for (i = taken; i && burst->chain[i - 1] == chain; i--) {
         vhost_dp_segmenter_advance(seg);
     }
-    tx_keep_rest(port, seg, port->burst.chain[chain].len - port->hdr_len);
+    tx_keep_rest(soft, seg, port->burst->chain[chain].len - port->conf.hdr_len);
     return true;
 }
 
-/* The whole frame is with the driver now */
-static void tx_rest_sent(VhostDPEnginePort *port)
+bool vhost_dp_port_soft_has_rest(const PortTxSoft *soft)
 {
-    port->tx_rest = false;
-    port_count_burst(port, VHOST_DP_TX, 1, port->tx_soft->rest_len);
+    return soft->rest_len != 0;
 }
 
-bool vhost_dp_port_tx_rest(VhostDPEnginePort *port)
+void vhost_dp_port_soft_make_rest(VhostDPEnginePort *port, PortTxSoft *soft,
+                                  PortTxBurst *burst)
 {
-    PortTxSoft *soft = port->tx_soft;
     VhostDPSegmenter seg;
-    unsigned i, taken, n = 0;
 
-    port->worked = true;
-
-    if (!port->attached) {
-        vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_LINK_DOWN);
-        return true;
-    }
-    vhost_dp_segmenter_set_units(&soft->rest, tx_units(port, &soft->rest));
+    vhost_dp_segmenter_set_units(&soft->rest,
+                                 tx_units(&port->caps, &soft->rest));
     seg = soft->rest;
-    port->tx_niov = 0;
-    port->tx_bounced = 0;
-    while (n < VHOST_DP_BURST_FRAMES && !vhost_dp_segmenter_done(&seg)) {
-        tx_add_segment(port, &seg, n++);
+    port_burst_reset(burst);
+    while (burst->nframes < VHOST_DP_BURST_FRAMES &&
+           !vhost_dp_segmenter_done(&seg)) {
+        tx_add_segment(&port->caps, burst, &seg);
         vhost_dp_segmenter_advance(&seg);
     }
-    port->tx_room = false;
-    taken = port->dc->tx_burst(port->drv, port->index, port->tx_frames, n);
-    port->tx_blocked = taken < n && !port->tx_room;
+}
+
+void vhost_dp_port_soft_sent_rest(VhostDPEnginePort *port, PortTxSoft *soft,
+                                  unsigned taken)
+{
+    unsigned i;
+
     for (i = 0; i < taken; i++) {
         vhost_dp_segmenter_advance(&soft->rest);
     }
     vhost_dp_count(&port->stats[VHOST_DP_TX].soft_segments, taken);
     if (vhost_dp_segmenter_done(&soft->rest)) {
-        tx_rest_sent(port);
+        /* The whole frame is with the driver now */
+        port_count_burst(port, VHOST_DP_TX, 1, soft->rest_len);
+        soft->rest_len = 0;
     }
-    return !port->tx_blocked;
 }
 
-void vhost_dp_port_tx_drop_rest(VhostDPEnginePort *port,
-                                VhostDPDropReason reason)
+void vhost_dp_port_soft_drop_rest(VhostDPEnginePort *port, PortTxSoft *soft,
+                                  VhostDPDropReason reason)
 {
-    if (port->tx_rest) {
-        port->tx_rest = false;
+    if (soft && soft->rest_len) {
+        soft->rest_len = 0;
         port_drop(port, VHOST_DP_TX, reason, 1);
     }
+}
+
+void vhost_dp_port_soft_free_tx(PortTxSoft *soft)
+{
+    g_free(soft);
 }
 
 /* ---- To the guest ---- */
 
 struct PortRxSoft {
-    bool active;                /* the rest is for this frame: */
+    bool active;                /* it has a frame, or the rest of one: */
+    bool cut;                   /* seg is used */
     VhostDPFrame frame;         /* the copy, later the segment */
     VhostDPSegmenter seg;
-    bool cut;                   /* seg is used */
     struct iovec whole;         /* the copy */
     struct iovec iov[2];        /* the segment */
     uint8_t head[VHOST_DP_HEAD_BYTES];
@@ -221,9 +218,9 @@ struct PortRxSoft {
 };
 
 /* Copy @lent and prepare it.  Returns false if its metadata is malformed. */
-static bool rx_soft_begin(VhostDPEnginePort *port, VhostDPFrame *lent)
+static bool rx_soft_begin(VhostDPEnginePort *port, PortRxSoft *soft,
+                          const VhostDPFrame *lent)
 {
-    PortRxSoft *soft = port->rx_soft;
     VhostDPFrame *frame = &soft->frame;
     bool summed = false;
     size_t head_len;
@@ -254,37 +251,35 @@ static bool rx_soft_begin(VhostDPEnginePort *port, VhostDPFrame *lent)
     }
     vhost_dp_count(&port->stats[VHOST_DP_RX].soft_checksums, summed);
     soft->active = true;
-    /* Even if the guest takes such frames from now on */
-    lent->gso_type = GSO_TYPE_TAKEN;
     return true;
 }
 
-const VhostDPFrame *vhost_dp_port_rx_soft_frame(VhostDPEnginePort *port,
-                                                VhostDPFrame *lent)
+const VhostDPFrame *vhost_dp_port_soft_rx_frame(VhostDPEnginePort *port,
+                                                PortRxSoft **softp,
+                                                const VhostDPFrame *lent)
 {
-    PortRxSoft *soft = port->rx_soft;
+    PortRxSoft *soft = *softp;
 
     if (!soft) {
-        soft = port->rx_soft = g_new0(PortRxSoft, 1);
+        soft = *softp = g_new0(PortRxSoft, 1);
     }
-    if (!soft->active && !rx_soft_begin(port, lent)) {
+    if (!soft->active && !rx_soft_begin(port, soft, lent)) {
         return NULL;
     }
     if (soft->cut) {
-        bool uso = vhost_dp_offload_allowed(&uso_frame, port->offloads);
+        uint32_t offloads = port->conf.offloads;
+        bool uso = vhost_dp_offload_allowed(&uso_frame, offloads);
 
         vhost_dp_segmenter_set_units(&soft->seg,
                                      uso ? VHOST_DP_LINUX_DATAGRAMS : 1);
-        vhost_dp_segmenter_make(&soft->seg, port->offloads, &soft->frame,
-                                soft->head, soft->iov);
+        vhost_dp_segmenter_make(&soft->seg, offloads, &soft->frame, soft->head,
+                                soft->iov);
     }
     return &soft->frame;
 }
 
-unsigned vhost_dp_port_rx_soft_next(VhostDPEnginePort *port)
+unsigned vhost_dp_port_soft_rx_next(VhostDPEnginePort *port, PortRxSoft *soft)
 {
-    PortRxSoft *soft = port->rx_soft;
-
     if (soft->cut) {
         vhost_dp_segmenter_advance(&soft->seg);
         vhost_dp_count(&port->stats[VHOST_DP_RX].soft_segments, 1);
@@ -296,16 +291,19 @@ unsigned vhost_dp_port_rx_soft_next(VhostDPEnginePort *port)
     return 0;
 }
 
-void vhost_dp_port_rx_soft_end(VhostDPEnginePort *port)
+bool vhost_dp_port_soft_rx_active(const PortRxSoft *soft)
 {
-    if (port->rx_soft) {
-        port->rx_soft->active = false;
-        port->rx_soft_left = 0;
+    return soft && soft->active;
+}
+
+void vhost_dp_port_soft_rx_end(PortRxSoft *soft)
+{
+    if (soft) {
+        soft->active = false;
     }
 }
 
-void vhost_dp_port_soft_free(VhostDPEnginePort *port)
+void vhost_dp_port_soft_free_rx(PortRxSoft *soft)
 {
-    g_free(port->tx_soft);
-    g_free(port->rx_soft);
+    g_free(soft);
 }

@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Theory of operation: runs in the port's IOThread; see port.c.  A burst
+ * Theory of operation: runs in the port's IOThread; see port-turn.c.  A burst
  * takes chains from the transmit queue and turns each into a frame: the
  * virtio-net header is copied once and becomes offload metadata, the rest is
  * handed to the driver where it is, in guest memory.  Only a frame with
@@ -13,19 +13,116 @@
  * sent; what the driver does not do with such a frame is done before
  * (port-soft.c).  When the driver returns it is done with the memory, and the
  * chains are used.  What the driver did not take stays in the queue.
+ *
+ * Frames of QEMU's own, such as announcements, come from other threads by a
+ * short list, and go to the driver as a burst of one.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
+#include "qemu/lockable.h"
+#include "qemu/queue.h"
 #include "net/eth.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp/offload/offload.h"
-#include "port-int.h"
+#include "port-soft.h"
+#include "port-tx.h"
+
+/* Frames of QEMU's own that wait for the IOThread, at most */
+#define TX_INJECT_MAX 16
+
+typedef struct TxInjected {
+    QSIMPLEQ_ENTRY(TxInjected) next;
+    size_t len;
+    uint8_t data[];
+} TxInjected;
+
+struct PortTx {
+    PortTxState state;
+    VhostDPDropReason lost_for; /* in state LOST */
+    PortTxBurst *burst;
+    PortTxSoft *soft;           /* NULL until it is needed */
+    /* Of the chains in port->burst */
+    PortFate fate[VHOST_DP_BURST_FRAMES];
+
+    /* Guarded by inject_lock */
+    QemuMutex inject_lock;
+    QSIMPLEQ_HEAD(, TxInjected) inject;
+    unsigned ninject;
+    uint64_t inject_lost;
+};
+
+PortTx *vhost_dp_port_tx_new(void)
+{
+    PortTx *tx = g_new0(PortTx, 1);
+
+    tx->lost_for = VHOST_DP_DROP_REASON_LINK_DOWN;
+    tx->burst = vhost_dp_port_burst_new();
+    qemu_mutex_init(&tx->inject_lock);
+    QSIMPLEQ_INIT(&tx->inject);
+    return tx;
+}
+
+void vhost_dp_port_tx_free(PortTx *tx)
+{
+    TxInjected *packet, *next;
+
+    QSIMPLEQ_FOREACH_SAFE(packet, &tx->inject, next, next) {
+        g_free(packet);
+    }
+    qemu_mutex_destroy(&tx->inject_lock);
+    vhost_dp_port_soft_free_tx(tx->soft);
+    vhost_dp_port_burst_free(tx->burst);
+    g_free(tx);
+}
+
+/* ---- The state ---- */
+
+void vhost_dp_port_tx_open(VhostDPEnginePort *port)
+{
+    port->tx->state = PORT_TX_OPEN;
+}
+
+void vhost_dp_port_tx_lose(VhostDPEnginePort *port, VhostDPDropReason reason)
+{
+    port->tx->state = PORT_TX_LOST;
+    port->tx->lost_for = reason;
+}
+
+void vhost_dp_port_tx_ready(VhostDPEnginePort *port)
+{
+    if (port->tx->state == PORT_TX_BLOCKED) {
+        port->tx->state = PORT_TX_OPEN;
+    }
+}
+
+void vhost_dp_port_tx_drop_rest(VhostDPEnginePort *port,
+                                VhostDPDropReason reason)
+{
+    vhost_dp_port_soft_drop_rest(port, port->tx->soft, reason);
+}
+
+/* Offer the burst to the driver.  Returns how many frames it took. */
+static unsigned tx_offer(VhostDPEnginePort *port)
+{
+    PortTx *tx = port->tx;
+    unsigned n = tx->burst->nframes;
+    unsigned taken;
+
+    tx->state = PORT_TX_BLOCKED;
+    taken = port->dc->tx_burst(port->drv, port->index, tx->burst->frames, n);
+    if (likely(taken == n)) {
+        tx->state = PORT_TX_OPEN;
+    }
+    return taken;
+}
+
+/* ---- Frames of chains ---- */
 
 /* A virtio-net header, of which only a part matters here (virtio 1.3, 5.1.6) */
-static void tx_read_hdr(VhostDPEnginePort *port, const VhostDPChain *chain,
-                        VhostDPFrame *frame)
+static void tx_read_hdr(const VhostDPEnginePort *port,
+                        const VhostDPChain *chain, VhostDPFrame *frame)
 {
     struct virtio_net_hdr hdr;
 
@@ -43,7 +140,7 @@ static void tx_read_hdr(VhostDPEnginePort *port, const VhostDPChain *chain,
     if (likely(!frame->flags && !frame->gso_type)) {
         return;
     }
-    if (port->hdr_swap) {
+    if (port->conf.hdr_swap) {
         bswap16s(&hdr.hdr_len);
         bswap16s(&hdr.gso_size);
         bswap16s(&hdr.csum_start);
@@ -56,24 +153,26 @@ static void tx_read_hdr(VhostDPEnginePort *port, const VhostDPChain *chain,
 }
 
 /* Move the headers out of the guest's reach and check the metadata */
-static int tx_check_metadata(VhostDPEnginePort *port, VhostDPFrame *frame,
-                             uint8_t *head)
+static PortFate tx_check_metadata(const VhostDPEnginePort *port,
+                                  PortTxBurst *burst, VhostDPFrame *frame,
+                                  uint8_t *head)
 {
-    unsigned room = ARRAY_SIZE(port->tx_iov) - port->tx_niov;
-    struct iovec *iov = &port->tx_iov[port->tx_niov];
+    const VhostDPCaps *caps = &port->caps;
+    unsigned room = ARRAY_SIZE(burst->iov) - burst->niov;
+    struct iovec *iov = &burst->iov[burst->niov];
     size_t head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
     bool allowed;
 
     iov_to_buf(frame->iov, frame->iovcnt, 0, head, head_len);
     if (!vhost_dp_offload_check(frame, head, head_len)) {
-        return VHOST_DP_DROP_REASON_BAD_HEADER;
+        return port_fate_drop(VHOST_DP_DROP_REASON_BAD_HEADER);
     }
-    allowed = vhost_dp_offload_allowed(frame, port->caps.tx_offloads) &&
-              frame->len <= port->caps.max_frame &&
+    allowed = vhost_dp_offload_allowed(frame, caps->tx_offloads) &&
+              frame->len <= caps->max_frame &&
               !vhost_dp_offload_too_many(frame, frame->hdr_len,
-                                         port->caps.max_datagrams);
+                                         caps->max_datagrams);
     if (!allowed && frame->gso_type) {
-        return TX_SEGMENT;
+        return port_fate(PORT_FATE_CUT);
     }
 
     iov[0].iov_base = head;
@@ -81,164 +180,145 @@ static int tx_check_metadata(VhostDPEnginePort *port, VhostDPFrame *frame,
     frame->iovcnt = 1 + iov_copy(iov + 1, room - 1, frame->iov, frame->iovcnt,
                                  head_len, frame->len - head_len);
     frame->iov = iov;
-    port->tx_niov += frame->iovcnt;
+    burst->niov += frame->iovcnt;
     if (!allowed) {
-        vhost_dp_port_tx_checksum(port, frame);
+        vhost_dp_port_soft_checksum(burst, frame);
     }
-    return TX_SEND;
-}
-
-void vhost_dp_port_tx_linearise(VhostDPEnginePort *port, VhostDPFrame *frame)
-{
-    bool private_head = frame->flags || frame->gso_type;
-    size_t skip = private_head ? frame->iov[0].iov_len : 0;
-    uint8_t *buf;
-
-    if (!port->tx_bounce) {
-        /* Each segment of a burst may have headers of its own */
-        port->tx_bounce = g_malloc(VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME +
-                                   sizeof(port->tx_heads));
-    }
-    buf = port->tx_bounce + port->tx_bounced;
-    iov_to_buf(frame->iov, frame->iovcnt, skip, buf, frame->len - skip);
-    port->tx_bounced += frame->len - skip;
-
-    frame->inl[0] = frame->iov[0];
-    frame->inl[private_head].iov_base = buf;
-    frame->inl[private_head].iov_len = frame->len - skip;
-    frame->iovcnt = 1 + private_head;
-    frame->iov = frame->inl;
+    return port_fate(PORT_FATE_SEND);
 }
 
 /*
- * Make a frame of a chain.  Returns TX_SEND or TX_SEGMENT, or the reason for
- * dropping it.
+ * Make a frame of a chain, behind the last one of the burst.  Returns
+ * PORT_FATE_SEND, PORT_FATE_CUT or PORT_FATE_DROP.
  */
-static int tx_make_frame(VhostDPEnginePort *port, VhostDPChain *chain,
-                         VhostDPFrame *frame, uint8_t *head)
+static PortFate tx_make_frame(const VhostDPEnginePort *port,
+                              PortTxBurst *burst, VhostDPChain *chain)
 {
+    VhostDPFrame *frame = &burst->frames[burst->nframes];
+    unsigned hdr_len = port->conf.hdr_len;
     unsigned iovcnt = chain->nsegs;
-    int r = TX_SEND;
+    PortFate fate = port_fate(PORT_FATE_SEND);
 
     tx_read_hdr(port, chain, frame);
-    frame->len = chain->len - port->hdr_len;
+    frame->len = chain->len - hdr_len;
     frame->iov = chain->iov;
-    if (likely(frame->iov[0].iov_len > port->hdr_len)) {
-        frame->iov[0].iov_base += port->hdr_len;
-        frame->iov[0].iov_len -= port->hdr_len;
+    if (likely(frame->iov[0].iov_len > hdr_len)) {
+        frame->iov[0].iov_base += hdr_len;
+        frame->iov[0].iov_len -= hdr_len;
     } else {
-        iov_discard_front(&frame->iov, &iovcnt, port->hdr_len);
+        iov_discard_front(&frame->iov, &iovcnt, hdr_len);
     }
     frame->iovcnt = iovcnt;
 
     if (frame->len < sizeof(struct eth_header)) {
-        return VHOST_DP_DROP_REASON_TOO_SHORT;
+        return port_fate_drop(VHOST_DP_DROP_REASON_TOO_SHORT);
     }
     if (unlikely(frame->len > port->caps.max_frame) &&
         (!frame->gso_type || frame->len > VHOST_DP_MAX_FRAME)) {
-        return VHOST_DP_DROP_REASON_TOO_LARGE;
+        return port_fate_drop(VHOST_DP_DROP_REASON_TOO_LARGE);
     }
     if (unlikely(frame->flags || frame->gso_type)) {
-        r = tx_check_metadata(port, frame, head);
+        fate = tx_check_metadata(port, burst, frame,
+                                 burst->heads[burst->nframes]);
     }
-    if (unlikely(r == TX_SEND && frame->iovcnt > port->caps.max_segments)) {
-        vhost_dp_port_tx_linearise(port, frame);
+    if (unlikely(fate.kind == PORT_FATE_SEND &&
+                 frame->iovcnt > port->caps.max_segments)) {
+        vhost_dp_port_linearise(burst, frame);
     }
-    return r;
+    return fate;
 }
 
 /*
- * Cut a frame.  @n, the end of the burst, is lowered to what there is room for.
+ * Cut the frame of a chain.  @n, the end of the burst, is lowered to what there
+ * is room for.
  */
-static void tx_segment(VhostDPEnginePort *port, unsigned chain,
-                       unsigned *nframes, unsigned *n)
+static PortFate tx_cut(VhostDPEnginePort *port, unsigned chain, unsigned *n)
 {
-    int r = vhost_dp_port_tx_segment(port, chain, nframes);
+    PortTx *tx = port->tx;
+    PortFate fate = vhost_dp_port_soft_cut(port, &tx->soft, tx->burst, chain);
 
-    if (r == TX_FULL || r == TX_REST) {
-        *n = r == TX_FULL ? chain : chain + 1;
+    if (fate.kind == PORT_FATE_STAY) {
+        *n = chain;
+    } else if (fate.kind == PORT_FATE_REST) {
+        *n = chain + 1;
     } else {
-        *n = MIN(*n, chain + 1 + VHOST_DP_BURST_FRAMES - *nframes);
+        *n = MIN(*n, chain + 1 + VHOST_DP_BURST_FRAMES - tx->burst->nframes);
     }
-    port->tx_drop[chain] = r;
+    return fate;
 }
 
 /*
- * Turn the burst's chains into frames.  @n is lowered to the number of chains
- * that were looked at.  Returns the number of frames.
+ * Turn the ring's chains into frames.  @n is lowered to the number of chains
+ * that were looked at.
  */
-static unsigned tx_make_frames(VhostDPEnginePort *port, VhostDPVring *vq,
-                               unsigned *n)
+static void tx_make_frames(VhostDPEnginePort *port, VhostDPVring *vq,
+                           unsigned *n)
 {
-    unsigned nframes = 0;
+    PortTx *tx = port->tx;
+    PortTxBurst *burst = tx->burst;
     unsigned i;
 
-    port->tx_niov = 0;
-    port->tx_bounced = 0;
-    port->tx_summed = 0;
-    port->tx_cut = 0;
+    port_burst_reset(burst);
     for (i = 0; i < *n; i++) {
-        VhostDPChain *chain = &port->burst.chain[i];
+        VhostDPChain *chain = &port->burst->chain[i];
 
-        if (unlikely(chain->len < port->hdr_len)) {
+        if (unlikely(chain->len < port->conf.hdr_len)) {
             if (vhost_dp_chain_is_unreadable(chain)) {
-                port->tx_drop[i] = VHOST_DP_DROP_REASON_BAD_BUFFER;
+                tx->fate[i] = port_fate_drop(VHOST_DP_DROP_REASON_BAD_BUFFER);
                 continue;
             }
             vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_SHORT_HEADER);
             *n = i;
             break;
         }
-        if (unlikely(!port->attached)) {
-            port->tx_drop[i] = VHOST_DP_DROP_REASON_LINK_DOWN;
+        if (unlikely(tx->state == PORT_TX_LOST)) {
+            tx->fate[i] = port_fate_drop(tx->lost_for);
             continue;
         }
-        if (unlikely(port->inactive)) {
-            port->tx_drop[i] = VHOST_DP_DROP_REASON_DISABLED;
-            continue;
-        }
-        port->tx_drop[i] = tx_make_frame(port, chain,
-                                         &port->tx_frames[nframes],
-                                         port->tx_heads[nframes]);
-        if (likely(port->tx_drop[i] == TX_SEND)) {
-            port->tx_chain[nframes++] = i;
-        } else if (port->tx_drop[i] == TX_SEGMENT) {
-            tx_segment(port, i, &nframes, n);
+        tx->fate[i] = tx_make_frame(port, burst, chain);
+        if (likely(tx->fate[i].kind == PORT_FATE_SEND)) {
+            burst->chain[burst->nframes++] = i;
+        } else if (tx->fate[i].kind == PORT_FATE_CUT) {
+            tx->fate[i] = tx_cut(port, i, n);
         }
     }
-    return nframes;
 }
+
+/* ---- Bursts ---- */
 
 /*
  * The driver took @taken frames.  What it left is made anew the next time, so
  * work on it does not count yet.
  */
-static void tx_count_soft(VhostDPEnginePort *port, unsigned taken)
+static void tx_count_soft(VhostDPEnginePort *port, const PortTxBurst *burst,
+                          unsigned taken)
 {
     uint64_t mask = taken < 64 ? (1ULL << taken) - 1 : UINT64_MAX;
     PortStats *stats = &port->stats[VHOST_DP_TX];
 
-    vhost_dp_count(&stats->soft_checksums, ctpop64(port->tx_summed & mask));
-    vhost_dp_count(&stats->soft_segments, ctpop64(port->tx_cut & mask));
+    vhost_dp_count(&stats->soft_checksums, ctpop64(burst->summed & mask));
+    vhost_dp_count(&stats->soft_segments, ctpop64(burst->cut & mask));
 }
 
 /* Use the first @n chains of the burst */
 static void tx_complete(VhostDPEnginePort *port, VhostDPVring *vq, unsigned n)
 {
+    const PortFate *fate = port->tx->fate;
+    unsigned hdr_len = port->conf.hdr_len;
     uint64_t packets = 0;
     uint64_t bytes = 0;
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        const VhostDPChain *chain = &port->burst.chain[i];
+        const VhostDPChain *chain = &port->burst->chain[i];
 
         vhost_dp_vring_push(vq, chain, 0);
-        if (likely(port->tx_drop[i] == TX_SEND)) {
+        if (likely(fate[i].kind == PORT_FATE_SEND)) {
             packets++;
-            bytes += chain->len - port->hdr_len;
-        } else if (port->tx_drop[i] >= 0) {
-            port_drop(port, VHOST_DP_TX, port->tx_drop[i], 1);
-            if (port->tx_drop[i] == VHOST_DP_DROP_REASON_BAD_BUFFER) {
+            bytes += chain->len - hdr_len;
+        } else if (fate[i].kind == PORT_FATE_DROP) {
+            port_drop(port, VHOST_DP_TX, fate[i].reason, 1);
+            if (fate[i].reason == VHOST_DP_DROP_REASON_BAD_BUFFER) {
                 vhost_dp_count(
                     &vq->violations[VHOST_DP_VIOLATION_BUFFER_ADDRESS], 1);
             }
@@ -250,55 +330,72 @@ static void tx_complete(VhostDPEnginePort *port, VhostDPVring *vq, unsigned n)
 /* Lock held.  Returns true if there may be more. */
 static bool tx_burst(VhostDPEnginePort *port, VhostDPVring *vq)
 {
-    unsigned popped, looked_at, done, nframes;
+    PortTx *tx = port->tx;
+    PortTxBurst *burst = tx->burst;
+    unsigned popped, looked_at, done;
     unsigned taken = 0;
     bool notified = vq->notify;
-    bool all = true;
 
     vhost_dp_vring_disable_notify(vq);
-    popped = vhost_dp_vring_pop(vq, port->backend.mem, &port->burst,
+    popped = vhost_dp_vring_pop(vq, port->backend.mem, port->burst,
                                 VHOST_DP_BURST_FRAMES, VHOST_DP_BURST_BYTES);
     port_count_look(port, VHOST_DP_TX, popped);
     if (!popped) {
         /* After a miss: again, when it was resolved */
         return vq->missed ? true :
-               port->polling ? false : vhost_dp_vring_enable_notify(vq);
+               port_poll_is_on(&port->poll) ? false :
+               vhost_dp_vring_enable_notify(vq);
     }
     if (!notified) {
         vhost_dp_count(&port->stats[VHOST_DP_TX].kicks_suppressed, 1);
     }
 
     looked_at = popped;
-    nframes = tx_make_frames(port, vq, &looked_at);
-    if (nframes) {
-        port->tx_room = false;
-        taken = port->dc->tx_burst(port->drv, port->index, port->tx_frames,
-                                   nframes);
-        all = taken == nframes;
-        port->tx_blocked = !all && !port->tx_room;
+    tx_make_frames(port, vq, &looked_at);
+    if (burst->nframes) {
+        taken = tx_offer(port);
     }
-    if (unlikely(port->tx_summed | port->tx_cut)) {
-        tx_count_soft(port, taken);
+    if (unlikely(burst->summed | burst->cut)) {
+        tx_count_soft(port, burst, taken);
     }
-    done = all ? looked_at : port->tx_chain[taken];
-    if (unlikely(!all) && vhost_dp_port_tx_keep_rest(port, taken)) {
-        port->tx_drop[done++] = TX_REST;
+    done = looked_at;
+    if (unlikely(taken < burst->nframes)) {
+        done = burst->chain[taken];
+        if (vhost_dp_port_soft_keep_rest(port, tx->soft, burst, taken)) {
+            tx->fate[done++] = port_fate(PORT_FATE_REST);
+        }
     }
 
     tx_complete(port, vq, done);
-    vhost_dp_vring_rewind(vq, &port->burst, popped - done);
+    vhost_dp_vring_rewind(vq, port->burst, popped - done);
     vhost_dp_port_flush(port, VHOST_DP_TX);
-    return !port->tx_blocked;
+    return tx->state != PORT_TX_BLOCKED;
 }
 
-bool vhost_dp_port_tx(VhostDPEnginePort *port)
+/* A burst of the rest of a frame.  Lock held.  Returns as tx_burst(). */
+static bool tx_burst_of_rest(VhostDPEnginePort *port)
+{
+    PortTx *tx = port->tx;
+
+    port_poll_worked(&port->poll);
+    if (tx->state == PORT_TX_LOST) {
+        vhost_dp_port_tx_drop_rest(port, tx->lost_for);
+        return true;
+    }
+    vhost_dp_port_soft_make_rest(port, tx->soft, tx->burst);
+    vhost_dp_port_soft_sent_rest(port, tx->soft, tx_offer(port));
+    return tx->state != PORT_TX_BLOCKED;
+}
+
+unsigned vhost_dp_port_tx(VhostDPEnginePort *port)
 {
     VhostDPBackend *be = &port->backend;
     VhostDPVring *vq = &be->vq[VHOST_DP_TX];
-    bool more = false;
+    PortTx *tx = port->tx;
+    unsigned left = 0;
 
-    if (port->tx_blocked) {
-        return false;
+    if (tx->state == PORT_TX_BLOCKED) {
+        return 0;
     }
 
     qemu_mutex_lock(&be->lock);
@@ -308,37 +405,85 @@ bool vhost_dp_port_tx(VhostDPEnginePort *port)
      * reconcile BH is on its way, and a turn follows it.
      */
     if (port_queue_runs(port, VHOST_DP_TX) && !vq->broken &&
-        likely(!port->inactive || !be->enabled)) {
-        more = unlikely(port->tx_rest) ? vhost_dp_port_tx_rest(port) :
-                                         tx_burst(port, vq);
-        if (unlikely(vq->broken)) {
-            vhost_dp_backend_report(be);
-            more = false;
+        likely(!be->enabled || !port_is_inactive(port))) {
+        if (unlikely(tx->soft) && vhost_dp_port_soft_has_rest(tx->soft) ?
+            tx_burst_of_rest(port) : tx_burst(port, vq)) {
+            left = PORT_MORE;
         }
-        port->missed |= vhost_dp_backend_missed(be);
+        if (unlikely(vq->broken)) {
+            left = 0;
+        }
+        left |= port_end_burst(port, VHOST_DP_TX);
     }
     qemu_mutex_unlock(&be->lock);
-    return more;
+    return left;
+}
+
+/* ---- Frames of QEMU's own ---- */
+
+void vhost_dp_port_tx_inject(VhostDPEnginePort *port, const void *buf,
+                             size_t len)
+{
+    PortTx *tx = port->tx;
+    TxInjected *packet;
+
+    /* One byte more than a driver takes is enough to be counted as too large */
+    len = MIN(len, VHOST_DP_MAX_FRAME + 1);
+    QEMU_LOCK_GUARD(&tx->inject_lock);
+    if (tx->ninject == TX_INJECT_MAX) {
+        tx->inject_lost++;
+        return;
+    }
+    packet = g_malloc(sizeof(*packet) + len);
+    packet->len = len;
+    memcpy(packet->data, buf, len);
+    QSIMPLEQ_INSERT_TAIL(&tx->inject, packet, next);
+    tx->ninject++;
+}
+
+/* Returns NULL if there is none; @lost: how many there was no place for */
+static TxInjected *tx_take_injected(PortTx *tx, uint64_t *lost)
+{
+    TxInjected *packet;
+
+    QEMU_LOCK_GUARD(&tx->inject_lock);
+    packet = QSIMPLEQ_FIRST(&tx->inject);
+    if (packet) {
+        QSIMPLEQ_REMOVE_HEAD(&tx->inject, next);
+        tx->ninject--;
+    }
+    *lost = tx->inject_lost;
+    tx->inject_lost = 0;
+    return packet;
+}
+
+static void tx_send_injected(VhostDPEnginePort *port, TxInjected *packet)
+{
+    VhostDPFrame frame = {
+        .inl[0] = { .iov_base = packet->data, .iov_len = packet->len },
+        .iov = frame.inl,
+        .iovcnt = 1,
+        .len = packet->len,
+    };
+
+    QEMU_LOCK_GUARD(&port->backend.lock);
+    if (port->dc->tx_burst(port->drv, port->index, &frame, 1)) {
+        port_count_burst(port, VHOST_DP_TX, 1, packet->len);
+    } else {
+        /* No room: an announcement is not worth waiting for */
+        port_drop(port, VHOST_DP_TX, VHOST_DP_DROP_REASON_NO_BUFFER, 1);
+    }
 }
 
 void vhost_dp_port_tx_injected(VhostDPEnginePort *port)
 {
-    VhostDPBackend *be = &port->backend;
+    PortTx *tx = port->tx;
 
     for (;;) {
-        g_autofree PortInject *packet = NULL;
-        VhostDPFrame frame = {};
+        g_autofree TxInjected *packet = NULL;
         uint64_t lost;
 
-        WITH_QEMU_LOCK_GUARD(&port->side_lock) {
-            packet = QSIMPLEQ_FIRST(&port->inject);
-            if (packet) {
-                QSIMPLEQ_REMOVE_HEAD(&port->inject, next);
-                port->ninject--;
-            }
-            lost = port->inject_lost;
-            port->inject_lost = 0;
-        }
+        packet = tx_take_injected(tx, &lost);
         if (lost) {
             port_drop(port, VHOST_DP_TX, VHOST_DP_DROP_REASON_QUEUE_FULL,
                       lost);
@@ -346,31 +491,14 @@ void vhost_dp_port_tx_injected(VhostDPEnginePort *port)
         if (!packet) {
             return;
         }
-        if (!port->attached || port->inactive ||
-            packet->len < sizeof(struct eth_header) ||
-            packet->len > port->caps.max_frame) {
-            port_drop(port, VHOST_DP_TX,
-                      !port->attached ? VHOST_DP_DROP_REASON_LINK_DOWN :
-                      port->inactive ? VHOST_DP_DROP_REASON_DISABLED :
-                      packet->len > port->caps.max_frame ?
-                      VHOST_DP_DROP_REASON_TOO_LARGE :
-                      VHOST_DP_DROP_REASON_TOO_SHORT, 1);
-            continue;
-        }
-
-        frame.inl[0].iov_base = packet->data;
-        frame.inl[0].iov_len = packet->len;
-        frame.iov = frame.inl;
-        frame.iovcnt = 1;
-        frame.len = packet->len;
-        WITH_QEMU_LOCK_GUARD(&be->lock) {
-            if (port->dc->tx_burst(port->drv, port->index, &frame, 1)) {
-                port_count_burst(port, VHOST_DP_TX, 1, packet->len);
-            } else {
-                /* No room: an announcement is not worth waiting for */
-                port_drop(port, VHOST_DP_TX, VHOST_DP_DROP_REASON_NO_BUFFER,
-                          1);
-            }
+        if (tx->state == PORT_TX_LOST) {
+            port_drop(port, VHOST_DP_TX, tx->lost_for, 1);
+        } else if (packet->len > port->caps.max_frame) {
+            port_drop(port, VHOST_DP_TX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+        } else if (packet->len < sizeof(struct eth_header)) {
+            port_drop(port, VHOST_DP_TX, VHOST_DP_DROP_REASON_TOO_SHORT, 1);
+        } else {
+            tx_send_injected(port, packet);
         }
     }
 }

@@ -7,177 +7,37 @@
  *
  * Theory of operation: a port is the engine of one queue pair.  It lives in
  * one AioContext, that of an IOThread, where all ring work and all driver I/O
- * of the pair happen.
+ * of the pair happen; port-int.h says in which files, and port-turn.c when.
+ * This one is about a port's life.
  *
- * Work comes as a kick from the guest, as vhost_dp_port_ready() from the
- * driver, or as the port's bottom half.  Each starts a turn: bursts from and
- * to the guest, alternating, until neither has anything left or 100 us are
- * over; then the bottom half gives the other users of the thread their chance.
- * While a queue is busy the guest is asked not to kick; before it goes to
- * sleep the guest is asked to kick, and the ring is looked at once more.
- * With busy polling the sleep comes later: see port-poll.c.
+ * Everything that control operations change (started or not, kick fds, dead
+ * or alive) is only noted by them, under the backend's lock.  One bottom half
+ * brings the actual state (fd handlers, driver attached, what becomes of
+ * frames) in line with what is wanted, whatever order the changes came in.
  *
  * A queue pair that the guest disabled (multiqueue) is still served, or its
  * frames would be stuck: those from the guest are dropped and counted, those to
  * it are given to the first pair (port-inbox.c).
  *
- * Everything that control operations change (started or not, kick fds, dead
- * or alive) is only noted by them, under the backend's lock.  The same bottom
- * half brings the actual state (fd handlers, driver attached) in line with
- * what is wanted, whatever order the changes came in.
- *
- * Who may touch what is said in port-int.h.  The port's memory belongs to
- * the IOThread once it is dead: the bottom half detaches the driver, tells
- * vhost_dp_port_delete(), and hands the rest to a bottom half in the main
- * loop, the only place where an IOThread can be joined.
+ * The port's memory belongs to the IOThread once it is dead: the bottom half
+ * detaches the driver, tells vhost_dp_port_delete(), and hands the rest to a
+ * bottom half in the main loop, the only place where an IOThread can be joined.
  */
 
 #include "qemu/osdep.h"
-#include "qemu/error-report.h"
+#include "qemu/lockable.h"
 #include "qemu/main-loop.h"
-#include "qemu/timer.h"
+#include "qemu/memalign.h"
 #include "qapi/error.h"
 #include "net/eth.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_net.h"
-#include "port-int.h"
+#include "port.h"
+#include "port-frame.h"
+#include "port-rx.h"
+#include "port-turn.h"
+#include "port-tx.h"
 #include "trace.h"
-
-/* How long a turn may take before the other users of the thread get theirs */
-#define PORT_TURN_NS (100 * SCALE_US)
-
-/* ---- A turn ---- */
-
-void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue)
-{
-    VhostDPVring *vq = &port->backend.vq[queue];
-
-    if (!vq->nshadow) {
-        return;
-    }
-    if (vhost_dp_vring_flush(vq)) {
-        port->backend.call_pending[queue] = true;
-        port->call = true;
-    } else {
-        vhost_dp_count(&port->stats[queue].calls_suppressed, 1);
-    }
-}
-
-/* At the end of a turn: one call for all that was used in it */
-static void port_call(VhostDPEnginePort *port)
-{
-    if (port->call) {
-        port->call = false;
-        qemu_mutex_lock(&port->backend.lock);
-        vhost_dp_backend_call(&port->backend);
-        qemu_mutex_unlock(&port->backend.lock);
-    }
-}
-
-/*
- * A burst from and one to the guest.  *@more is set if there may be more work.
- * Returns false if a control operation waits, or the vIOMMU does not answer at
- * once: port_resume() will be called.
- */
-static bool port_pass(VhostDPEnginePort *port, bool *more)
-{
-    bool tx_more, rx_more;
-
-    port->news = false;
-    port->worked = false;
-    *more = false;
-    if (!vhost_dp_backend_may_run(&port->backend)) {
-        return false;
-    }
-    tx_more = vhost_dp_port_tx(port);
-    if (!vhost_dp_backend_may_run(&port->backend)) {
-        return false;
-    }
-    rx_more = vhost_dp_port_rx(port);
-    port->poll_look = false;
-    if (unlikely(port->missed)) {
-        port->missed = false;
-        if (!vhost_dp_backend_resolve(&port->backend)) {
-            /* A driver with frames would wake us up in vain, all the time */
-            port->parked = true;
-            vhost_dp_port_rx_update(port);
-            return false;
-        }
-        tx_more = true;
-    }
-    *more = tx_more || rx_more || port->news;
-    return true;
-}
-
-/* @poll: there was no notification, and nothing was left to do */
-static void port_turn(VhostDPEnginePort *port, bool poll)
-{
-    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    int64_t end = now + PORT_TURN_NS;
-    bool all, more;
-
-    port->in_turn = true;
-    port->more = false;
-    port->poll_scheduled = false;
-    port->poll_look = poll;
-    vhost_dp_port_poll_begin(port, now);
-    do {
-        all = port_pass(port, &more);
-        now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-        /* Also of a pass that a control operation cut short */
-        vhost_dp_port_poll_extend(port, now);
-        if (all && (more ? now >= end : !vhost_dp_port_poll_end(port, now))) {
-            port->more = more;
-            port->poll_scheduled = port->polling && !more;
-            break;
-        }
-    } while (all);
-    port_call(port);
-    port->in_turn = false;
-    if (port->more || port->poll_scheduled) {
-        qemu_bh_schedule(port->bh);
-    }
-}
-
-/* There is a kick, or news from the driver */
-static void port_notified(VhostDPEnginePort *port)
-{
-    if (port->in_turn) {
-        /* From inside a driver function: the turn below us goes on */
-        port->news = true;
-        return;
-    }
-    /*
-     * A port whose bottom half is about to go on has had its turn; the fds of
-     * a busy port would otherwise give it a second one in each round.  One
-     * that waits for the vIOMMU goes on when there is an answer.
-     */
-    if (!port->more && !port->parked) {
-        port_turn(port, false);
-    }
-}
-
-static void port_kick(EventNotifier *notifier)
-{
-    PortKick *kick = container_of(notifier, PortKick, notifier);
-    VhostDPEnginePort *port = kick->port;
-    bool running;
-
-    WITH_QEMU_LOCK_GUARD(&port->backend.lock) {
-        running = port->backend.vq[kick->queue].running;
-    }
-    if (!running) {
-        /* Not for us: the handler is about to be removed */
-        return;
-    }
-    event_notifier_test_and_clear(notifier);
-    vhost_dp_count(&port->stats[kick->queue].kicks, 1);
-    if (kick->queue == VHOST_DP_RX) {
-        port->rx_starved = false;
-        vhost_dp_port_rx_update(port);
-    }
-    port_notified(port);
-}
 
 /* ---- For drivers ---- */
 
@@ -191,13 +51,12 @@ static void port_ready(VhostDPPort *p, unsigned what)
     VhostDPEnginePort *port = port_of_driver(p);
 
     if (what & VHOST_DP_READY_RX) {
-        port->rx_ready = true;
+        vhost_dp_port_rx_ready(port);
     }
     if (what & VHOST_DP_READY_TX) {
-        port->tx_blocked = false;
-        port->tx_room = true;
+        vhost_dp_port_tx_ready(port);
     }
-    port_notified(port);
+    vhost_dp_port_notified(port);
 }
 
 static void port_drop_rx(VhostDPPort *p, VhostDPDropReason reason, uint64_t n)
@@ -220,20 +79,12 @@ static void port_set_tx_offloads(VhostDPPort *p, uint32_t offloads)
 static void port_set_link(VhostDPPort *p, bool up, const char *reason)
 {
     VhostDPEnginePort *port = port_of_driver(p);
+    const char *why = up ? NULL : reason ?: "unknown reason";
 
-    WITH_QEMU_LOCK_GUARD(&port->side_lock) {
-        const char *why = up ? NULL : reason ?: "unknown reason";
-
-        /* The reason may be a new one, such as "deleted" after "down" */
-        if (port->link_up == up && !g_strcmp0(port->link_reason, why)) {
-            return;
-        }
-        port->link_up = up;
-        g_free(port->link_reason);
-        port->link_reason = g_strdup(why);
+    if (vhost_dp_port_link_set_down(&port->link, why)) {
+        trace_vhost_dp_port_link(port->netdev, port->index, up, why ?: "");
+        port->link_changed(port->opaque);
     }
-    trace_vhost_dp_port_link(port->netdev, port->index, up, reason ?: "");
-    port->link_changed(port->opaque);
 }
 
 static const VhostDPPortOps port_ops = {
@@ -246,202 +97,187 @@ static const VhostDPPortOps port_ops = {
 
 /* ---- Reconciling wanted and actual state (tests/models/port.pml) ---- */
 
-/* @why the driver cannot be attached, or NULL if it is */
-static void port_set_attach_error(VhostDPEnginePort *port, const char *why)
+static void port_set_driver_state(VhostDPEnginePort *port,
+                                  PortDriverState state)
 {
-    WITH_QEMU_LOCK_GUARD(&port->side_lock) {
-        if (!why && !port->attach_error) {
-            return;
-        }
-        g_free(port->attach_error);
-        port->attach_error = g_strdup(why);
-    }
-    port->link_changed(port->opaque);
+    qatomic_set(&port->driver_state, state);
 }
 
 static void port_attach(VhostDPEnginePort *port)
 {
-    Error *err = NULL;
+    g_autoptr(Error) err = NULL;
+    bool attached;
 
-    if (port->attached) {
+    if (port_is_attached(port)) {
         return;
     }
-    qatomic_set(&port->attached,
-                port->dc->attach(port->drv, port->index, &port->port,
-                                 port->ctx, &err));
-    trace_vhost_dp_port_attach(port->netdev, port->index, port->attached);
-    port->inactive = false;
-    if (port->attached) {
-        port_set_attach_error(port, NULL);
-    } else {
-        port_set_attach_error(port, error_get_pretty(err));
-        error_free(err);
+    attached = port->dc->attach(port->drv, port->index, &port->port, port->ctx,
+                                &err);
+    trace_vhost_dp_port_attach(port->netdev, port->index, attached);
+    if (attached) {
+        port_set_driver_state(port, PORT_DRIVER_ACTIVE);
+    }
+    if (vhost_dp_port_link_set_detached(
+            &port->link, attached ? NULL : error_get_pretty(err))) {
+        port->link_changed(port->opaque);
+    }
+}
+
+static void port_detach(VhostDPEnginePort *port)
+{
+    vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+    vhost_dp_port_rx_off(port);
+    vhost_dp_inbox_retire(port->inbox);
+    vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_STOPPED);
+    vhost_dp_port_rx_settle(port);
+    if (port_is_attached(port)) {
+        port->dc->detach(port->drv, port->index);
+        port_set_driver_state(port, PORT_DRIVER_DETACHED);
+        trace_vhost_dp_port_detach(port->netdev, port->index);
     }
 }
 
 /* Follow the guest, which enables and disables queue pairs (multiqueue) */
 static void port_set_active(VhostDPEnginePort *port, bool active)
 {
-    if (!port->attached || port->inactive == !active) {
+    bool steered;
+
+    if (!port_is_attached(port) || port_is_inactive(port) == !active) {
         return;
     }
-    port->steered = port->dc->set_active &&
-                    port->dc->set_active(port->drv, port->index, active);
-    port->inactive = !active;
+    steered = port->dc->set_active &&
+              port->dc->set_active(port->drv, port->index, active);
+    port_set_driver_state(port, active ? PORT_DRIVER_ACTIVE :
+                                steered ? PORT_DRIVER_STEERED :
+                                          PORT_DRIVER_INACTIVE);
     trace_vhost_dp_port_set_active(port->netdev, port->index, active);
 }
 
-/* What comes for this pair is for the first one from now on, or no longer */
-static void port_set_redirect(VhostDPEnginePort *port, bool redirect)
+/* What control wants */
+typedef struct PortWanted {
+    bool dead;
+    bool enabled;               /* the guest uses the pair */
+    bool link_down;             /* the NIC's, and so nothing runs */
+    bool runs[VHOST_DP_QUEUES]; /* and is not broken */
+    bool restarted[VHOST_DP_QUEUES];    /* since the last look */
+} PortWanted;
+
+/* Lock held: as long as that is so, the states are about what @wanted says */
+static void port_look(VhostDPEnginePort *port, PortWanted *wanted)
 {
-    if (port->rx_redirect == redirect) {
-        return;
+    VhostDPBackend *be = &port->backend;
+    unsigned i;
+
+    wanted->dead = port->conf.dead;
+    wanted->enabled = be->enabled;
+    wanted->link_down = !be->vq[VHOST_DP_RX].running && port->conf.nic_down;
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        bool listen = be->vq[i].running && !wanted->dead;
+
+        vhost_dp_port_watch_kick(port, i, listen ? be->kick[i].fd : -1);
+        wanted->runs[i] = be->vq[i].running && !be->vq[i].broken;
+        wanted->restarted[i] = be->generation[i] != port->generation[i];
+        port->generation[i] = be->generation[i];
     }
-    port->rx_redirect = redirect;
-    if (redirect) {
-        vhost_dp_inbox_join(port->first_inbox);
-    } else {
-        vhost_dp_inbox_leave(port->first_inbox);
-    }
-    trace_vhost_dp_port_redirect(port->netdev, port->index, redirect);
 }
 
-static void port_detach(VhostDPEnginePort *port)
+static void port_reconcile_tx(VhostDPEnginePort *port,
+                              const PortWanted *wanted)
 {
-    port->rx_active = false;
-    port->rx_discard = false;
-    vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
-    vhost_dp_inbox_retire(port->inbox);
-    port_set_redirect(port, false);
-    vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_STOPPED);
-    vhost_dp_port_rx_update(port);
-    if (port->attached) {
-        port->dc->detach(port->drv, port->index);
-        qatomic_set(&port->attached, false);
-        trace_vhost_dp_port_detach(port->netdev, port->index);
+    if (!port_is_attached(port)) {
+        vhost_dp_port_tx_lose(port, VHOST_DP_DROP_REASON_LINK_DOWN);
+    } else if (!wanted->enabled) {
+        vhost_dp_port_tx_lose(port, VHOST_DP_DROP_REASON_DISABLED);
+    } else {
+        vhost_dp_port_tx_open(port);
+    }
+}
+
+/* Frames that nobody takes are lost, and not for later */
+static void port_reconcile_rx(VhostDPEnginePort *port,
+                              const PortWanted *wanted)
+{
+    if (!port_is_attached(port)) {
+        vhost_dp_port_rx_off(port);
+    } else if (wanted->enabled && wanted->runs[VHOST_DP_RX]) {
+        vhost_dp_port_rx_open(port);
+    } else if (port->caps.rx_on_demand) {
+        vhost_dp_port_rx_off(port);
+    } else if (!wanted->enabled &&
+               port->driver_state != PORT_DRIVER_STEERED) {
+        vhost_dp_port_rx_discard(port, VHOST_DP_DROP_REASON_DISABLED);
+    } else if (wanted->enabled && wanted->link_down) {
+        vhost_dp_port_rx_discard(port, VHOST_DP_DROP_REASON_LINK_DOWN);
+    } else {
+        vhost_dp_port_rx_off(port);
     }
 }
 
 /*
- * Listen to @fd for kicks of a queue, or to nothing if it is -1.  Lock held:
- * control replaces what another descriptor refers to.
+ * Brings the port in line with what control wants (tests/models/port.pml).
+ * Returns false if it is dead: then the driver is detached for good.
  */
-static void port_watch_kick(VhostDPEnginePort *port, unsigned queue, int fd)
-{
-    PortKick *kick = &port->kick[queue];
-    int *watched = &port->backend.kick[queue].watched;
-
-    if (*watched == fd) {
-        return;
-    }
-    if (*watched >= 0) {
-        aio_set_event_notifier(port->ctx, &kick->notifier, NULL, NULL, NULL);
-    }
-    *watched = fd;
-    if (fd >= 0) {
-        event_notifier_init_fd(&kick->notifier, fd);
-        aio_set_event_notifier(port->ctx, &kick->notifier, port_kick, NULL,
-                               NULL);
-    }
-}
-
-/* Returns false if the port is dead: then the driver is detached for good */
 static bool port_reconcile(VhostDPEnginePort *port)
 {
-    VhostDPBackend *be = &port->backend;
-    bool restarted[VHOST_DP_QUEUES];
-    bool dead, enabled, rx_active, nic_down, tx_active;
-    unsigned i;
+    VhostDPDropReason why;
+    PortWanted wanted;
 
-    WITH_QEMU_LOCK_GUARD(&be->lock) {
-        dead = port->dead;
-        for (i = 0; i < VHOST_DP_QUEUES; i++) {
-            bool listen = be->vq[i].running && !dead;
-
-            port_watch_kick(port, i, listen ? be->kick[i].fd : -1);
-            restarted[i] = be->generation[i] != port->generation[i];
-            port->generation[i] = be->generation[i];
-        }
-        enabled = be->enabled;
-        rx_active = be->vq[VHOST_DP_RX].running && enabled &&
-                    !be->vq[VHOST_DP_RX].broken;
-        tx_active = be->vq[VHOST_DP_TX].running &&
-                    !be->vq[VHOST_DP_TX].broken;
-        nic_down = !be->vq[VHOST_DP_RX].running && port->nic_down;
+    WITH_QEMU_LOCK_GUARD(&port->backend.lock) {
+        port_look(port, &wanted);
     }
-
-    if (dead) {
+    if (wanted.dead) {
         port_detach(port);
         return false;
     }
     port_attach(port);
-    if (!rx_active || restarted[VHOST_DP_RX]) {
-        if (enabled) {
-            vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
-        } else {
-            vhost_dp_port_rx_hand_over(port, VHOST_DP_DROP_REASON_DISABLED);
-        }
-        vhost_dp_inbox_open(port->inbox, false);
+    /* What is left of before must not come to a queue that starts or stops */
+    why = wanted.enabled ? VHOST_DP_DROP_REASON_STOPPED :
+                           VHOST_DP_DROP_REASON_DISABLED;
+    if (!wanted.runs[VHOST_DP_RX] || wanted.restarted[VHOST_DP_RX] ||
+        !wanted.enabled) {
+        vhost_dp_port_rx_drop(port, why);
     }
-    if (!tx_active || restarted[VHOST_DP_TX] || !enabled) {
-        vhost_dp_port_tx_drop_rest(port, enabled ?
-                                   VHOST_DP_DROP_REASON_STOPPED :
-                                   VHOST_DP_DROP_REASON_DISABLED);
+    if (!wanted.runs[VHOST_DP_TX] || wanted.restarted[VHOST_DP_TX] ||
+        !wanted.enabled) {
+        vhost_dp_port_tx_drop_rest(port, why);
     }
-    port_set_active(port, enabled);
-    port->rx_active = rx_active;
-    /* Frames that nobody takes are lost, and not for later */
-    port->rx_discard = !port->caps.rx_on_demand &&
-                       (enabled ? nic_down : !port->steered);
-    port->rx_discard_reason = enabled ? VHOST_DP_DROP_REASON_LINK_DOWN :
-                                        VHOST_DP_DROP_REASON_DISABLED;
-    port_set_redirect(port, port->rx_discard && !enabled &&
-                            port->first_inbox);
-    vhost_dp_inbox_open(port->inbox, rx_active);
-    vhost_dp_port_inbox_count(port);
-    port->rx_starved = false;
-    port->rx_ready = true;
-    port->tx_blocked = false;
-    vhost_dp_port_rx_update(port);
+    port_set_active(port, wanted.enabled);
+    port_reconcile_tx(port, &wanted);
+    port_reconcile_rx(port, &wanted);
+    vhost_dp_port_rx_count_inbox(port);
     /* The NIC may be a new one, or have come by migration */
     port->link_changed(port->opaque);
     return true;
 }
 
-/* Main loop: the IOThread has nothing to do with the port any more */
-static void port_free_bh(void *opaque)
+static void port_free(VhostDPEnginePort *port)
 {
-    VhostDPEnginePort *port = opaque;
-    PortInject *packet, *next;
-
     /* Joins the thread if it was the port's own */
     object_unref(OBJECT(port->iothread));
     g_free(port->iothread_name);
-    QSIMPLEQ_FOREACH_SAFE(packet, &port->inject, next, next) {
-        g_free(packet);
-    }
     vhost_dp_inbox_unref(port->inbox);
     vhost_dp_inbox_unref(port->first_inbox);
     vhost_dp_backend_destroy(&port->backend);
+    vhost_dp_port_link_destroy(&port->link);
+    vhost_dp_port_tx_free(port->tx);
+    vhost_dp_port_rx_free(port->rx);
     qemu_event_destroy(&port->detached);
-    qemu_mutex_destroy(&port->side_lock);
-    g_free(port->link_reason);
-    g_free(port->attach_error);
-    g_free(port->tx_bounce);
-    g_free(port->rx_copy);
-    vhost_dp_port_soft_free(port);
+    qemu_vfree(port->burst);
     g_free(port->netdev);
-    g_free(port);
+    qemu_vfree(port);
+}
+
+/* Main loop: the IOThread has nothing to do with the port any more */
+static void port_free_bh(void *opaque)
+{
+    port_free(opaque);
 }
 
 static void port_bh(void *opaque)
 {
     VhostDPEnginePort *port = opaque;
+    bool looking = vhost_dp_port_turn_hold(port);
 
-    if (port->parked) {
-        port->parked = false;
-        vhost_dp_port_rx_update(port);
-    }
     if (qatomic_xchg(&port->changed, false) && !port_reconcile(port)) {
         qemu_bh_delete(port->bh);
         qemu_event_set(&port->detached);
@@ -449,14 +285,11 @@ static void port_bh(void *opaque)
         aio_bh_schedule_oneshot(qemu_get_aio_context(), port_free_bh, port);
         return;
     }
-    /* The driver may call vhost_dp_port_ready(): not now, but just after */
-    port->in_turn = true;
     vhost_dp_port_tx_injected(port);
-    port->in_turn = false;
     if (unlikely(vhost_dp_inbox_ready(port->inbox))) {
-        vhost_dp_port_inbox_count(port);
+        vhost_dp_port_rx_count_inbox(port);
     }
-    port_turn(port, port->poll_scheduled);
+    vhost_dp_port_turn(port, looking);
 }
 
 /* ---- What the backend tells ---- */
@@ -541,9 +374,10 @@ VhostDPEnginePort *vhost_dp_port_new(const char *netdev, unsigned index,
                                      void (*link_changed)(void *opaque),
                                      void *opaque, Error **errp)
 {
-    VhostDPEnginePort *port = g_new0(VhostDPEnginePort, 1);
+    VhostDPEnginePort *port = qemu_memalign(PORT_CACHE_LINE, sizeof(*port));
     unsigned i;
 
+    memset(port, 0, sizeof(*port));
     port->port.ops = &port_ops;
     port->netdev = g_strdup(netdev);
     port->index = index;
@@ -559,17 +393,17 @@ VhostDPEnginePort *vhost_dp_port_new(const char *netdev, unsigned index,
     port->dc = VHOST_DP_DRIVER_GET_CLASS(drv);
     port->caps = *caps;
     port->most_tx_offloads = caps->tx_offloads;
-    port->busy_poll_ns = busy_poll_us * (int64_t)SCALE_US;
-    port->poll_window = port->busy_poll_ns;
     port->link_changed = link_changed;
     port->opaque = opaque;
-    port->link_up = true;
-    port->hdr_len = sizeof(struct virtio_net_hdr);
-    port->hdr_swap = HOST_BIG_ENDIAN;
-    port->rx_safe_len = UINT32_MAX;
+    port->conf.hdr_len = sizeof(struct virtio_net_hdr);
+    port->conf.hdr_swap = HOST_BIG_ENDIAN;
+    port->conf.rx_safe_len = UINT32_MAX;
     port->fragment_id = g_random_int();
-    QSIMPLEQ_INIT(&port->inject);
-    qemu_mutex_init(&port->side_lock);
+    port->burst = qemu_memalign(PORT_CACHE_LINE, sizeof(*port->burst));
+    port->tx = vhost_dp_port_tx_new();
+    port->rx = vhost_dp_port_rx_new();
+    vhost_dp_port_poll_init(&port->poll, busy_poll_us * (int64_t)SCALE_US);
+    vhost_dp_port_link_init(&port->link);
     qemu_event_init(&port->detached, false);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         port->kick[i].queue = i;
@@ -586,7 +420,7 @@ VhostDPEnginePort *vhost_dp_port_new(const char *netdev, unsigned index,
 fail:
     g_free(port->iothread_name);
     g_free(port->netdev);
-    g_free(port);
+    qemu_vfree(port);
     return NULL;
 }
 
@@ -600,7 +434,7 @@ void vhost_dp_port_delete(VhostDPEnginePort *port)
      */
     qatomic_inc(&be->want);
     WITH_QEMU_LOCK_GUARD(&be->lock) {
-        port->dead = true;
+        port->conf.dead = true;
         port_changed(port);
     }
     qatomic_dec(&be->want);
@@ -622,29 +456,29 @@ VhostDPBackend *vhost_dp_port_backend(VhostDPEnginePort *port)
 void vhost_dp_port_set_hdr_len(VhostDPEnginePort *port, unsigned len)
 {
     vhost_dp_backend_lock(&port->backend);
-    port->hdr_len = len;
+    port->conf.hdr_len = len;
     vhost_dp_backend_unlock(&port->backend);
 }
 
 void vhost_dp_port_set_mtu(VhostDPEnginePort *port, uint16_t mtu)
 {
     vhost_dp_backend_lock(&port->backend);
-    port->mtu = mtu;
-    port->rx_safe_len = mtu ? sizeof(struct eth_header) + mtu : UINT32_MAX;
+    port->conf.mtu = mtu;
+    port->conf.rx_safe_len = mtu ? sizeof(struct eth_header) + mtu : UINT32_MAX;
     vhost_dp_backend_unlock(&port->backend);
 }
 
 void vhost_dp_port_set_hdr_endian(VhostDPEnginePort *port, bool big_endian)
 {
     vhost_dp_backend_lock(&port->backend);
-    port->hdr_swap = big_endian != HOST_BIG_ENDIAN;
+    port->conf.hdr_swap = big_endian != HOST_BIG_ENDIAN;
     vhost_dp_backend_unlock(&port->backend);
 }
 
 void vhost_dp_port_set_offloads(VhostDPEnginePort *port, uint32_t offloads)
 {
     vhost_dp_backend_lock(&port->backend);
-    port->offloads = offloads;
+    port->conf.offloads = offloads;
     vhost_dp_backend_unlock(&port->backend);
 }
 
@@ -653,8 +487,8 @@ void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up)
     bool changed;
 
     vhost_dp_backend_lock(&port->backend);
-    changed = port->nic_down == up;
-    port->nic_down = !up;
+    changed = port->conf.nic_down == up;
+    port->conf.nic_down = !up;
     vhost_dp_backend_unlock(&port->backend);
     if (changed) {
         port_changed(port);
@@ -663,12 +497,7 @@ void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up)
 
 bool vhost_dp_port_get_link(VhostDPEnginePort *port, char **reason)
 {
-    QEMU_LOCK_GUARD(&port->side_lock);
-
-    if (reason) {
-        *reason = g_strdup(port->attach_error ?: port->link_reason);
-    }
-    return port->link_up && !port->attach_error;
+    return vhost_dp_port_link_get(&port->link, reason);
 }
 
 bool vhost_dp_port_is_started(VhostDPEnginePort *port)
@@ -678,21 +507,7 @@ bool vhost_dp_port_is_started(VhostDPEnginePort *port)
 
 void vhost_dp_port_inject(VhostDPEnginePort *port, const void *buf, size_t len)
 {
-    PortInject *packet;
-
-    /* One byte more than a driver takes is enough to be counted as too large */
-    len = MIN(len, VHOST_DP_MAX_FRAME + 1);
-    WITH_QEMU_LOCK_GUARD(&port->side_lock) {
-        if (port->ninject == PORT_INJECT_MAX) {
-            port->inject_lost++;
-        } else {
-            packet = g_malloc(sizeof(*packet) + len);
-            packet->len = len;
-            memcpy(packet->data, buf, len);
-            QSIMPLEQ_INSERT_TAIL(&port->inject, packet, next);
-            port->ninject++;
-        }
-    }
+    vhost_dp_port_tx_inject(port, buf, len);
     qemu_bh_schedule(port->bh);
 }
 
@@ -770,7 +585,8 @@ VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPEnginePort *port)
     info->thread_id = port->iothread->thread_id;
     /* These are written under the BQL, which we hold */
     info->enabled = port->backend.enabled;
-    info->attached = qatomic_read(&port->attached);
+    info->attached = qatomic_read(&port->driver_state) !=
+                     PORT_DRIVER_DETACHED;
     info->has_ring_format = port->backend.started;
     info->ring_format =
         port->backend.features & (1ULL << VIRTIO_F_RING_PACKED) ?

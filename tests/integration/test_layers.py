@@ -24,7 +24,22 @@ PLACES = (NET, HW, HW_API, 'include/net/vhost-dp')
 LAYERS = [
     ('netdev', [NET + 'netdev.*', NET + 'query.c', NET + 'stub.c',
                 'include/net/vhost-dp-net.h'], ['port', 'api']),
-    ('port', [NET + 'port[.-]*'], ['backend', 'offload', 'api']),
+    # The engine: see port-int.h
+    ('port', [NET + 'port.*'], ['port-turn', 'port-rx', 'port-tx',
+                                'port-frame', 'backend', 'api']),
+    ('port-turn', [NET + 'port-turn.*'],
+     ['port-rx', 'port-tx', 'port-frame', 'port-int']),
+    ('port-tx', [NET + 'port-tx.*'], ['port-soft', 'port-int', 'offload']),
+    ('port-rx', [NET + 'port-rx.*'],
+     ['port-rx-into', 'port-rx-frame', 'port-int', 'offload']),
+    ('port-rx-into', [NET + 'port-rx-int.h', NET + 'port-rx-into.c'],
+     ['port-rx-frame', 'port-soft', 'offload']),
+    ('port-rx-frame', [NET + 'port-rx-frame.*'], ['port-int', 'offload']),
+    ('port-soft', [NET + 'port-soft.*'], ['port-frame', 'offload']),
+    ('port-frame', [NET + 'port-frame.*'], ['port-int']),
+    ('port-int', [NET + 'port-int.h'], ['port-parts', 'backend', 'api']),
+    ('port-parts', [NET + f'port-{part}.*'
+                    for part in ('inbox', 'link', 'poll')], ['api']),
     ('backend', [HW + 'backend.*', HW_API + 'backend.h'],
      ['translate', 'vring', 'iotlb', 'memory']),
     ('translate', [HW + 'translate.*'], ['iotlb', 'memory']),
@@ -129,7 +144,8 @@ class Layers(unittest.TestCase):
     def check(self, path, *includes):
         """The sentences about a file with @includes."""
         sources = {name: '' for name in (
-            NET + 'port.h', NET + 'netdev.h', NET + 'offload/offload.h',
+            NET + 'port.h', NET + 'port-turn.h', NET + 'port-rx.h',
+            NET + 'netdev.h', NET + 'offload/offload.h',
             DRIVERS + 'virtq/vq.h', DRIVERS + 'lib/fds.h',
             DRIVERS + 'tap/tap-int.h', DRIVERS + 'other/other.h',
             HW_API + 'backend.h', 'include/net/vhost-dp.h')}
@@ -138,8 +154,8 @@ class Layers(unittest.TestCase):
 
     def test_down(self):
         for path, *includes in (
-                (NET + 'port-x.c', 'port.h', 'hw/virtio/vhost-dp-backend.h',
-                 'net/vhost-dp/offload/offload.h'),
+                (NET + 'port.c', 'port.h', 'port-rx.h',
+                 'hw/virtio/vhost-dp-backend.h'),
                 (DRIVERS + 'tap/tap-x.c', 'tap-int.h', '../lib/fds.h',
                  'net/vhost-dp/drivers/virtq/vq.h', 'net/vhost-dp.h'),
                 (DRIVERS + 'other/x.c', 'other.h', 'net/eth.h')):
@@ -147,8 +163,10 @@ class Layers(unittest.TestCase):
 
     def test_up(self):
         for path, include in (
-                (NET + 'port-x.c', 'netdev.h'),
-                (NET + 'port-x.c', 'drivers/tap/tap-int.h'),
+                (NET + 'port.c', 'netdev.h'),
+                (NET + 'port-rx.c', 'port.h'),
+                (NET + 'port-rx.c', 'port-turn.h'),
+                (NET + 'port.c', 'drivers/tap/tap-int.h'),
                 (NET + 'offload/x.c', 'net/vhost-dp/port.h'),
                 (DRIVERS + 'null.c', 'virtq/vq.h'),
                 (DRIVERS + 'other/x.c', '../tap/tap-int.h'),

@@ -9,7 +9,8 @@
  *
  *   control_lock, control_unlock   vhost_dp_backend_lock(), _unlock()
  *   may_run                        vhost_dp_backend_may_run()
- *   engine                         port_bh(), port_turn(), port_call()
+ *   engine                         port_bh(), vhost_dp_port_turn(),
+ *                                  vhost_dp_port_call()
  *   bh                             qemu_bh_schedule(port->bh): port_resume()
  *
  * The engine always has more to do.  Control operations come at any time, from
@@ -207,7 +208,7 @@ turn:
         fi
     :: else
     fi;
-    /* One call for all that was used: port_call() */
+    /* One call for all that was used: vhost_dp_port_call() */
     mutex_lock(ENGINE);
     mutex_unlock(ENGINE);
     goto wait

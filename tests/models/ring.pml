@@ -18,7 +18,8 @@
  *   device_flush    split_flush(), packed_flush(): the index, or the flags of
  *                   the first descriptor, are one store
  *   need_call       split_need_call(), packed_need_call()
- *   device          tx_burst(), rx_deliver(), port_turn(), port_call()
+ *   device          tx_burst(), rx_deliver(), vhost_dp_port_turn(),
+ *                   vhost_dp_port_call()
  *
  * The driver does what the specification asks of it (virtio 1.3, 2.7.7,
  * 2.7.10, 2.7.13.4, 2.8.10, 2.8.21.3).

@@ -1,0 +1,143 @@
+/*
+ * vhost-dp: what the engine's two directions have in common
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Counting, the queue pair's lock and what follows a burst; the frames of a
+ * burst on their way to the driver.  Thread: the port's IOThread.
+ */
+
+#ifndef NET_VHOST_DP_PORT_FRAME_H
+#define NET_VHOST_DP_PORT_FRAME_H
+
+#include "port-int.h"
+
+/* ---- Counting ---- */
+
+/* Counts lost frames */
+static inline void port_drop(VhostDPEnginePort *port, unsigned queue,
+                             VhostDPDropReason reason, uint64_t n)
+{
+    vhost_dp_count(&port->stats[queue].drops[reason], n);
+}
+
+/* Counts a burst that moved @packets frames */
+static inline void port_count_burst(VhostDPEnginePort *port, unsigned queue,
+                                    uint64_t packets, uint64_t bytes)
+{
+    PortStats *stats = &port->stats[queue];
+
+    if (packets) {
+        vhost_dp_count(&stats->packets, packets);
+        vhost_dp_count(&stats->bytes, bytes);
+        vhost_dp_count(&stats->bursts[31 - clz32(packets)], 1);
+    }
+}
+
+/*
+ * Counts a look at the queue's ring, or at the driver, that found @n chains
+ * or frames
+ */
+static inline void port_count_look(VhostDPEnginePort *port, unsigned queue,
+                                   unsigned n)
+{
+    PortStats *stats = &port->stats[queue];
+
+    if (unlikely(port->poll.looking)) {
+        vhost_dp_count(&stats->polls, 1);
+        if (n) {
+            vhost_dp_count(&stats->poll_hits, 1);
+            port_poll_hit(&port->poll);
+        }
+    }
+    if (n) {
+        port_poll_worked(&port->poll);
+    }
+}
+
+/* ---- A burst ---- */
+
+/* What is left to do after a burst: bits */
+#define PORT_MORE   (1u << 0)   /* there may be more work */
+#define PORT_MISSED (1u << 1)   /* the vIOMMU has to be asked first */
+
+/*
+ * Does a queue run, and has the bottom half seen that?  One that was reset and
+ * enabled since must not see what is left of before (virtio 1.3, 2.6.1.1): the
+ * bottom half is on its way, and a turn follows it.  Lock held.
+ */
+static inline bool port_queue_runs(const VhostDPEnginePort *port,
+                                   unsigned queue)
+{
+    const VhostDPBackend *be = &port->backend;
+
+    return be->vq[queue].running &&
+           likely(be->generation[queue] == port->generation[queue]);
+}
+
+/* Publishes what was pushed to a queue.  Lock held. */
+void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue);
+
+/*
+ * A burst is over, and flushed: reports a queue that broke.  Lock held.
+ * Returns PORT_MISSED or 0.
+ */
+static inline unsigned port_end_burst(VhostDPEnginePort *port, unsigned queue)
+{
+    VhostDPBackend *be = &port->backend;
+
+    if (unlikely(be->vq[queue].broken)) {
+        vhost_dp_backend_report(be);
+    }
+    return vhost_dp_backend_missed(be) ? PORT_MISSED : 0;
+}
+
+/* Calls the guest, once, for all that was flushed.  Lock: none. */
+void vhost_dp_port_call(VhostDPEnginePort *port);
+
+/* ---- Frames on their way to the driver ---- */
+
+/*
+ * PortTxBurst: the frames of one tx_burst
+ *
+ * Scratch space: what is in it means nothing after the burst, but for @bounce.
+ * The port's own frames come from chains of the ring, in order; a chain may
+ * have become several frames, its segments.
+ */
+typedef struct PortTxBurst {
+    unsigned nframes;
+    unsigned niov;              /* of iov: in use */
+    uint64_t summed;            /* a bit for each frame: we did its checksum */
+    uint64_t cut;               /* it is a segment that we made */
+    uint8_t *bounce;            /* for frames with too many pieces, or NULL */
+    size_t bounced;             /* bytes of it in use */
+    /* The number of each frame's chain in the burst of the ring */
+    QEMU_ALIGNED(PORT_CACHE_LINE) uint8_t chain[VHOST_DP_BURST_FRAMES];
+    QEMU_ALIGNED(PORT_CACHE_LINE) VhostDPFrame frames[VHOST_DP_BURST_FRAMES];
+    /* All pieces; each frame may have a head, and begin inside of one */
+    struct iovec iov[VHOST_DP_VRING_MAX_DESCS + 2 * VHOST_DP_BURST_FRAMES];
+    uint8_t heads[VHOST_DP_BURST_FRAMES][VHOST_DP_HEAD_BYTES];
+} PortTxBurst;
+
+QEMU_BUILD_BUG_ON(VHOST_DP_BURST_FRAMES > 64);  /* summed, cut */
+QEMU_BUILD_BUG_ON(offsetof(PortTxBurst, frames) % PORT_CACHE_LINE);
+
+PortTxBurst *vhost_dp_port_burst_new(void);
+void vhost_dp_port_burst_free(PortTxBurst *burst);
+
+/* No frame is in it from now on */
+static inline void port_burst_reset(PortTxBurst *burst)
+{
+    burst->nframes = 0;
+    burst->niov = 0;
+    burst->summed = 0;
+    burst->cut = 0;
+    burst->bounced = 0;
+}
+
+/* Copies a frame into one piece: two if its headers are private already */
+void vhost_dp_port_linearise(PortTxBurst *burst, VhostDPFrame *frame);
+
+#endif /* NET_VHOST_DP_PORT_FRAME_H */

@@ -1,0 +1,109 @@
+/*
+ * vhost-dp: a received frame in the guest's buffers
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Copying, the virtio-net header, and whether the guest takes a frame.
+ * Lock: the queue pair's.
+ */
+
+#ifndef NET_VHOST_DP_PORT_RX_FRAME_H
+#define NET_VHOST_DP_PORT_RX_FRAME_H
+
+#include "qemu/bswap.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "port-int.h"
+
+/* ---- Copying ---- */
+
+/* What is left of a frame to copy */
+typedef struct PortRxCopy {
+    struct iovec cur;
+    const struct iovec *next;
+    unsigned left;              /* pieces in next */
+} PortRxCopy;
+
+static inline void rx_copy_read(PortRxCopy *src, uint8_t *buf, size_t len)
+{
+    while (len) {
+        size_t n = MIN(len, src->cur.iov_len);
+
+        memcpy(buf, src->cur.iov_base, n);
+        buf += n;
+        len -= n;
+        src->cur.iov_base += n;
+        src->cur.iov_len -= n;
+        if (!src->cur.iov_len && src->left) {
+            src->cur = *src->next++;
+            src->left--;
+        }
+    }
+}
+
+/* Write @len bytes to the start of a chain, which has room for them */
+static inline void rx_copy_to_chain(PortRxCopy *src, const VhostDPChain *chain,
+                                    size_t len)
+{
+    unsigned i;
+
+    for (i = 0; len; i++) {
+        size_t n = MIN(len, chain->iov[i].iov_len);
+
+        rx_copy_read(src, chain->iov[i].iov_base, n);
+        vhost_dp_memory_dirty(chain->region[i], chain->iov[i].iov_base, n);
+        len -= n;
+    }
+}
+
+/* ---- The header ---- */
+
+/*
+ * Virtio 1.3, 5.1.6.4: what the guest learns about a frame in @nchains buffers.
+ * conf->hdr_len bytes of @hdr count.
+ */
+void vhost_dp_port_rx_make_hdr(const PortConf *conf, const VhostDPFrame *frame,
+                               unsigned nchains,
+                               struct virtio_net_hdr_v1_hash *hdr);
+
+/* The same for a frame without metadata in one chain */
+static inline void rx_write_plain_hdr(const PortConf *conf, uint8_t *buf)
+{
+    uint16_t one = conf->hdr_swap ? bswap16(1) : 1;
+
+    memset(buf, 0, sizeof(struct virtio_net_hdr));
+    if (conf->hdr_len >= sizeof(struct virtio_net_hdr_v1)) {
+        stw_he_p(buf + offsetof(struct virtio_net_hdr_v1, num_buffers), one);
+    }
+    if (conf->hdr_len > sizeof(struct virtio_net_hdr_v1)) {
+        memset(buf + sizeof(struct virtio_net_hdr_v1), 0,
+               sizeof(struct virtio_net_hdr_v1_hash) -
+               sizeof(struct virtio_net_hdr_v1));
+    }
+}
+
+/* ---- Whether the guest takes a frame ---- */
+
+/*
+ * Is a GSO frame what its metadata says, and does the guest's kernel take it?
+ * Its driver gets no metadata that does not fit: what Linux makes of a frame of
+ * one of its own tunnels does not, and has to be segmented here.
+ *
+ * @head: the first @head_len bytes of the frame, VHOST_DP_HEAD_BYTES or all
+ */
+bool vhost_dp_port_rx_gso_fits(const VhostDPFrame *frame, const uint8_t *head,
+                               size_t head_len);
+
+/*
+ * Virtio 1.3, 5.1.4.1: no packet for the guest is longer than the MTU that it
+ * agreed to.  Of a frame with a GSO type, the packets are its segments.  To be
+ * asked of frames that are longer than conf->rx_safe_len.
+ *
+ * @head: the first VHOST_DP_HEAD_BYTES bytes of the frame, or all of it
+ */
+bool vhost_dp_port_rx_exceeds_mtu(const PortConf *conf,
+                                  const VhostDPFrame *frame,
+                                  const uint8_t *head);
+
+#endif /* NET_VHOST_DP_PORT_RX_FRAME_H */

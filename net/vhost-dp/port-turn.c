@@ -1,0 +1,168 @@
+/*
+ * vhost-dp: when the engine works
+ *
+ * Copyright (c) 2026 The vhost-dp developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation: work comes as a kick from the guest, as
+ * vhost_dp_port_ready() from the driver, or as the port's bottom half.  Each
+ * starts a turn: bursts from and to the guest, alternating, until neither has
+ * anything left or 100 us are over; then the bottom half gives the other users
+ * of the thread their chance.  While a queue is busy the guest is asked not to
+ * kick; before it goes to sleep the guest is asked to kick, and the ring is
+ * looked at once more.  With busy polling the sleep comes later: see
+ * port-poll.c.
+ *
+ * One burst each way is a pass.  It follows its states; what they mean for the
+ * driver, whether it may call, is told to it when the pass is over.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/lockable.h"
+#include "qemu/timer.h"
+#include "port-frame.h"
+#include "port-rx.h"
+#include "port-turn.h"
+#include "port-tx.h"
+
+/* How long a turn may take before the other users of the thread get theirs */
+#define PORT_TURN_NS (100 * SCALE_US)
+
+/*
+ * A burst from and one to the guest.  *@more is set if there may be more work.
+ * Returns false if a control operation waits, or the vIOMMU does not answer at
+ * once: the client's resume() will be called.
+ */
+static bool turn_pass(VhostDPEnginePort *port, bool *more)
+{
+    VhostDPBackend *be = &port->backend;
+    unsigned left;
+
+    port->turn.news = false;
+    *more = false;
+    if (!vhost_dp_backend_may_run(be)) {
+        return false;
+    }
+    left = vhost_dp_port_tx(port);
+    if (!vhost_dp_backend_may_run(be)) {
+        return false;
+    }
+    left |= vhost_dp_port_rx(port);
+    if (unlikely(left & PORT_MISSED)) {
+        if (!vhost_dp_backend_resolve(be)) {
+            /* A driver with frames would wake us up in vain, all the time */
+            port->turn.state = PORT_TURN_PARKED;
+            return false;
+        }
+        left |= PORT_MORE;
+    }
+    *more = left & PORT_MORE;
+    return true;
+}
+
+bool vhost_dp_port_turn_hold(VhostDPEnginePort *port)
+{
+    bool looking = port->turn.state == PORT_TURN_POLL;
+
+    port->turn.state = PORT_TURN_RUNNING;
+    return looking;
+}
+
+void vhost_dp_port_turn(VhostDPEnginePort *port, bool looking)
+{
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    int64_t end = now + PORT_TURN_NS;
+    PortTurn *turn = &port->turn;
+    PortTurnState next = PORT_TURN_IDLE;
+    bool all, more;
+
+    turn->state = PORT_TURN_RUNNING;
+    vhost_dp_port_poll_turn(&port->poll, now, looking);
+    do {
+        all = turn_pass(port, &more);
+        now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+        /* Also of a pass that a control operation cut short */
+        vhost_dp_port_poll_pass(&port->poll, now);
+        vhost_dp_port_rx_settle(port);
+        more |= turn->news;
+        if (all && (more ? now >= end :
+                           !vhost_dp_port_poll_end(&port->poll, now))) {
+            next = more ? PORT_TURN_MORE :
+                   port_poll_is_on(&port->poll) ? PORT_TURN_POLL :
+                                                  PORT_TURN_IDLE;
+            break;
+        }
+    } while (all);
+    vhost_dp_port_call(port);
+    if (turn->state == PORT_TURN_RUNNING) {
+        turn->state = next;
+    }
+    if (next != PORT_TURN_IDLE) {
+        qemu_bh_schedule(port->bh);
+    }
+}
+
+void vhost_dp_port_notified(VhostDPEnginePort *port)
+{
+    switch (port->turn.state) {
+    case PORT_TURN_RUNNING:
+        /* From inside a driver function: the turn below us goes on */
+        port->turn.news = true;
+        break;
+    case PORT_TURN_MORE:
+        /*
+         * A port whose bottom half is about to go on has had its turn; the fds
+         * of a busy port would otherwise give it a second one in each round
+         */
+    case PORT_TURN_PARKED:
+        /* It goes on when there is an answer */
+        break;
+    case PORT_TURN_IDLE:
+    case PORT_TURN_POLL:
+        vhost_dp_port_turn(port, false);
+        break;
+    }
+}
+
+/* ---- Kicks ---- */
+
+static void port_kick(EventNotifier *notifier)
+{
+    PortKick *kick = container_of(notifier, PortKick, notifier);
+    VhostDPEnginePort *port = kick->port;
+    bool running;
+
+    WITH_QEMU_LOCK_GUARD(&port->backend.lock) {
+        running = port->backend.vq[kick->queue].running;
+    }
+    if (!running) {
+        /* Not for us: the handler is about to be removed */
+        return;
+    }
+    event_notifier_test_and_clear(notifier);
+    vhost_dp_count(&port->stats[kick->queue].kicks, 1);
+    if (kick->queue == VHOST_DP_RX) {
+        vhost_dp_port_rx_kicked(port);
+    }
+    vhost_dp_port_notified(port);
+}
+
+void vhost_dp_port_watch_kick(VhostDPEnginePort *port, unsigned queue, int fd)
+{
+    PortKick *kick = &port->kick[queue];
+    int *watched = &port->backend.kick[queue].watched;
+
+    if (*watched == fd) {
+        return;
+    }
+    if (*watched >= 0) {
+        aio_set_event_notifier(port->ctx, &kick->notifier, NULL, NULL, NULL);
+    }
+    *watched = fd;
+    if (fd >= 0) {
+        event_notifier_init_fd(&kick->notifier, fd);
+        aio_set_event_notifier(port->ctx, &kick->notifier, port_kick, NULL,
+                               NULL);
+    }
+}
