@@ -435,10 +435,10 @@ static void netdev_cleanup(NetClientState *nc)
         s->vhost_net = NULL;
     }
     qemu_purge_queued_packets(nc);
-    vhost_dp_port_delete(s->port);
     s->port = NULL;
     netdev->queue[nc->queue_index] = NULL;
     if (--netdev->nlive == 0) {
+        vhost_dp_portset_delete(netdev->ports);
         netdev_free(netdev);
     }
     s->netdev = NULL;
@@ -463,32 +463,21 @@ static NetClientInfo net_vhost_dp_info = {
 };
 
 /*
- * A net client with its port.  Its vhost_net comes later, when all clients
- * are there.
+ * A net client for a port.  Its vhost_net comes later, when all clients are
+ * there.
  */
-static bool netdev_add_queue(VhostDPNetdev *netdev, unsigned index,
-                             IOThread *iothread, Error **errp)
+static void netdev_add_queue(VhostDPNetdev *netdev, unsigned index)
 {
     NetClientState *nc;
     NetVhostDPState *s;
-    VhostDPEnginePort *port;
 
-    port = vhost_dp_port_new(netdev->id, index,
-                             index ? netdev->queue[0]->port : NULL,
-                             netdev->drv, &netdev->caps,
-                             iothread, netdev->busy_poll_us,
-                             netdev_link_changed, netdev, errp);
-    if (!port) {
-        return false;
-    }
     nc = qemu_new_net_client(&net_vhost_dp_info, NULL, "vhost-dp", netdev->id);
     nc->queue_index = index;
     s = netdev_state(nc);
     s->netdev = netdev;
-    s->port = port;
+    s->port = vhost_dp_portset_port(netdev->ports, index);
     netdev->queue[index] = s;
     netdev->nlive++;
-    return true;
 }
 
 static bool netdev_init_vhost(VhostDPNetdev *netdev, NetVhostDPState *s,
@@ -708,25 +697,24 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     }
     QTAILQ_INSERT_TAIL(&vhost_dp_netdevs, netdev, next);
 
+    netdev->ports = vhost_dp_portset_new(netdev->id, queues, drv,
+                                         &netdev->caps, iothreads,
+                                         netdev->busy_poll_us,
+                                         netdev_link_changed, netdev, errp);
+    if (!netdev->ports) {
+        netdev_free(netdev);
+        return -1;
+    }
     for (i = 0; i < queues; i++) {
-        if (!netdev_add_queue(netdev, i, iothreads[i], errp)) {
-            goto fail;
-        }
+        netdev_add_queue(netdev, i);
     }
     for (i = 0; i < queues; i++) {
         if (!netdev_init_vhost(netdev, netdev->queue[i], errp)) {
-            goto fail;
+            /* Cleans all of them up, and then the netdev */
+            qemu_del_net_client(&netdev->queue[0]->nc);
+            return -1;
         }
     }
     netdev_set_info(netdev);
     return 0;
-
-fail:
-    if (netdev->nlive) {
-        /* Cleans all of them up, and then the netdev */
-        qemu_del_net_client(&netdev->queue[0]->nc);
-    } else {
-        netdev_free(netdev);
-    }
-    return -1;
 }

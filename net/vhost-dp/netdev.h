@@ -26,6 +26,7 @@ typedef struct VhostDPNetdev {
     VhostDPCaps caps;
     uint32_t offloads;          /* that the guest takes */
     uint32_t busy_poll_us;
+    VhostDPPortSet *ports;      /* from the first to the last queue's life */
     unsigned nqueues;
     NetVhostDPState **queue;    /* nqueues; NULL once cleaned up */
     unsigned nlive;             /* queues that are not cleaned up */

@@ -46,7 +46,6 @@ typedef struct InboxBuffer {
 } InboxBuffer;
 
 struct VhostDPInbox {
-    unsigned refs;              /* atomic */
     bool ready;                 /* atomic; written under the lock */
 
     QemuMutex lock;
@@ -65,29 +64,18 @@ VhostDPInbox *vhost_dp_inbox_new(QEMUBH *bh)
 {
     VhostDPInbox *inbox = g_new0(VhostDPInbox, 1);
 
-    inbox->refs = 1;
     inbox->bh = bh;
     qemu_mutex_init(&inbox->lock);
     return inbox;
 }
 
-VhostDPInbox *vhost_dp_inbox_ref(VhostDPInbox *inbox)
+void vhost_dp_inbox_free(VhostDPInbox *inbox)
 {
-    if (inbox) {
-        qatomic_inc(&inbox->refs);
-    }
-    return inbox;
-}
-
-void vhost_dp_inbox_unref(VhostDPInbox *inbox)
-{
-    if (inbox && qatomic_fetch_dec(&inbox->refs) == 1) {
-        qemu_mutex_destroy(&inbox->lock);
-        g_free(inbox->in);
-        g_free(inbox->spare);
-        g_free(inbox->out);
-        g_free(inbox);
-    }
+    qemu_mutex_destroy(&inbox->lock);
+    g_free(inbox->in);
+    g_free(inbox->spare);
+    g_free(inbox->out);
+    g_free(inbox);
 }
 
 /* ---- Writers ---- */

@@ -10,9 +10,9 @@
  * other port's inbox, and that port's thread delivers it, as it does what its
  * own driver lends.
  *
- * An inbox belongs to one port, its reader, and outlives it while others, its
- * writers, have a reference.  It is bounded, and has memory only while somebody
- * writes to it.
+ * An inbox belongs to one port, its reader; its writers are the other ports of
+ * the netdev, which go when it goes.  It is bounded, and has memory only while
+ * somebody writes to it.
  */
 
 #ifndef NET_VHOST_DP_PORT_INBOX_H
@@ -30,13 +30,12 @@ typedef struct VhostDPInbox VhostDPInbox;
  * @bh: scheduled when there is something to be read.  It stays the caller's,
  *      who calls vhost_dp_inbox_retire() before deleting it.
  *
- * Thread: any.  Returns a reference.
+ * Thread: any.
  */
 VhostDPInbox *vhost_dp_inbox_new(QEMUBH *bh);
 
-/* References.  Thread: any.  @inbox may be NULL. */
-VhostDPInbox *vhost_dp_inbox_ref(VhostDPInbox *inbox);
-void vhost_dp_inbox_unref(VhostDPInbox *inbox);
+/* Nobody reads or writes any more.  Thread: any. */
+void vhost_dp_inbox_free(VhostDPInbox *inbox);
 
 /* ---- Writers.  Each is one thread at a time. ---- */
 
@@ -63,7 +62,7 @@ bool vhost_dp_inbox_put(VhostDPInbox *inbox, const VhostDPFrame *frames,
  */
 void vhost_dp_inbox_open(VhostDPInbox *inbox, bool open);
 
-/* The reader has gone for good: nothing is accepted, and no bh scheduled */
+/* The reader has gone: nothing is accepted any more, and no bh scheduled */
 void vhost_dp_inbox_retire(VhostDPInbox *inbox);
 
 /* May a get find something, or take_lost? */

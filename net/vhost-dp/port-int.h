@@ -47,6 +47,7 @@
 #include "port-poll.h"
 
 typedef struct VhostDPEnginePort VhostDPEnginePort;
+typedef struct VhostDPPortSet VhostDPPortSet;
 
 /* Private to port-tx.c, and to port-rx*.c */
 typedef struct PortTx PortTx;
@@ -121,6 +122,24 @@ typedef struct PortTurn {
     bool news;                  /* the driver called during the pass */
 } PortTurn;
 
+/*
+ * VhostDPPortSet: the ports of one netdev
+ *
+ * They are made together, before the first of them works, and freed together,
+ * after the last of them has detached its driver.  So a port may refer to all
+ * others; but it touches no more of them than their inboxes.
+ */
+struct VhostDPPortSet {
+    char *netdev;
+    VhostDPDriver *drv;
+    void (*link_changed)(void *opaque);
+    void *opaque;
+    unsigned nattached;         /* atomic: ports whose bottom half is alive */
+    QemuEvent detached;         /* there is none */
+    unsigned nports;            /* until they are all made: that are */
+    VhostDPEnginePort *port[];
+};
+
 /* The handler of what backend.kick[queue].watched is */
 typedef struct PortKick {
     EventNotifier notifier;
@@ -132,7 +151,8 @@ struct VhostDPEnginePort {
     VhostDPPort port;           /* what the driver sees of it */
 
     /* Set once */
-    unsigned index;
+    VhostDPPortSet *set;
+    unsigned index;             /* in the set */
     VhostDPDriver *drv;
     VhostDPDriverClass *dc;
     PortTx *tx;
@@ -162,19 +182,20 @@ struct VhostDPEnginePort {
     bool changed;               /* atomic: the wanted state, so reconcile */
     PortKick kick[VHOST_DP_QUEUES];     /* the IOThread's own */
     PortLink link;
-    QemuEvent detached;
 
     /* Set once */
-    char *netdev;
     uint32_t most_tx_offloads;
     AioContext *ctx;
     IOThread *iothread;         /* holds a reference */
     char *iothread_name;
     bool own_iothread;          /* made by the port */
-    VhostDPInbox *first_inbox;  /* the first pair's, or NULL if this is it */
-    void (*link_changed)(void *opaque);
-    void *opaque;
 };
+
+/* The first pair's, or NULL if this is it */
+static inline VhostDPInbox *port_first_inbox(const VhostDPEnginePort *port)
+{
+    return port->index ? port->set->port[0]->inbox : NULL;
+}
 
 static inline bool port_is_attached(const VhostDPEnginePort *port)
 {

@@ -66,10 +66,11 @@ static void rx_release(VhostDPEnginePort *port)
 /* Those that wait are copied to the first pair.  Returns false if it is off. */
 static bool rx_hand_over(VhostDPEnginePort *port)
 {
+    VhostDPInbox *inbox = port_first_inbox(port);
     PortRx *rx = port->rx;
 
-    return port->first_inbox && rx->next < rx->lent &&
-           vhost_dp_inbox_put(port->first_inbox, &rx->frames[rx->next],
+    return inbox && rx->next < rx->lent &&
+           vhost_dp_inbox_put(inbox, &rx->frames[rx->next],
                               rx->lent - rx->next);
 }
 
@@ -122,11 +123,11 @@ static void rx_set_state(VhostDPEnginePort *port, PortRxState state)
         return;
     }
     if (after) {
-        vhost_dp_inbox_join(port->first_inbox);
+        vhost_dp_inbox_join(port_first_inbox(port));
     } else {
-        vhost_dp_inbox_leave(port->first_inbox);
+        vhost_dp_inbox_leave(port_first_inbox(port));
     }
-    trace_vhost_dp_port_redirect(port->netdev, port->index, after);
+    trace_vhost_dp_port_redirect(port->set->netdev, port->index, after);
 }
 
 void vhost_dp_port_rx_open(VhostDPEnginePort *port)
@@ -143,8 +144,8 @@ void vhost_dp_port_rx_discard(VhostDPEnginePort *port,
 
     port->rx->ready = true;
     port->rx->lost_for = reason;
-    rx_set_state(port, disabled && port->first_inbox ? PORT_RX_HAND_OVER :
-                                                       PORT_RX_DISCARD);
+    rx_set_state(port, disabled && port_first_inbox(port) ?
+                       PORT_RX_HAND_OVER : PORT_RX_DISCARD);
 }
 
 void vhost_dp_port_rx_off(VhostDPEnginePort *port)

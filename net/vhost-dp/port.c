@@ -20,8 +20,9 @@
  * it are given to the first pair (port-inbox.c).
  *
  * The port's memory belongs to the IOThread once it is dead: the bottom half
- * detaches the driver, tells vhost_dp_port_delete(), and hands the rest to a
- * bottom half in the main loop, the only place where an IOThread can be joined.
+ * detaches the driver.  The last of the netdev's ports to do so tells
+ * vhost_dp_portset_delete(), and hands them all to a bottom half in the main
+ * loop, the only place where an IOThread can be joined.
  */
 
 #include "qemu/osdep.h"
@@ -82,8 +83,8 @@ static void port_set_link(VhostDPPort *p, bool up, const char *reason)
     const char *why = up ? NULL : reason ?: "unknown reason";
 
     if (vhost_dp_port_link_set_down(&port->link, why)) {
-        trace_vhost_dp_port_link(port->netdev, port->index, up, why ?: "");
-        port->link_changed(port->opaque);
+        trace_vhost_dp_port_link(port->set->netdev, port->index, up, why ?: "");
+        port->set->link_changed(port->set->opaque);
     }
 }
 
@@ -113,13 +114,13 @@ static void port_attach(VhostDPEnginePort *port)
     }
     attached = port->dc->attach(port->drv, port->index, &port->port, port->ctx,
                                 &err);
-    trace_vhost_dp_port_attach(port->netdev, port->index, attached);
+    trace_vhost_dp_port_attach(port->set->netdev, port->index, attached);
     if (attached) {
         port_set_driver_state(port, PORT_DRIVER_ACTIVE);
     }
     if (vhost_dp_port_link_set_detached(
             &port->link, attached ? NULL : error_get_pretty(err))) {
-        port->link_changed(port->opaque);
+        port->set->link_changed(port->set->opaque);
     }
 }
 
@@ -133,7 +134,7 @@ static void port_detach(VhostDPEnginePort *port)
     if (port_is_attached(port)) {
         port->dc->detach(port->drv, port->index);
         port_set_driver_state(port, PORT_DRIVER_DETACHED);
-        trace_vhost_dp_port_detach(port->netdev, port->index);
+        trace_vhost_dp_port_detach(port->set->netdev, port->index);
     }
 }
 
@@ -150,7 +151,7 @@ static void port_set_active(VhostDPEnginePort *port, bool active)
     port_set_driver_state(port, active ? PORT_DRIVER_ACTIVE :
                                 steered ? PORT_DRIVER_STEERED :
                                           PORT_DRIVER_INACTIVE);
-    trace_vhost_dp_port_set_active(port->netdev, port->index, active);
+    trace_vhost_dp_port_set_active(port->set->netdev, port->index, active);
 }
 
 /* What control wants */
@@ -246,7 +247,7 @@ static bool port_reconcile(VhostDPEnginePort *port)
     port_reconcile_rx(port, &wanted);
     vhost_dp_port_rx_count_inbox(port);
     /* The NIC may be a new one, or have come by migration */
-    port->link_changed(port->opaque);
+    port->set->link_changed(port->set->opaque);
     return true;
 }
 
@@ -255,22 +256,40 @@ static void port_free(VhostDPEnginePort *port)
     /* Joins the thread if it was the port's own */
     object_unref(OBJECT(port->iothread));
     g_free(port->iothread_name);
-    vhost_dp_inbox_unref(port->inbox);
-    vhost_dp_inbox_unref(port->first_inbox);
+    vhost_dp_inbox_free(port->inbox);
     vhost_dp_backend_destroy(&port->backend);
     vhost_dp_port_link_destroy(&port->link);
     vhost_dp_port_tx_free(port->tx);
     vhost_dp_port_rx_free(port->rx);
-    qemu_event_destroy(&port->detached);
     qemu_vfree(port->burst);
-    g_free(port->netdev);
     qemu_vfree(port);
 }
 
-/* Main loop: the IOThread has nothing to do with the port any more */
-static void port_free_bh(void *opaque)
+/* Main loop: no IOThread has anything to do with the ports any more */
+static void portset_free_bh(void *opaque)
 {
-    port_free(opaque);
+    VhostDPPortSet *set = opaque;
+    unsigned i;
+
+    for (i = 0; i < set->nports; i++) {
+        port_free(set->port[i]);
+    }
+    qemu_event_destroy(&set->detached);
+    g_free(set->netdev);
+    g_free(set);
+}
+
+/* The driver is detached, and nothing schedules the bottom half any more */
+static void port_end(VhostDPEnginePort *port)
+{
+    VhostDPPortSet *set = port->set;
+
+    qemu_bh_delete(port->bh);
+    if (qatomic_fetch_dec(&set->nattached) == 1) {
+        qemu_event_set(&set->detached);
+        /* From here on vhost_dp_portset_delete() may have returned */
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), portset_free_bh, set);
+    }
 }
 
 static void port_bh(void *opaque)
@@ -279,10 +298,7 @@ static void port_bh(void *opaque)
     bool looking = vhost_dp_port_turn_hold(port);
 
     if (qatomic_xchg(&port->changed, false) && !port_reconcile(port)) {
-        qemu_bh_delete(port->bh);
-        qemu_event_set(&port->detached);
-        /* From here on vhost_dp_port_delete() may have returned */
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), port_free_bh, port);
+        port_end(port);
         return;
     }
     vhost_dp_port_tx_injected(port);
@@ -324,8 +340,8 @@ static const VhostDPBackendClient port_backend_client = {
 static char *port_choose_thread_name(VhostDPEnginePort *port)
 {
     g_autofree char *base = port->index ?
-        g_strdup_printf("dp-%s:%u", port->netdev, port->index) :
-        g_strdup_printf("dp-%s", port->netdev);
+        g_strdup_printf("dp-%s:%u", port->set->netdev, port->index) :
+        g_strdup_printf("dp-%s", port->set->netdev);
     char *name = g_strdup(base);
     unsigned i;
 
@@ -349,7 +365,7 @@ static bool port_set_iothread(VhostDPEnginePort *port, IOThread *iothread,
         iothread = iothread_create(port->iothread_name, errp);
         if (!iothread) {
             error_prepend(errp, "vhost-dp netdev '%s': queue pair %u: its "
-                          "IOThread cannot be created: ", port->netdev,
+                          "IOThread cannot be created: ", port->set->netdev,
                           port->index);
             error_append_hint(errp, "Raise QEMU's limit on threads "
                               "(RLIMIT_NPROC, the cgroup's pids.max) or on "
@@ -366,35 +382,31 @@ static bool port_set_iothread(VhostDPEnginePort *port, IOThread *iothread,
     return true;
 }
 
-VhostDPEnginePort *vhost_dp_port_new(const char *netdev, unsigned index,
-                                     VhostDPEnginePort *first,
-                                     VhostDPDriver *drv,
-                                     const VhostDPCaps *caps,
-                                     IOThread *iothread, uint32_t busy_poll_us,
-                                     void (*link_changed)(void *opaque),
-                                     void *opaque, Error **errp)
+/* Nothing happens to it before port_changed().  Returns NULL with @errp set. */
+static VhostDPEnginePort *port_new(VhostDPPortSet *set, unsigned index,
+                                   const VhostDPCaps *caps,
+                                   IOThread *iothread, uint32_t busy_poll_us,
+                                   Error **errp)
 {
     VhostDPEnginePort *port = qemu_memalign(PORT_CACHE_LINE, sizeof(*port));
     unsigned i;
 
     memset(port, 0, sizeof(*port));
     port->port.ops = &port_ops;
-    port->netdev = g_strdup(netdev);
+    port->set = set;
     port->index = index;
-    if (!vhost_dp_backend_init(&port->backend, netdev, &port_backend_client,
-                               port, errp)) {
+    if (!vhost_dp_backend_init(&port->backend, set->netdev,
+                               &port_backend_client, port, errp)) {
         goto fail;
     }
     if (!port_set_iothread(port, iothread, errp)) {
         vhost_dp_backend_destroy(&port->backend);
         goto fail;
     }
-    port->drv = drv;
-    port->dc = VHOST_DP_DRIVER_GET_CLASS(drv);
+    port->drv = set->drv;
+    port->dc = VHOST_DP_DRIVER_GET_CLASS(port->drv);
     port->caps = *caps;
     port->most_tx_offloads = caps->tx_offloads;
-    port->link_changed = link_changed;
-    port->opaque = opaque;
     port->conf.hdr_len = sizeof(struct virtio_net_hdr);
     port->conf.hdr_swap = HOST_BIG_ENDIAN;
     port->conf.rx_safe_len = UINT32_MAX;
@@ -404,48 +416,102 @@ VhostDPEnginePort *vhost_dp_port_new(const char *netdev, unsigned index,
     port->rx = vhost_dp_port_rx_new();
     vhost_dp_port_poll_init(&port->poll, busy_poll_us * (int64_t)SCALE_US);
     vhost_dp_port_link_init(&port->link);
-    qemu_event_init(&port->detached, false);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         port->kick[i].queue = i;
         port->kick[i].port = port;
     }
-    trace_vhost_dp_port_new(netdev, index, port->iothread_name,
+    trace_vhost_dp_port_new(set->netdev, index, port->iothread_name,
                             port->iothread->thread_id, busy_poll_us);
     port->bh = aio_bh_new(port->ctx, port_bh, port);
     port->inbox = vhost_dp_inbox_new(port->bh);
-    port->first_inbox = first ? vhost_dp_inbox_ref(first->inbox) : NULL;
-    port_changed(port);
     return port;
 
 fail:
     g_free(port->iothread_name);
-    g_free(port->netdev);
     qemu_vfree(port);
     return NULL;
 }
 
-void vhost_dp_port_delete(VhostDPEnginePort *port)
+/* Frees its name; the reference that the port holds keeps the thread */
+static void port_release_iothread(VhostDPEnginePort *port)
 {
-    VhostDPBackend *be = &port->backend;
-
-    /*
-     * All of it under the lock: as soon as the bottom half can see @dead, it
-     * may delete itself.  So no vhost_dp_backend_unlock(), which schedules it.
-     */
-    qatomic_inc(&be->want);
-    WITH_QEMU_LOCK_GUARD(&be->lock) {
-        port->conf.dead = true;
-        port_changed(port);
-    }
-    qatomic_dec(&be->want);
-    qemu_event_wait(&port->detached);
-    /* The bottom half is gone: nobody may be told to resume any more */
-    qatomic_set(&be->yielded, false);
-
     if (port->own_iothread) {
-        /* Frees its name; the reference that we hold keeps the thread */
         iothread_destroy(port->iothread);
     }
+}
+
+VhostDPPortSet *vhost_dp_portset_new(const char *netdev, unsigned nports,
+                                     VhostDPDriver *drv,
+                                     const VhostDPCaps *caps,
+                                     IOThread **iothreads,
+                                     uint32_t busy_poll_us,
+                                     void (*link_changed)(void *opaque),
+                                     void *opaque, Error **errp)
+{
+    VhostDPPortSet *set = g_malloc0(sizeof(*set) +
+                                    nports * sizeof(set->port[0]));
+    unsigned i;
+
+    set->netdev = g_strdup(netdev);
+    set->drv = drv;
+    set->link_changed = link_changed;
+    set->opaque = opaque;
+    set->nattached = nports;
+    qemu_event_init(&set->detached, false);
+    for (i = 0; i < nports; i++) {
+        set->port[i] = port_new(set, i, caps, iothreads[i], busy_poll_us,
+                                errp);
+        if (!set->port[i]) {
+            goto fail;
+        }
+        set->nports++;
+    }
+    for (i = 0; i < nports; i++) {
+        port_changed(set->port[i]);
+    }
+    return set;
+
+fail:
+    /* None of them has worked */
+    for (i = 0; i < set->nports; i++) {
+        qemu_bh_delete(set->port[i]->bh);
+        port_release_iothread(set->port[i]);
+    }
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), portset_free_bh, set);
+    return NULL;
+}
+
+void vhost_dp_portset_delete(VhostDPPortSet *set)
+{
+    unsigned i;
+
+    for (i = 0; i < set->nports; i++) {
+        VhostDPEnginePort *port = set->port[i];
+        VhostDPBackend *be = &port->backend;
+
+        /*
+         * All of it under the lock: as soon as the bottom half can see @dead,
+         * it may end the port.  So no vhost_dp_backend_unlock(), which
+         * schedules it.
+         */
+        qatomic_inc(&be->want);
+        WITH_QEMU_LOCK_GUARD(&be->lock) {
+            port->conf.dead = true;
+            port_changed(port);
+        }
+        qatomic_dec(&be->want);
+    }
+    qemu_event_wait(&set->detached);
+    for (i = 0; i < set->nports; i++) {
+        /* The bottom half is gone: nobody may be told to resume any more */
+        qatomic_set(&set->port[i]->backend.yielded, false);
+        port_release_iothread(set->port[i]);
+    }
+}
+
+VhostDPEnginePort *vhost_dp_portset_port(VhostDPPortSet *set, unsigned index)
+{
+    return set->port[index];
 }
 
 VhostDPBackend *vhost_dp_port_backend(VhostDPEnginePort *port)

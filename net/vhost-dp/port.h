@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The netdev makes one port for each queue pair.  See port.c for how a port
+ * The netdev has one port for each queue pair.  See port.c for how a port
  * works and include/net/vhost-dp.h for what drivers do with it.
  */
 
@@ -19,44 +19,53 @@
 /* The engine of one queue pair: the port of the driver right below it */
 typedef struct VhostDPEnginePort VhostDPEnginePort;
 
+/* Those of one netdev */
+typedef struct VhostDPPortSet VhostDPPortSet;
+
 /**
- * vhost_dp_port_new: make the engine of one queue pair
+ * vhost_dp_portset_new: make the engine of a netdev
  * @netdev: the netdev's id
- * @index: number of the queue pair
- * @first: the netdev's first queue pair, which gets the frames of those that
- *         the guest does not use; NULL if this is it.  It may be deleted
- *         before.
+ * @nports: number of queue pairs; each has a port
  * @drv: the driver, claimed and open
  * @caps: what @drv can do
- * @iothread: where to run, or NULL for an IOThread of its own
+ * @iothreads: where each port runs; NULL: in an IOThread of its own
  * @busy_poll_us: microseconds to poll after the last work, or 0
- * @link_changed: called when the driver's link changes, with @opaque, in any
- *                thread, with no lock
+ * @link_changed: called when the driver's link of a port changes, with
+ *                @opaque, in any thread, with no lock
  *
- * The driver is attached soon, in the IOThread.
+ * The driver is attached soon, in the IOThreads.  Frames for pairs that the
+ * guest does not use go to the first one.
  *
- * Lock: BQL.  Returns NULL with @errp set if there is no thread to be had.
+ * Lock: BQL.  Returns NULL with @errp set if there are too few descriptors or
+ * threads: then the driver has not been touched.
  */
-VhostDPEnginePort *vhost_dp_port_new(const char *netdev, unsigned index,
-                                     VhostDPEnginePort *first,
+VhostDPPortSet *vhost_dp_portset_new(const char *netdev, unsigned nports,
                                      VhostDPDriver *drv,
                                      const VhostDPCaps *caps,
-                                     IOThread *iothread, uint32_t busy_poll_us,
+                                     IOThread **iothreads,
+                                     uint32_t busy_poll_us,
                                      void (*link_changed)(void *opaque),
                                      void *opaque, Error **errp);
 
 /**
- * vhost_dp_port_delete: stop the engine, detach the driver, drop the port
+ * vhost_dp_portset_delete: stop the engine, detach the driver, drop the ports
  *
- * vhost_dev_cleanup() was called.  Waits until the driver is detached, so
- * that the caller can close it: this is not one of the vhost operations,
- * which must not wait.  Nothing of vhost-dp needs the BQL, or the main loop,
- * to get there.  (Another device's handler on a shared IOThread may; QEMU's
- * own devices wait for their IOThreads in the same way.)
+ * vhost_dev_cleanup() was called for each of them.  Waits until the driver is
+ * detached, so that the caller can close it: this is not one of the vhost
+ * operations, which must not wait.  Nothing of vhost-dp needs the BQL, or the
+ * main loop, to get there.  (Another device's handler on a shared IOThread may;
+ * QEMU's own devices wait for their IOThreads in the same way.)
  *
  * Lock: BQL.
  */
-void vhost_dp_port_delete(VhostDPEnginePort *port);
+void vhost_dp_portset_delete(VhostDPPortSet *set);
+
+/**
+ * vhost_dp_portset_port: the port of queue pair @index
+ *
+ * Thread: any.  It is there until vhost_dp_portset_delete().
+ */
+VhostDPEnginePort *vhost_dp_portset_port(VhostDPPortSet *set, unsigned index);
 
 /**
  * vhost_dp_port_backend: what to give to vhost_dev_init()

@@ -20,17 +20,14 @@
 #include "qemu/iov.h"
 #include "qemu/timer.h"
 #include "net/vhost-dp.h"
+#include "nic.h"
 #include "stress.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(StressDriver, STRESS_DRIVER)
 
-struct StressDriver {
-    VhostDPDriver parent_obj;
-
-    bool open;                  /* BQL, and read by the IOThread */
-    uint32_t offloads;          /* atomic: set_offload comes at any time */
-
-    /* The IOThread's own */
+/* Of one queue pair: its IOThread's own */
+typedef struct StressQueue {
+    StressDriver *drv;
     StressRandom random;
     VhostDPPort *port;
     QEMUTimer timer;
@@ -38,11 +35,24 @@ struct StressDriver {
     bool rx_enabled;
     unsigned lent;
     bool link_down;
+} StressQueue;
+
+struct StressDriver {
+    VhostDPDriver parent_obj;
+
+    bool open;                  /* BQL, and read by the IOThreads */
+    uint32_t offloads;          /* atomic: set_offload comes at any time */
+    StressQueue queue[NIC_PAIRS];
 };
 
 static uint8_t frame_data[STRESS_MAX_FRAME];
 
-static void tell_later(StressDriver *s, unsigned what)
+static StressQueue *queue_of(VhostDPDriver *drv, unsigned pair)
+{
+    return &STRESS_DRIVER(drv)->queue[pair];
+}
+
+static void tell_later(StressQueue *s, unsigned what)
 {
     s->later |= what;
     timer_mod_ns(&s->timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
@@ -51,7 +61,7 @@ static void tell_later(StressDriver *s, unsigned what)
 
 static void driver_timer(void *opaque)
 {
-    StressDriver *s = opaque;
+    StressQueue *s = opaque;
     unsigned what = s->later;
 
     s->later = 0;
@@ -75,16 +85,18 @@ static bool driver_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 
 static void driver_close(VhostDPDriver *drv)
 {
-    StressDriver *s = STRESS_DRIVER(drv);
+    unsigned i;
 
-    g_assert_null(s->port);
-    s->open = false;
+    for (i = 0; i < NIC_PAIRS; i++) {
+        g_assert_null(queue_of(drv, i)->port);
+    }
+    STRESS_DRIVER(drv)->open = false;
 }
 
 static void driver_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
     *caps = (VhostDPCaps) {
-        .max_queue_pairs = 1,
+        .max_queue_pairs = NIC_PAIRS,
         .max_frame = VHOST_DP_MAX_FRAME,
         .max_segments = 2,
         .tx_offloads = VHOST_DP_OFFLOAD_ALL,
@@ -105,9 +117,9 @@ static void driver_set_offload(VhostDPDriver *drv, uint32_t offloads)
 static bool driver_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
                           AioContext *ctx, Error **errp)
 {
-    StressDriver *s = STRESS_DRIVER(drv);
+    StressQueue *s = queue_of(drv, pair);
 
-    g_assert_true(s->open);
+    g_assert_true(s->drv->open);
     s->port = port;
     s->link_down = false;
     aio_timer_init(ctx, &s->timer, QEMU_CLOCK_REALTIME, SCALE_NS,
@@ -117,9 +129,9 @@ static bool driver_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
 
 static void driver_detach(VhostDPDriver *drv, unsigned pair)
 {
-    StressDriver *s = STRESS_DRIVER(drv);
+    StressQueue *s = queue_of(drv, pair);
 
-    g_assert_true(s->open);
+    g_assert_true(s->drv->open);
     g_assert_cmpuint(s->lent, ==, 0);
     timer_del(&s->timer);
     s->port = NULL;
@@ -128,11 +140,11 @@ static void driver_detach(VhostDPDriver *drv, unsigned pair)
 static unsigned driver_tx_burst(VhostDPDriver *drv, unsigned pair,
                                 VhostDPFrame *frames, unsigned n)
 {
-    StressDriver *s = STRESS_DRIVER(drv);
+    StressQueue *s = queue_of(drv, pair);
     unsigned taken = n;
     unsigned i;
 
-    g_assert_true(s->open && s->port);
+    g_assert_true(s->drv->open && s->port);
     if (stress_random(&s->random, 4) == 0) {
         taken = stress_random(&s->random, n);
     }
@@ -156,10 +168,10 @@ static unsigned driver_tx_burst(VhostDPDriver *drv, unsigned pair,
 static unsigned driver_rx_burst(VhostDPDriver *drv, unsigned pair,
                                 VhostDPFrame *frames, unsigned n)
 {
-    StressDriver *s = STRESS_DRIVER(drv);
+    StressQueue *s = queue_of(drv, pair);
     unsigned i;
 
-    g_assert_true(s->open && s->port);
+    g_assert_true(s->drv->open && s->port);
     g_assert_cmpuint(s->lent, ==, 0);
     n = stress_random(&s->random, n + 1);
     if (n == 0) {
@@ -184,7 +196,7 @@ static unsigned driver_rx_burst(VhostDPDriver *drv, unsigned pair,
 
 static void driver_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
 {
-    StressDriver *s = STRESS_DRIVER(drv);
+    StressQueue *s = queue_of(drv, pair);
 
     g_assert_cmpuint(n, <=, s->lent);
     s->lent -= n;
@@ -192,7 +204,7 @@ static void driver_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
 
 static void driver_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
 {
-    StressDriver *s = STRESS_DRIVER(drv);
+    StressQueue *s = queue_of(drv, pair);
 
     g_assert_true(s->rx_enabled != enable);
     s->rx_enabled = enable;
@@ -205,7 +217,13 @@ static void driver_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
 
 static void driver_instance_init(Object *obj)
 {
-    stress_random_init(&STRESS_DRIVER(obj)->random);
+    StressDriver *s = STRESS_DRIVER(obj);
+    unsigned i;
+
+    for (i = 0; i < NIC_PAIRS; i++) {
+        s->queue[i].drv = s;
+        stress_random_init(&s->queue[i].random);
+    }
 }
 
 static void driver_class_init(ObjectClass *oc, void *data)

@@ -162,6 +162,7 @@ type_init(script_register_types)
 /* ---- The rig ---- */
 
 static IOThread *iothread;
+static NicSet *set;
 static Nic *nic;
 static ScriptDriver *driver;
 
@@ -181,17 +182,18 @@ static ScriptDriver *driver;
 static void rig_begin(bool has_iommu)
 {
     bql_lock();
-    nic = nic_new(0, NULL, iothread, 0, true);
+    set = nics_new(1, &iothread, 0, true);
+    nic = set->nic[0];
     nic_set_iommu(nic, has_iommu);
     vhost_dp_port_set_hdr_len(nic->port, HDR_LEN);
-    driver = STRESS_DRIVER(nic->drv);
+    driver = STRESS_DRIVER(set->drv);
     wait_until(qatomic_read(&driver->port));
     nic_start(nic);
 }
 
 static void rig_end(void)
 {
-    nic_free(nic);
+    nics_free(set);
     /* The port goes in the main loop */
     main_loop_wait(true);
     bql_unlock();

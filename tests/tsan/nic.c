@@ -29,40 +29,33 @@ static int new_eventfd(unsigned value)
     return fd;
 }
 
-/* ---- The port, its driver and its vhost device ---- */
+/* ---- The ports, their driver and their vhost devices ---- */
 
-static void nic_link_bh(void *opaque)
+static void nics_link_bh(void *opaque)
 {
-    Nic *nic = opaque;
-    g_autofree char *reason = NULL;
+    NicSet *set = opaque;
+    unsigned i;
 
-    if (!vhost_dp_port_get_link(nic->port, &reason)) {
-        g_assert_cmpstr(reason, ==, "stress");
+    for (i = 0; i < set->n; i++) {
+        g_autofree char *reason = NULL;
+
+        if (!vhost_dp_port_get_link(set->nic[i]->port, &reason)) {
+            g_assert_cmpstr(reason, ==, "stress");
+        }
     }
 }
 
 /* Any thread, no lock */
-static void nic_link_changed(void *opaque)
+static void nics_link_changed(void *opaque)
 {
-    Nic *nic = opaque;
+    NicSet *set = opaque;
 
-    qemu_bh_schedule(nic->link_bh);
+    qemu_bh_schedule(set->link_bh);
 }
 
-static void nic_make_port(Nic *nic, IOThread *iothread,
-                          unsigned busy_poll_us)
+static void nic_set_port(Nic *nic, VhostDPEnginePort *port)
 {
-    Object *obj = object_new(TYPE_STRESS_DRIVER);
-    VhostDPCaps caps = {};
-
-    nic->drv = VHOST_DP_DRIVER(obj);
-    VHOST_DP_DRIVER_GET_CLASS(obj)->open(nic->drv, 1, &error_abort);
-    VHOST_DP_DRIVER_GET_CLASS(obj)->get_caps(nic->drv, &caps);
-    nic->port = vhost_dp_port_new(nic->name, 0,
-                                  nic->first ? nic->first->port : NULL,
-                                  nic->drv, &caps, iothread, busy_poll_us,
-                                  nic_link_changed, nic, &error_abort);
-
+    nic->port = port;
     nic->ram = (MemoryRegionSection) {
         .size = int128_make64(EMULATOR_RAM_TWICE),
     };
@@ -79,28 +72,57 @@ static void nic_make_port(Nic *nic, IOThread *iothread,
                                     &error_abort);
 }
 
-/* As netdev_cleanup() and vhost_dp_driver_release() */
-static void nic_drop_port(Nic *nic)
+static void nics_make_ports(NicSet *set, IOThread **iothreads,
+                            unsigned busy_poll_us)
 {
-    vhost_dp_ops.vhost_backend_cleanup(&nic->dev);
-    vhost_dp_port_delete(nic->port);
-    nic->port = NULL;
-    VHOST_DP_DRIVER_GET_CLASS(nic->drv)->close(nic->drv);
-    object_unref(OBJECT(nic->drv));
+    Object *obj = object_new(TYPE_STRESS_DRIVER);
+    VhostDPCaps caps = {};
+    unsigned i;
+
+    set->drv = VHOST_DP_DRIVER(obj);
+    VHOST_DP_DRIVER_GET_CLASS(obj)->open(set->drv, set->n, &error_abort);
+    VHOST_DP_DRIVER_GET_CLASS(obj)->get_caps(set->drv, &caps);
+    set->ports = vhost_dp_portset_new("nics", set->n, set->drv, &caps,
+                                      iothreads, busy_poll_us,
+                                      nics_link_changed, set, &error_abort);
+    for (i = 0; i < set->n; i++) {
+        nic_set_port(set->nic[i], vhost_dp_portset_port(set->ports, i));
+    }
 }
 
-void nic_replace_port(Nic *nic, IOThread *iothread, unsigned busy_poll_us)
+/* As netdev_cleanup() and vhost_dp_driver_release() */
+static void nics_drop_ports(NicSet *set)
 {
-    bool started = nic->started;
+    unsigned i;
 
-    if (started) {
-        nic_stop(nic);
+    for (i = 0; i < set->n; i++) {
+        vhost_dp_ops.vhost_backend_cleanup(&set->nic[i]->dev);
+        set->nic[i]->port = NULL;
     }
-    nic_drop_port(nic);
-    nic_make_port(nic, iothread, busy_poll_us);
-    nic_enable(nic, nic->enabled);
-    if (started) {
-        nic_start(nic);
+    vhost_dp_portset_delete(set->ports);
+    VHOST_DP_DRIVER_GET_CLASS(set->drv)->close(set->drv);
+    object_unref(OBJECT(set->drv));
+}
+
+void nics_replace_ports(NicSet *set, IOThread **iothreads,
+                        unsigned busy_poll_us)
+{
+    bool started[NIC_PAIRS];
+    unsigned i;
+
+    for (i = 0; i < set->n; i++) {
+        started[i] = set->nic[i]->started;
+        if (started[i]) {
+            nic_stop(set->nic[i]);
+        }
+    }
+    nics_drop_ports(set);
+    nics_make_ports(set, iothreads, busy_poll_us);
+    for (i = 0; i < set->n; i++) {
+        nic_enable(set->nic[i], set->nic[i]->enabled);
+        if (started[i]) {
+            nic_start(set->nic[i]);
+        }
     }
 }
 
@@ -385,20 +407,17 @@ void nic_reset(Nic *nic, bool packed, bool event_idx, bool indirect)
     }
 }
 
-Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
-             unsigned busy_poll_us, bool still)
+static Nic *nic_new(NicSet *set, unsigned index, bool still)
 {
     Nic *nic = g_new0(Nic, 1);
     unsigned i;
 
-    nic->first = first;
-    g_snprintf(nic->name, sizeof(nic->name), "nic%u", index);
+    nic->set = set;
     nic->vdev = (VirtIODevice *)object_new(TYPE_STRESS_DEVICE);
     nic->vdev->dma_as = &nic->iommu.as;
     emulator_iommu_init(&nic->iommu, index * EMULATOR_RAM_SIZE / 2,
                         EMULATOR_RAM_SIZE / 2);
     nic_set_iommu(nic, false);
-    nic->link_bh = qemu_bh_new(nic_link_bh, nic);
     nic->enabled = true;
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         nic->masked_fd[i] = new_eventfd(0);
@@ -406,20 +425,30 @@ Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
                                nic->masked_fd[i]);
     }
     nic->guest = guest_new(index * EMULATOR_RAM_SIZE / 2, still);
-    nic_make_port(nic, iothread, busy_poll_us);
     nic_reset(nic, false, true, false);
     return nic;
 }
 
-void nic_free(Nic *nic)
+NicSet *nics_new(unsigned n, IOThread **iothreads, unsigned busy_poll_us,
+                 bool still)
+{
+    NicSet *set = g_new0(NicSet, 1);
+    unsigned i;
+
+    g_assert_cmpuint(n, <=, NIC_PAIRS);
+    set->n = n;
+    set->link_bh = qemu_bh_new(nics_link_bh, set);
+    for (i = 0; i < n; i++) {
+        set->nic[i] = nic_new(set, i, still);
+    }
+    nics_make_ports(set, iothreads, busy_poll_us);
+    return set;
+}
+
+static void nic_free(Nic *nic)
 {
     unsigned i;
 
-    if (nic->started) {
-        nic_stop(nic);
-    }
-    nic_drop_port(nic);
-    qemu_bh_delete(nic->link_bh);
     guest_free(nic->guest);
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
         close(nic->masked_fd[i]);
@@ -428,6 +457,23 @@ void nic_free(Nic *nic)
     g_assert_cmpuint(OBJECT(nic->vdev)->ref, ==, 1);
     object_unref(OBJECT(nic->vdev));
     g_free(nic);
+}
+
+void nics_free(NicSet *set)
+{
+    unsigned i;
+
+    for (i = 0; i < set->n; i++) {
+        if (set->nic[i]->started) {
+            nic_stop(set->nic[i]);
+        }
+    }
+    nics_drop_ports(set);
+    qemu_bh_delete(set->link_bh);
+    for (i = 0; i < set->n; i++) {
+        nic_free(set->nic[i]);
+    }
+    g_free(set);
 }
 
 static const TypeInfo device_info = {

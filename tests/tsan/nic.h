@@ -19,15 +19,18 @@
 #include "emulator.h"
 #include "guest.h"
 
+/* Queue pairs of a netdev, at most */
+#define NIC_PAIRS 2
+
+typedef struct NicSet NicSet;
+
+/* One queue pair, with a device and a guest of its own */
 typedef struct Nic {
-    char name[16];
+    NicSet *set;
     Guest *guest;
     VirtIODevice *vdev;
-    QEMUBH *link_bh;
-    struct Nic *first;          /* gets frames while this one is disabled */
 
-    /* Replaced with the port */
-    VhostDPDriver *drv;
+    /* Replaced with the ports */
     VhostDPEnginePort *port;
     struct vhost_dev dev;
     struct vhost_virtqueue vqs[VHOST_DP_QUEUES];
@@ -47,18 +50,29 @@ typedef struct Nic {
     int masked_fd[VHOST_DP_QUEUES];
 } Nic;
 
-/**
- * nic_new: make a card, stopped, and its guest
- * @first: what the first queue pair of the same netdev would be, or NULL
- * @iothread, @busy_poll_us: for the port; NULL: a thread of its own
- * @still: the guest does nothing by itself
- */
-Nic *nic_new(unsigned index, Nic *first, IOThread *iothread,
-             unsigned busy_poll_us, bool still);
-void nic_free(Nic *nic);
+/* A netdev: all of them.  The first gets frames while another is disabled. */
+struct NicSet {
+    unsigned n;
+    Nic *nic[NIC_PAIRS];
+    QEMUBH *link_bh;
 
-/* netdev_del and netdev_add: another port, driver and IOThread */
-void nic_replace_port(Nic *nic, IOThread *iothread, unsigned busy_poll_us);
+    /* Replaced */
+    VhostDPDriver *drv;
+    VhostDPPortSet *ports;
+};
+
+/**
+ * nics_new: make a netdev with @n queue pairs, stopped, and their guests
+ * @iothreads, @busy_poll_us: for the ports; NULL: a thread of its own
+ * @still: the guests do nothing by themselves
+ */
+NicSet *nics_new(unsigned n, IOThread **iothreads, unsigned busy_poll_us,
+                 bool still);
+void nics_free(NicSet *set);
+
+/* netdev_del and netdev_add: other ports, driver and IOThreads */
+void nics_replace_ports(NicSet *set, IOThread **iothreads,
+                        unsigned busy_poll_us);
 
 /* The guest's driver resets the device and negotiates anew.  Stopped. */
 void nic_reset(Nic *nic, bool packed, bool event_idx, bool indirect);

@@ -9,7 +9,7 @@
  * real IOThreads, between a guest that never pauses and a driver that behaves
  * as badly as it may.  Several threads take the BQL in turns, as vCPUs, the
  * main loop and the migration thread do, and each time one of them does
- * something to one of two network cards that QEMU could do at that moment.
+ * something to one of two queue pairs that QEMU could do at that moment.
  * Then everything is left alone and must still move frames, with guest and
  * device asleep whenever they have nothing to do: a wake-up that was lost
  * shows as a stop.
@@ -34,7 +34,7 @@
 #include "nic.h"
 #include "stress.h"
 
-#define NICS 2
+#define NICS NIC_PAIRS
 
 /* Of a card's memory, what its guest has allocated, more or less */
 #define STRESS_RAM_USED (300 * KiB)
@@ -54,11 +54,11 @@ typedef struct Control {
     StressRandom random;
 } Control;
 
-static Nic *nics[NICS];
+static NicSet *set;
 static IOThread *shared;
 static unsigned ops_left;       /* atomic */
 static unsigned ops_done[32];   /* BQL; by operation */
-static bool port_may_go;
+static bool ports_may_go;
 static bool race;
 
 void stress_random_init(StressRandom *r)
@@ -118,7 +118,7 @@ static void tell_nics(void)
     unsigned i;
 
     for (i = 0; i < NICS; i++) {
-        nic_memory_changed(nics[i]);
+        nic_memory_changed(set->nic[i]);
     }
 }
 
@@ -158,7 +158,7 @@ static void op_offloads(Nic *nic, StressRandom *r)
     uint32_t offloads = flip(r) ? VHOST_DP_OFFLOAD_ALL : 0;
 
     vhost_dp_port_set_offloads(nic->port, offloads);
-    VHOST_DP_DRIVER_GET_CLASS(nic->drv)->set_offload(nic->drv, offloads);
+    VHOST_DP_DRIVER_GET_CLASS(set->drv)->set_offload(set->drv, offloads);
 }
 
 static void op_query(Nic *nic, StressRandom *r)
@@ -227,10 +227,14 @@ static void op_bypass(Nic *nic, StressRandom *r)
     nic_set_bypass(nic, flip(r));
 }
 
-static void op_replace_port(Nic *nic, StressRandom *r)
+static void op_replace_ports(Nic *nic, StressRandom *r)
 {
-    if (port_may_go && stress_random(r, 4) == 0) {
-        nic_replace_port(nic, flip(r) ? shared : NULL, flip(r) ? 50 : 0);
+    if (ports_may_go && stress_random(r, 4) == 0) {
+        IOThread *iothreads[NICS] = {
+            flip(r) ? shared : NULL, flip(r) ? shared : NULL,
+        };
+
+        nics_replace_ports(set, iothreads, flip(r) ? 50 : 0);
     }
 }
 
@@ -256,7 +260,7 @@ static const struct {
     { "remap", op_remap },
     { "invalidate", op_invalidate },
     { "bypass", op_bypass },
-    { "replace port", op_replace_port },
+    { "replace ports", op_replace_ports },
 };
 
 QEMU_BUILD_BUG_ON(ARRAY_SIZE(operations) > ARRAY_SIZE(ops_done));
@@ -268,7 +272,7 @@ static void *control_thread(void *opaque)
     Control *c = opaque;
 
     while (qatomic_read(&ops_left)) {
-        Nic *nic = nics[stress_random(&c->random, NICS)];
+        Nic *nic = set->nic[stress_random(&c->random, NICS)];
         unsigned op = stress_random(&c->random, ARRAY_SIZE(operations));
 
         bql_lock();
@@ -328,16 +332,18 @@ static void check_progress(void)
     unsigned i, j;
 
     for (i = 0; i < NICS; i++) {
-        leave_alone(nics[i]);
+        leave_alone(set->nic[i]);
         for (j = 0; j < VHOST_DP_QUEUES; j++) {
-            goal[i][j] = qatomic_read(&nics[i]->guest->done[j]) + ENOUGH;
+            goal[i][j] = qatomic_read(&set->nic[i]->guest->done[j]) + ENOUGH;
         }
     }
     for (i = 0; i < NICS; i++) {
+        Guest *guest = set->nic[i]->guest;
+
         for (j = 0; j < VHOST_DP_QUEUES; j++) {
-            while (qatomic_read(&nics[i]->guest->done[j]) < goal[i][j]) {
+            while (qatomic_read(&guest->done[j]) < goal[i][j]) {
                 if (g_get_monotonic_time() > end) {
-                    g_error("%s: %s queue stands still", nics[i]->name,
+                    g_error("queue pair %u: %s queue stands still", i,
                             j == VHOST_DP_RX ? "receive" : "transmit");
                 }
                 main_loop_wait(true);
@@ -346,7 +352,7 @@ static void check_progress(void)
                 bql_lock();
             }
         }
-        qatomic_set(&nics[i]->guest->patient, false);
+        qatomic_set(&guest->patient, false);
     }
 }
 
@@ -360,21 +366,23 @@ static unsigned count_ops(void)
 static void test_stress(const void *opaque)
 {
     unsigned rounds = MAX(count_ops() / OPS_PER_ROUND, 1);
+    IOThread *iothreads[NICS] = { shared, shared };
     unsigned i;
 
-    port_may_go = opaque != NULL;
+    ports_may_go = opaque != NULL;
     bql_lock();
+    set = nics_new(NICS, iothreads, 0, false);
     for (i = 0; i < NICS; i++) {
-        nics[i] = nic_new(i, i ? nics[0] : NULL, shared, i * 50, false);
-        nic_start(nics[i]);
+        nic_start(set->nic[i]);
     }
     for (i = 0; i < rounds; i++) {
+        if (i == rounds / 2) {
+            nics_replace_ports(set, iothreads, 50);
+        }
         run_operations(OPS_PER_ROUND);
         check_progress();
     }
-    for (i = 0; i < NICS; i++) {
-        nic_free(nics[i]);
-    }
+    nics_free(set);
     /* The last of the ports goes in the main loop */
     main_loop_wait(true);
     bql_unlock();

@@ -42,7 +42,7 @@ static void inbox_free(VhostDPInbox *inbox)
 {
     vhost_dp_inbox_retire(inbox);
     qemu_bh_delete(bh);
-    vhost_dp_inbox_unref(inbox);
+    vhost_dp_inbox_free(inbox);
 }
 
 static bool was_woken(void)
@@ -266,18 +266,18 @@ static void test_closed(void)
 static void test_retired(void)
 {
     VhostDPInbox *inbox = inbox_new();
-    VhostDPInbox *writer = vhost_dp_inbox_ref(inbox);
     uint8_t data[100];
     VhostDPFrame frame;
 
     make_frame(&frame, data, sizeof(data), 1);
-    vhost_dp_inbox_join(writer);
+    vhost_dp_inbox_join(inbox);
     vhost_dp_inbox_open(inbox, true);
-    put(writer, 100, 1);
-    inbox_free(inbox);
-    g_assert_false(vhost_dp_inbox_put(writer, &frame, 1));
-    vhost_dp_inbox_leave(writer);
-    vhost_dp_inbox_unref(writer);
+    put(inbox, 100, 1);
+    vhost_dp_inbox_retire(inbox);
+    qemu_bh_delete(bh);
+    g_assert_false(vhost_dp_inbox_put(inbox, &frame, 1));
+    vhost_dp_inbox_leave(inbox);
+    vhost_dp_inbox_free(inbox);
 }
 
 /* ---- Several threads ---- */
@@ -346,7 +346,7 @@ static void test_threads(void)
 
     vhost_dp_inbox_open(inbox, true);
     for (i = 0; i < WRITERS; i++) {
-        w[i].inbox = vhost_dp_inbox_ref(inbox);
+        w[i].inbox = inbox;
         w[i].index = i;
         qemu_thread_create(&w[i].thread, "writer", writer_thread, &w[i],
                            QEMU_THREAD_JOINABLE);
@@ -369,7 +369,6 @@ static void test_threads(void)
         if (!n && !writers_left(w)) {
             for (i = 0; i < WRITERS; i++) {
                 qemu_thread_join(&w[i].thread);
-                vhost_dp_inbox_unref(w[i].inbox);
             }
             last = true;
             memset(w, 0xff, sizeof(w));
