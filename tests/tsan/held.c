@@ -44,12 +44,14 @@ struct ScriptDriver {
     VhostDPDriver parent_obj;
 
     /* Atomic */
-    VhostDPPort *port;          /* while attached */
+    VhostDPPort *ports[2];      /* while attached */
+    unsigned pair;              /* of these, that can receive */
     unsigned room;              /* frames that it will still take */
     unsigned sent;              /* frames that it took, */
     unsigned sent_whole;        /* and those that nobody had cut */
     unsigned have;              /* frames that it has to lend, */
-    uint8_t content;            /* and what they consist of */
+    uint8_t content;            /* and what they consist of, */
+    const VhostDPFrame *special;        /* unless it is this one */
     unsigned lent;
 };
 
@@ -65,7 +67,7 @@ static void script_close(VhostDPDriver *drv)
 static void script_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
     *caps = (VhostDPCaps) {
-        .max_queue_pairs = 1,
+        .max_queue_pairs = 2,
         .max_frame = VHOST_DP_MAX_FRAME,
         .max_segments = 2,
     };
@@ -74,13 +76,13 @@ static void script_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 static bool script_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
                           AioContext *ctx, Error **errp)
 {
-    qatomic_set(&STRESS_DRIVER(drv)->port, port);
+    qatomic_set(&STRESS_DRIVER(drv)->ports[pair], port);
     return true;
 }
 
 static void script_detach(VhostDPDriver *drv, unsigned pair)
 {
-    qatomic_set(&STRESS_DRIVER(drv)->port, NULL);
+    qatomic_set(&STRESS_DRIVER(drv)->ports[pair], NULL);
 }
 
 static unsigned script_tx_burst(VhostDPDriver *drv, unsigned pair,
@@ -108,12 +110,12 @@ static unsigned script_rx_burst(VhostDPDriver *drv, unsigned pair,
     uint8_t *data = contents[qatomic_read(&s->content)];
     unsigned i;
 
-    n = MIN(n, qatomic_read(&s->have));
+    n = pair == s->pair ? MIN(n, qatomic_read(&s->have)) : 0;
     memset(data, qatomic_read(&s->content), RX_LEN);
     for (i = 0; i < n; i++) {
-        frames[i] = (VhostDPFrame) { .len = RX_LEN, .iovcnt = 1 };
-        frames[i].inl[0].iov_base = data;
-        frames[i].inl[0].iov_len = RX_LEN;
+        frames[i] = s->special ? *s->special : (VhostDPFrame) {
+            .len = RX_LEN, .iovcnt = 1, .inl[0] = { data, RX_LEN },
+        };
         frames[i].iov = frames[i].inl;
     }
     qatomic_sub(&s->have, n);
@@ -179,16 +181,26 @@ static ScriptDriver *driver;
         } \
     } while (0)
 
+static void rig_begin_pairs(unsigned n, bool has_iommu)
+{
+    IOThread *iothreads[] = { iothread, iothread };
+    unsigned i;
+
+    bql_lock();
+    set = nics_new(n, iothreads, 0, true);
+    nic = set->nic[0];
+    driver = STRESS_DRIVER(set->drv);
+    for (i = 0; i < n; i++) {
+        nic_set_iommu(set->nic[i], has_iommu);
+        vhost_dp_port_set_hdr_len(set->nic[i]->port, HDR_LEN);
+        wait_until(qatomic_read(&driver->ports[i]));
+        nic_start(set->nic[i]);
+    }
+}
+
 static void rig_begin(bool has_iommu)
 {
-    bql_lock();
-    set = nics_new(1, &iothread, 0, true);
-    nic = set->nic[0];
-    nic_set_iommu(nic, has_iommu);
-    vhost_dp_port_set_hdr_len(nic->port, HDR_LEN);
-    driver = STRESS_DRIVER(set->drv);
-    wait_until(qatomic_read(&driver->port));
-    nic_start(nic);
+    rig_begin_pairs(1, has_iommu);
 }
 
 static void rig_end(void)
@@ -254,7 +266,7 @@ static void hold_bh(void *opaque)
     qemu_event_wait(&let_go);
     if (ready_first) {
         /* A turn, before the port's bottom half has seen what happened */
-        vhost_dp_port_ready(driver->port,
+        vhost_dp_port_ready(driver->ports[0],
                             VHOST_DP_READY_RX | VHOST_DP_READY_TX);
     }
 }
@@ -274,7 +286,7 @@ static void release(void)
 
 static void ready_bh(void *opaque)
 {
-    vhost_dp_port_ready(driver->port, VHOST_DP_READY_RX);
+    vhost_dp_port_ready(driver->ports[driver->pair], VHOST_DP_READY_RX);
 }
 
 /* ---- Tests ---- */
@@ -372,6 +384,54 @@ static void test_lent(const void *opaque)
     }
     g_assert_false(ring_has_used(&nic->guest->ring[VHOST_DP_RX]));
     g_assert_cmpuint(count_stopped(VHOST_DP_RX), ==, 3);
+    rig_end();
+}
+
+/*
+ * A frame that its guest has to get in segments, and has got none of yet, goes
+ * to the first pair as it came.
+ */
+static void test_handed_over(const void *opaque)
+{
+    FrameSpec spec = {
+        .tcp = true,
+        .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+        .gso_size = 100,
+    };
+    uint8_t data[TX_LEN];
+    VhostDPFrame frame = {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_offset = 16,
+        .len = sizeof(data), .iovcnt = 1, .inl[0] = { data, sizeof(data) },
+    };
+    struct virtio_net_hdr_v1 *hdr;
+
+    rig_begin_pairs(2, false);
+    vhost_dp_port_set_offloads(nic->port, VHOST_DP_OFFLOAD_CSUM |
+                                          VHOST_DP_OFFLOAD_TSO4);
+    driver->pair = 1;
+    spec.payload = sizeof(data) - frames_len(&spec);
+    frames_build(&spec, data);
+    frame.gso_type = spec.gso_type;
+    frame.gso_size = spec.gso_size;
+    frame.hdr_len = spec.data;
+    frame.csum_start = spec.l4;
+    driver->special = &frame;
+    qatomic_set(&driver->have, 1);
+    aio_bh_schedule_oneshot(iothread_get_aio_context(iothread), ready_bh, NULL);
+    wait_until(qatomic_read(&driver->lent) == 1);
+    /* That turn has ended: there was no buffer */
+    ready_first = false;
+    hold();
+    release();
+
+    post(VHOST_DP_RX, 0);
+    nic_enable(set->nic[1], false);
+    g_assert_cmpuint(reap(VHOST_DP_RX).len, ==, HDR_LEN + sizeof(data));
+    hdr = (void *)nic->guest->buffer[VHOST_DP_RX][0];
+    g_assert_cmphex(hdr->gso_type, ==, spec.gso_type);
+    g_assert_cmpuint(le16_to_cpu(hdr->gso_size), ==, spec.gso_size);
+    g_assert_cmpint(memcmp(hdr + 1, data, sizeof(data)), ==, 0);
+    g_assert_cmpuint(qatomic_read(&driver->lent), ==, 0);
     rig_end();
 }
 
@@ -612,6 +672,7 @@ int main(int argc, char **argv)
 
     add_for_each_restart("rest", test_rest);
     add_for_each_restart("lent", test_lent);
+    g_test_add_data_func("/vhost-dp/held/handed-over", NULL, test_handed_over);
     g_test_add_data_func("/vhost-dp/held/kick-fds", NULL, test_kick_fds);
     g_test_add_data_func("/vhost-dp/held/no-fds", NULL, test_no_fds);
     g_test_add_data_func("/vhost-dp/held/failed-starts", NULL,
