@@ -22,6 +22,14 @@ struct vhost_net;
 struct vhost_net *vhost_dp_get_vhost_net(NetClientState *nc);
 
 /**
+ * vhost_dp_reset_device: the device is reset
+ * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: any of the device's queue pairs
+ *
+ * Lock: BQL.  The device does not run.  Its queues are not in error any more.
+ */
+void vhost_dp_reset_device(NetClientState *nc);
+
+/**
  * vhost_dp_reset_queue: the guest resets one queue (VIRTIO_F_RING_RESET)
  * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the queue's pair
  * @index: the queue's number in the device

@@ -259,22 +259,42 @@ static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
 
 /* ---- What virtio-net asks and tells ---- */
 
-void vhost_dp_reset_queue(NetClientState *nc, unsigned index)
+void vhost_dp_reset_device(NetClientState *nc)
 {
-    VhostDPBackend *be = vhost_dp_port_backend(netdev_state(nc)->port);
     VhostDPNetdev *netdev = netdev_state(nc)->netdev;
     unsigned i;
 
-    if (!vhost_dp_backend_reset_queue(be, index)) {
-        return;
+    for (i = 0; i < netdev->nqueues; i++) {
+        if (netdev->queue[i]) {
+            vhost_dp_backend_reset(
+                vhost_dp_port_backend(netdev->queue[i]->port));
+        }
     }
+}
+
+/*
+ * DEVICE_NEEDS_RESET says that there is an error from which the device cannot
+ * recover (virtio 1.3, 2.1).  With the last queue in error that is over, unless
+ * it was virtio_error(), which is for good.  It may have come by migration,
+ * which does not tell the queue: the one in error is found anew.
+ */
+void vhost_dp_reset_queue(NetClientState *nc, unsigned index)
+{
+    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+    VirtIODevice *vdev = VIRTIO_DEVICE(qemu_get_nic_opaque(nc->peer));
+    unsigned i;
+
+    vhost_dp_backend_reset_queue(vhost_dp_port_backend(netdev_state(nc)->port),
+                                 index);
     for (i = 0; i < netdev->nqueues; i++) {
         if (netdev->queue[i] && vhost_dp_backend_in_error(
                 vhost_dp_port_backend(netdev->queue[i]->port))) {
             return;
         }
     }
-    vhost_dp_backend_recovered(be);
+    if (!vdev->broken) {
+        vdev->status &= ~VIRTIO_CONFIG_S_NEEDS_RESET;
+    }
 }
 
 void vhost_dp_enable_queue(NetClientState *nc, unsigned index)

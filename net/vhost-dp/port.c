@@ -592,9 +592,9 @@ static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
     unsigned i;
 
     /* All but @broken changes under the BQL, which we hold */
-    info->state = !vq->running ? VHOST_DP_QUEUE_STATE_STOPPED :
-                  qatomic_read(&vq->broken) ? VHOST_DP_QUEUE_STATE_BROKEN :
-                  VHOST_DP_QUEUE_STATE_RUNNING;
+    info->state = qatomic_read(&vq->broken) ? VHOST_DP_QUEUE_STATE_BROKEN :
+                  vq->running ? VHOST_DP_QUEUE_STATE_RUNNING :
+                  VHOST_DP_QUEUE_STATE_STOPPED;
     info->size = vq->num;
 
     info->packets = qatomic_read_u64(&stats->packets);

@@ -179,16 +179,14 @@ static void backend_violation_bh(void *opaque)
     VhostDPViolation why[VHOST_DP_QUEUES];
     unsigned i;
 
-    if (!be->dev) {
-        /* Cleaned up meanwhile */
+    if (!be->vdev) {
+        /* Stopped meanwhile: the next start reports it, if it is still so */
         return;
     }
     vhost_dp_backend_lock(be);
-    if (be->started) {
-        for (i = 0; i < VHOST_DP_QUEUES; i++) {
-            broken[i] = be->vq[i].broken;
-            why[i] = be->vq[i].violation;
-        }
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        broken[i] = be->vq[i].broken && !be->in_error[i];
+        why[i] = be->vq[i].violation;
     }
     vhost_dp_backend_unlock(be);
 
@@ -291,10 +289,10 @@ static int backend_do_start(VhostDPBackend *be)
     be->mem = mem;
     be->started = true;
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        be->vq[i].broken = false;
-        be->in_error[i] = false;
         /* A queue without a kick fd was not set up by the guest, or is reset */
-        if (be->kick[i].fd >= 0) {
+        if (be->vq[i].broken) {
+            vhost_dp_backend_report(be);
+        } else if (be->kick[i].fd >= 0) {
             r = backend_start_queue(be, i);
             if (r < 0) {
                 break;
@@ -675,7 +673,24 @@ const VhostOps vhost_dp_ops = {
     .vhost_send_device_iotlb_msg = vhost_dp_iommu_message,
 };
 
-/* ---- Reset of one queue ---- */
+/* ---- Reset of the device, or of one queue ---- */
+
+static void backend_clear_error(VhostDPBackend *be, unsigned i)
+{
+    vhost_dp_backend_lock(be);
+    be->vq[i].broken = false;
+    vhost_dp_backend_unlock(be);
+    be->in_error[i] = false;
+}
+
+void vhost_dp_backend_reset(VhostDPBackend *be)
+{
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        backend_clear_error(be, i);
+    }
+}
 
 /* Has vhost.c started the queue, and mapped its rings? */
 static bool backend_is_set_up(VhostDPBackend *be, unsigned i)
@@ -683,36 +698,25 @@ static bool backend_is_set_up(VhostDPBackend *be, unsigned i)
     return be->dev->started && be->kick[i].fd >= 0;
 }
 
-bool vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index)
+void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index)
 {
     unsigned i = backend_get_vq_index(be->dev, index);
-    bool ended = be->in_error[i];
 
     trace_vhost_dp_reset_queue(be->name, queue_name(i));
     /* vhost.c must not unmap what it has not mapped */
     if (backend_is_set_up(be, i)) {
         vhost_dp_backend_lock(be);
         backend_stop_queue(be, i);
-        /* The error was in the ring that the driver takes back */
-        be->vq[i].broken = false;
         vhost_dp_backend_unlock(be);
         vhost_virtqueue_stop(be->dev, be->vdev, be->dev->vqs + i, index);
     }
-    be->in_error[i] = false;
-    return ended;
+    /* The error was in the ring that the driver takes back */
+    backend_clear_error(be, i);
 }
 
 bool vhost_dp_backend_in_error(const VhostDPBackend *be)
 {
     return be->in_error[VHOST_DP_RX] || be->in_error[VHOST_DP_TX];
-}
-
-void vhost_dp_backend_recovered(VhostDPBackend *be)
-{
-    /* virtio_error() is for good */
-    if (be->vdev && !be->vdev->broken) {
-        be->vdev->status &= ~VIRTIO_CONFIG_S_NEEDS_RESET;
-    }
 }
 
 void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index)

@@ -193,7 +193,9 @@ void vhost_dp_backend_call(VhostDPBackend *be);
  * vhost_dp_backend_report: report queues that a violation broke
  *
  * Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the guest, from the
- * main loop.  Other queues, and the control queue, go on.
+ * main loop.  Other queues, and the control queue, go on.  This one stays
+ * broken when the device stops and starts again, until the guest resets it, or
+ * the device.
  * Thread: any.  Lock: the queue pair's.
  */
 void vhost_dp_backend_report(VhostDPBackend *be);
@@ -224,18 +226,23 @@ static inline bool vhost_dp_backend_missed(const VhostDPBackend *be)
 bool vhost_dp_backend_resolve(VhostDPBackend *be);
 
 /**
+ * vhost_dp_backend_reset: the device is reset; it does not run
+ *
+ * Violations are over with it.  Lock: BQL.
+ */
+void vhost_dp_backend_reset(VhostDPBackend *be);
+
+/**
  * vhost_dp_backend_reset_queue: the guest resets a queue (virtio 1.3, 2.6.1)
  * @index: the queue's number in the device
  *
  * Stops the queue if it was set up.  The other queue goes on.  A violation is
- * over with it, as with a reset of the device.
+ * over with it, as with a reset of the device: look whether
+ * vhost_dp_backend_in_error() is still true of any pair of the device.
  *
  * Lock: BQL.
- *
- * Returns true if DEVICE_NEEDS_RESET was set for the queue's sake: if no queue
- * of the device is in error any more, call vhost_dp_backend_recovered().
  */
-bool vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
+void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
 
 /**
  * vhost_dp_backend_in_error: was DEVICE_NEEDS_RESET set for one of the queues?
@@ -243,16 +250,6 @@ bool vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
  * Lock: BQL.
  */
 bool vhost_dp_backend_in_error(const VhostDPBackend *be);
-
-/**
- * vhost_dp_backend_recovered: the device does not need a reset any more
- *
- * Takes DEVICE_NEEDS_RESET back: it says that there is an error from which the
- * device cannot recover (virtio 1.3, 2.1), and the guest did recover it.
- *
- * Lock: BQL.
- */
-void vhost_dp_backend_recovered(VhostDPBackend *be);
 
 /**
  * vhost_dp_backend_enable_queue: the guest enables a queue after its reset

@@ -445,6 +445,103 @@ static void test_violation(const void *opaque)
     dp_rig_free(r);
 }
 
+static void stop_and_cont(DpRig *r)
+{
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'stop' }");
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'cont' }");
+}
+
+static void set_link(DpRig *r, bool up)
+{
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'set_link', 'arguments':"
+                             " { 'name': 'nic', 'up': %i } }", up);
+    dp_wait_until(dp_nic_link(r->nic) == up);
+}
+
+/* The first descriptor of the ring becomes one that could be served */
+static void mend_descriptor(DpQueue *q)
+{
+    uint64_t addr = dp_alloc(q->guest, 2048);
+
+    if (q->packed) {
+        q->pdesc[0].addr = cpu_to_le64(addr);
+        q->pdesc[0].len = cpu_to_le32(2048);
+    } else {
+        q->desc[0].addr = cpu_to_le64(addr);
+        q->desc[0].len = cpu_to_le32(2048);
+    }
+}
+
+/* What the driver broke stays so until a reset, as after virtio_error() */
+static void check_stays_broken(DpRig *r, unsigned queue)
+{
+    uint8_t status = dp_nic_status(r->nic);
+    unsigned i;
+
+    mend_descriptor(&r->nic->queue[queue]);
+    for (i = 0; i < 3; i++) {
+        if (i == 1 && queue == DP_RX) {
+            /* virtio.c serves the other one meanwhile */
+            set_link(r, false);
+            set_link(r, true);
+        } else {
+            stop_and_cont(r);
+        }
+        dp_kick(&r->nic->queue[queue]);
+        g_usleep(DP_QUIET_US);
+        check_state(r, queue, "broken");
+        check_state(r, !queue, "running");
+        g_assert_cmphex(dp_nic_status(r->nic), ==, status);
+        g_assert_false(dp_has_used(&r->nic->queue[queue]));
+        dp_wait_counter(r->qts, "vd0", queue, "violation:zero-length", 1);
+        check_queue(r, !queue, i);
+    }
+}
+
+static void test_broken_stays(const void *opaque)
+{
+    unsigned queue = GPOINTER_TO_UINT(opaque);
+    DpRig *r = dp_rig_new(FEATURES);
+
+    break_queue(r, queue);
+    check_stays_broken(r, queue);
+    queue_reset(r->nic, queue);
+    g_assert_false(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
+    queue_restart(r->nic, queue, 64);
+    check_works(r);
+
+    /* The same, but the device is reset; and while it does not run */
+    break_queue(r, queue);
+    stop_and_cont(r);
+    dp_rig_restart(r);
+    check_works(r);
+    break_queue(r, DP_RX);
+    set_link(r, false);
+    queue_reset(r->nic, DP_RX);
+    g_assert_false(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
+    queue_restart(r->nic, DP_RX, 64);
+    set_link(r, true);
+    check_works(r);
+    dp_rig_free(r);
+}
+
+/* A legacy driver is not told, and can reset the device only */
+static void test_broken_stays_legacy(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .device = "disable-legacy=off,disable-modern=on",
+    }, false);
+    DpBuf bad = { DP_GPA_UNMAPPED, 0 };
+
+    dp_add(r->tx, &bad, 1);
+    dp_publish(r->tx);
+    dp_wait_counter(r->qts, "vd0", DP_TX, "violation:zero-length", 1);
+    check_stays_broken(r, DP_TX);
+    dp_rig_restart(r);
+    check_works(r);
+    dp_rig_free(r);
+}
+
 /*
  * The memory under a ring is replaced by other memory.  The queue goes on
  * there, and to one that was reset it does not matter.
@@ -550,6 +647,9 @@ int main(int argc, char **argv)
     add_for_each_queue("under-traffic", test_under_traffic);
     add_for_each_queue("enabled-queue-is-fixed", test_enabled_queue_is_fixed);
     add_for_each_queue("violation", test_violation);
+    add_for_each_queue("broken-stays", test_broken_stays);
+    dp_add_split_test("reset/broken-stays/legacy", NULL,
+                      test_broken_stays_legacy);
     dp_add_ring_test("reset/other-pairs", NULL, test_other_pairs);
     dp_add_ring_test("reset/odd-times", NULL, test_odd_times);
     dp_add_ring_test("reset/late-enable", NULL, test_late_enable);

@@ -883,22 +883,6 @@ static void test_quit(const void *opaque)
     dp_rig_free(r);
 }
 
-/* Stopped and continued, it still asks for a reset */
-static void test_stop_cont(const void *opaque)
-{
-    DpRig *r = rig_new();
-
-    break_queue(r, DP_TX);
-    dp_wait_until(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
-    qtest_qmp_assert_success(r->qts, "{ 'execute': 'stop' }");
-    qtest_qmp_assert_success(r->qts, "{ 'execute': 'cont' }");
-    g_assert_true(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
-    dp_check_receive(r->nic, r->sock, 200, 2);
-    dp_rig_restart(r);
-    check_works(r);
-    dp_rig_free(r);
-}
-
 /* A legacy driver knows no DEVICE_NEEDS_RESET; the rest is as for others */
 static void test_legacy(const void *opaque)
 {
@@ -943,7 +927,6 @@ int main(int argc, char **argv)
     dp_add_ring_test("violation/logged-once", NULL, test_logged_once);
     dp_add_ring_test("violation/system-reset", NULL, test_system_reset);
     dp_add_ring_test("violation/quit", NULL, test_quit);
-    dp_add_ring_test("violation/stop-cont", NULL, test_stop_cont);
     dp_add_split_test("violation/legacy", NULL, test_legacy);
     return g_test_run();
 }
