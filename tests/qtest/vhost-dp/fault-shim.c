@@ -29,7 +29,11 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include "linux-headers/linux/vhost.h"
 #include "qemu/atomic.h"
+#include "standard-headers/linux/vhost_types.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_net.h"
 #include "fault.h"
 
 #ifndef AF_XDP
@@ -261,12 +265,34 @@ int shim_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
                 "getsockopt")(fd, level, name, value, len);
 }
 
+/*
+ * The kernel's vhost-net as far as its ioctls go, for machines without it: it
+ * accepts all, and never looks at a virtqueue
+ */
+static int vhost_net_ioctl(unsigned long request, void *arg)
+{
+    if (request == VHOST_GET_FEATURES) {
+        *(uint64_t *)arg = 1ull << VIRTIO_F_VERSION_1 |
+                           1ull << VIRTIO_F_RING_RESET |
+                           1ull << VIRTIO_NET_F_MRG_RXBUF |
+                           1ull << VHOST_F_LOG_ALL;
+    } else if (request == VHOST_GET_BACKEND_FEATURES) {
+        *(uint64_t *)arg = 0;
+    } else if (request == VHOST_GET_VRING_BASE) {
+        ((struct vhost_vring_state *)arg)->num = 0;
+    }
+    return 0;
+}
+
 /* Whatever the third argument is, it is in a register */
 int shim_ioctl(int fd, unsigned long request, void *arg) AS("ioctl");
 int shim_ioctl(int fd, unsigned long request, void *arg)
 {
     if (fails_on(DP_CALL_IOCTL, fd, (uint32_t)request, "ioctl")) {
         return -1;
+    }
+    if (fault && fault->vhost_net && _IOC_TYPE(request) == VHOST_VIRTIO) {
+        return vhost_net_ioctl(request, arg);
     }
     return NEXT(int(int, unsigned long, void *), "ioctl")(fd, request, arg);
 }
@@ -309,6 +335,9 @@ int shim_open64(const char *path, int flags, mode_t mode)
 {
     if (fails(DP_CALL_OPEN, DP_FILE_NONE, 0, path)) {
         return -1;
+    }
+    if (fault && fault->vhost_net && !strcmp(path, "/dev/vhost-net")) {
+        path = "/dev/null";
     }
     return NEXT(int(const char *, int, mode_t), "open64")(path, flags, mode);
 }

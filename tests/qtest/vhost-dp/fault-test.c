@@ -585,6 +585,52 @@ static void test_every(const void *opaque)
     rig_end(r);
 }
 
+/* ---- Stock vhost-net ---- */
+
+/*
+ * A driver without VIRTIO_NET_F_MQ has the control queue where a pair's queue
+ * would be; of that pair's vhost device it is none.
+ */
+static void test_control_queue(const void *opaque)
+{
+    bool legacy = opaque;
+    g_autofree char *log = NULL, *options = NULL, *text = NULL;
+    int fd = g_file_open_tmp("vhost-dp-log-XXXXXX", &log, NULL);
+    const uint8_t on = 1;
+    DpGuest *guest;
+    DpNic *nic;
+    unsigned i;
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    fault->vhost_net = true;
+    options = g_strdup_printf("-netdev tap,id=vd0,queues=2,vhost=on,script=no,"
+                              "downscript=no " DP_DEVICE "mq=on,%s 2>%s",
+                              legacy ? "disable-modern=on,disable-legacy=off" :
+                                       "disable-legacy=on", log);
+    guest = dp_guest_new_env(FAULT_QEMU, options);
+    nic = dp_nic_probe(guest, DP_SLOT);
+    nic->late = legacy;
+    dp_nic_start(nic, DP_FEATURES_DEFAULT | DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+                      DP_FEATURE(VIRTIO_NET_F_CTRL_RX) |
+                      (legacy ? 0 : DP_FEATURE(VIRTIO_F_RING_RESET)));
+    for (i = 0; i < 2; i++) {
+        g_assert_cmpuint(dp_nic_ctrl(nic, VIRTIO_NET_CTRL_RX,
+                                     VIRTIO_NET_CTRL_RX_PROMISC, &on, 1), ==,
+                         VIRTIO_NET_OK);
+        if (!legacy) {
+            dp_queue_reset(nic, 2);
+            dp_queue_restart(nic, 2);
+        }
+    }
+    g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
+    g_assert_cmpstr(text, ==, "");
+    dp_nic_free(nic);
+    dp_guest_free(guest);
+    fault->vhost_net = false;
+    unlink(log);
+}
+
 int main(int argc, char **argv)
 {
     static const FaultDriver *const drivers[] = {
@@ -608,6 +654,9 @@ int main(int argc, char **argv)
     dp_add_test("fault/io_uring/setup", NULL, test_uring_setup);
     dp_add_test("fault/io_uring/enter/transmit", NULL, test_uring_enter);
     dp_add_test("fault/io_uring/enter/receive", "", test_uring_enter);
+    dp_add_test("fault/control-queue/legacy", (void *)true,
+                test_control_queue);
+    dp_add_test("fault/control-queue/modern", NULL, test_control_queue);
     for (i = 0; i < ARRAY_SIZE(drivers); i++) {
         g_autofree char *path = g_strdup_printf("fault/every/%s",
                                                 drivers[i]->name);

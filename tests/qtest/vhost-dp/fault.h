@@ -82,6 +82,7 @@ typedef struct DpFault {
     uint32_t skip;              /* so many pass, */
     uint32_t count;             /* and so many fail */
     uint32_t hold;              /* atomic: they wait before, while it is set */
+    uint32_t vhost_net;         /* there is one, which does nothing */
     /* What happened since it was armed */
     uint32_t held;              /* atomic: calls that have waited, or do */
     uint32_t seen;              /* atomic: calls that were meant */
