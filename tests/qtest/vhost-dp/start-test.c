@@ -9,7 +9,11 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <glib-unix.h>
+#include "standard-headers/linux/pci_regs.h"
+#include "standard-headers/linux/virtio_pci.h"
 #include "guest.h"
 
 /* ---- QEMU without descriptors ---- */
@@ -37,6 +41,31 @@ static unsigned count_holes(pid_t pid, unsigned *highest)
     return *highest + 1 - n;
 }
 
+/* QEMU's monitor has @fd by all these numbers.  Returns the highest in use. */
+static unsigned fill_holes(DpRig *r, Fds *fds, int fd)
+{
+    unsigned highest;
+
+    for (fds->ngiven = 0; count_holes(qtest_pid(r->qts), &highest);
+         fds->ngiven++) {
+        g_autofree char *name = g_strdup_printf("taken%u", fds->ngiven);
+
+        qtest_qmp_fds_assert_success(r->qts, &fd, 1, "{ 'execute': 'getfd',"
+                                     " 'arguments': { 'fdname': %s } }", name);
+    }
+    return highest;
+}
+
+static void free_holes(DpRig *r, Fds *fds)
+{
+    while (fds->ngiven) {
+        g_autofree char *name = g_strdup_printf("taken%u", --fds->ngiven);
+
+        qtest_qmp_assert_success(r->qts, "{ 'execute': 'closefd',"
+                                 " 'arguments': { 'fdname': %s } }", name);
+    }
+}
+
 /* Give QEMU's monitor descriptors for all numbers that QEMU may use */
 static void take_fds(DpRig *r, Fds *fds)
 {
@@ -46,12 +75,7 @@ static void take_fds(DpRig *r, Fds *fds)
     unsigned highest;
 
     g_assert_cmpint(null, >=, 0);
-    for (fds->ngiven = 0; count_holes(pid, &highest); fds->ngiven++) {
-        g_autofree char *name = g_strdup_printf("taken%u", fds->ngiven);
-
-        qtest_qmp_fds_assert_success(r->qts, &null, 1, "{ 'execute': 'getfd',"
-                                     " 'arguments': { 'fdname': %s } }", name);
-    }
+    highest = fill_holes(r, fds, null);
     close(null);
     g_assert_cmpint(prlimit(pid, RLIMIT_NOFILE, NULL, &fds->limit), ==, 0);
     low = fds->limit;
@@ -63,12 +87,7 @@ static void give_fds(DpRig *r, Fds *fds)
 {
     g_assert_cmpint(prlimit(qtest_pid(r->qts), RLIMIT_NOFILE, &fds->limit,
                             NULL), ==, 0);
-    while (fds->ngiven) {
-        g_autofree char *name = g_strdup_printf("taken%u", --fds->ngiven);
-
-        qtest_qmp_assert_success(r->qts, "{ 'execute': 'closefd',"
-                                 " 'arguments': { 'fdname': %s } }", name);
-    }
+    free_holes(r, fds);
 }
 
 /* ---- What brings the data path back ---- */
@@ -302,6 +321,61 @@ static void test_mask(const void *opaque)
     dp_rig_free(r);
 }
 
+static void take_vector(DpRig *r, unsigned queue)
+{
+    QVirtioPCIDevice *pci = r->nic->pci;
+
+    r->nic->vdev->bus->queue_select(r->nic->vdev, queue);
+    qpci_io_writew(pci->pdev, pci->bar, pci->common_cfg_offset +
+                   VIRTIO_PCI_COMMON_Q_MSIX, VIRTIO_MSI_NO_VECTOR);
+}
+
+/* All vectors at once */
+static void mask_all(DpRig *r, bool masked)
+{
+    QPCIDevice *pdev = r->nic->pci->pdev;
+    uint8_t at = qpci_find_capability(pdev, PCI_CAP_ID_MSIX, 0);
+
+    qpci_config_writew(pdev, at + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE |
+                       (masked ? PCI_MSIX_FLAGS_MASKALL : 0));
+}
+
+/*
+ * A driver takes the vectors of its queues back, so nobody takes the call fds
+ * back before they are closed; and at the next start nobody sets others, as all
+ * is masked.  Whatever has these numbers now is left alone.
+ */
+static void test_masked_start(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) { .msix = true }, false);
+    int fd = eventfd(0, EFD_CLOEXEC);
+    eventfd_t value;
+    Fds fds;
+
+    g_assert_cmpint(fd, >=, 0);
+    check_interrupts(r);
+    take_vector(r, DP_RX);
+    take_vector(r, DP_TX);
+    dp_nic_reset(r->nic);
+    fill_holes(r, &fds, fd);
+    /* The monitor has changed that */
+    g_assert_true(g_unix_set_fd_nonblocking(fd, true, NULL));
+    mask_all(r, true);
+    dp_nic_start(r->nic, r->features);
+    check_works(r);
+    g_usleep(DP_QUIET_US);
+    g_assert_cmpint(eventfd_read(fd, &value), <, 0);
+    g_assert_false(dp_queue_interrupted(r->nic, DP_RX));
+    g_assert_false(dp_queue_interrupted(r->nic, DP_TX));
+    mask_all(r, false);
+    dp_wait_until(dp_queue_interrupted(r->nic, DP_RX));
+    dp_wait_until(dp_queue_interrupted(r->nic, DP_TX));
+    free_holes(r, &fds);
+    close(fd);
+    check_interrupts(r);
+    dp_rig_free(r);
+}
+
 /* Nor does a queue that is reset and enabled again */
 static void test_queue_reset(const void *opaque)
 {
@@ -328,6 +402,7 @@ int main(int argc, char **argv)
     dp_add_test("start/bad-ring", NULL, test_bad_ring);
     dp_add_test("start/log", NULL, test_log);
     dp_add_test("start/mask", NULL, test_mask);
+    dp_add_test("start/masked", NULL, test_masked_start);
     dp_add_test("start/queue-reset", NULL, test_queue_reset);
     return g_test_run();
 }
