@@ -139,8 +139,8 @@ QEMU_BUILD_BUG_ON(sizeof(void *) == 8 && sizeof(VhostDPFrame) != 64);
 typedef struct VhostDPCaps {
     uint32_t max_queue_pairs;   /* at least 1 */
     /*
-     * Bytes, at most VHOST_DP_MAX_FRAME.  Longer frames that are to be
-     * segmented are, before tx_burst.
+     * Bytes, at most VHOST_DP_MAX_FRAME.  The engine segments longer GSO
+     * frames before it calls tx_burst.
      */
     uint32_t max_frame;
     uint32_t max_segments;      /* pieces that tx_burst takes per frame, >= 2 */

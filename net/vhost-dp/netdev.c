@@ -37,17 +37,17 @@
 #include "netdev.h"
 #include "trace.h"
 
-/* A second: longer is no polling before a sleep, but no sleep */
+/* One second; with a longer window the thread would practically never sleep */
 #define BUSY_POLL_MAX_US (1000 * 1000)
 
-/* What the log says of a link: so many lines at once, then one in that time */
+/* Link changes in the log: LINK_LOG_BURST at once, then one per LINK_LOG_MS */
 #define LINK_LOG_BURST 10
 #define LINK_LOG_MS 6000
 
 /* How long a start that failed for want of resources is not tried again */
 #define START_RETRY_MS 1000
 
-/* A driver's peer has so long to come, before the log says it is missing */
+/* Grace period for a peer to connect before it is logged as missing */
 #define LINK_PEER_MS 2000
 
 VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);

@@ -352,7 +352,7 @@ static bool rx_fill_soft(VhostDPEnginePort *port, VhostDPVring *vq, unsigned n,
         fill->progress = true;
         rx->soft_work++;
         if (!nchains) {
-            /* Nor do those that follow: they are as long, but for the last */
+            /* The segments that follow are as long, except for the last one */
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
             rx->soft_left = 0;
             vhost_dp_port_soft_rx_end(rx->soft);

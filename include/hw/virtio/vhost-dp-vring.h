@@ -77,8 +77,8 @@ typedef struct VhostDPChain {
  * vhost_dp_chain_is_unreadable: is a device-readable buffer not in guest RAM?
  *
  * Such a chain is the last of its burst, and has no segments and a length of 0.
- * It is to be pushed, and its frame is lost.  All that the ring says is right,
- * so the queue goes on.  Whoever pushes it counts the violation
+ * The caller pushes it; its frame is lost.  All that the ring says is right,
+ * so the queue goes on.  The caller that pushes it also counts the violation
  * (VHOST_DP_VIOLATION_BUFFER_ADDRESS), since a chain that is rewound comes
  * again.
  *

@@ -22,8 +22,8 @@
  * known from its own checksum: the payload is not read for it (RFC 1624 has
  * the idea, Linux calls it local checksum offload).
  *
- * Segments of USO may be frames that are to be segmented themselves, for a
- * receiver that takes the type, but not that many datagrams.
+ * Segments of a USO frame may be USO frames themselves, for a receiver that
+ * takes the type but not so many datagrams in one frame.
  */
 
 #include "qemu/osdep.h"
@@ -62,7 +62,7 @@ static size_t segmenter_first(const VhostDPSegmenter *seg)
 }
 
 /*
- * The checksum of a datagram that is to be fragmented, while it is in one
+ * Finish the checksum of a datagram before it is fragmented, while it is in one
  * piece.  The headers count as they are in seg->head.
  */
 static void segmenter_finish_checksum(VhostDPSegmenter *seg,

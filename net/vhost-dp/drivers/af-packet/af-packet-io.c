@@ -96,7 +96,7 @@ static void afp_set_link(AfpQueue *q, const char *reason)
     q->down = reason != NULL;
     vhost_dp_port_set_link(q->port, !q->down, reason);
     if (q->tx_blocked && q->down) {
-        /* What waits is to be dropped, not to wait for the interface */
+        /* Drop the frames that wait: the interface may never come back */
         afp_writable(q);
     }
 }
@@ -223,7 +223,10 @@ static bool afp_set_active(VhostDPDriver *drv, unsigned pair, bool active)
 
 /* ---- Transmission ---- */
 
-/* Make messages of frames.  Returns how many: less than @n, if vectors end. */
+/*
+ * Build one msghdr per frame.  Returns the number built: fewer than @n when
+ * the I/O vectors are used up.
+ */
 static unsigned afp_make_messages(AfpQueue *q, const VhostDPFrame *frames,
                                   unsigned n)
 {

@@ -153,7 +153,7 @@ static void afxdp_set_link(AfXdpQueue *q, const char *reason)
     q->down = reason != NULL;
     vhost_dp_port_set_link(q->port, !q->down, reason);
     if (q->down) {
-        /* What waits is to be dropped, not to wait for the interface */
+        /* Drop the frames that wait: the interface may never come back */
         afxdp_room(q);
     } else {
         /* The kernel left what was in the ring when the link went */

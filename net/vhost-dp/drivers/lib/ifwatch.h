@@ -163,8 +163,8 @@ void vhost_dp_ifwatch_follow(VhostDPIfWatch *watch, int ifindex);
 void vhost_dp_ifwatch_follow_name(VhostDPIfWatch *watch, const char *name);
 
 /*
- * No messages are to be had: look once a second, until one of the functions
- * above is called.
+ * The kernel sends no messages about this interface: look once a second, until
+ * one of the functions above is called.
  */
 void vhost_dp_ifwatch_follow_clock(VhostDPIfWatch *watch);
 

@@ -250,7 +250,7 @@ void vhost_dp_tap_link_check(TapQueue *q);
 /* Register the fd handlers that are wanted now */
 void vhost_dp_tap_update_handlers(TapQueue *q);
 
-/* Frames that wait for room are to be offered again */
+/* Ask the engine to offer the frames again that waited for room */
 void vhost_dp_tap_unblock(TapQueue *q);
 
 /*

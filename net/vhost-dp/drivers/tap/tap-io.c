@@ -407,7 +407,7 @@ static ssize_t tap_read(TapQueue *q, const UringBurstOp *op)
     return r < 0 ? -errno : r;
 }
 
-/* Nothing was read: why?  Returns false if nothing more is to be had. */
+/* A read failed with @err.  Returns false if another read would fail, too. */
 static bool tap_read_failed(TapQueue *q, int err)
 {
     switch (err) {

@@ -81,7 +81,7 @@ bool vhost_dp_tap_is_gone(const TapQueue *q)
     return tap_poll(q->fd) & POLLERR;
 }
 
-/* A tap that is down is not writable; nor is one whose sndbuf= is used up */
+/* A tap is not writable while it is down, or while its sndbuf= is used up */
 static VhostDPIfState tap_fd_state(VhostDPTap *tap)
 {
     return (tap->has_sndbuf && tap->sndbuf) ||
@@ -453,7 +453,7 @@ static void tap_set_link(TapQueue *q, const char *reason)
     q->down = reason != NULL;
     vhost_dp_port_set_link(q->port, !q->down, reason);
     if (q->down) {
-        /* What waits is to be dropped, not to wait for the interface */
+        /* Drop the frames that wait: the interface may never come back */
         vhost_dp_tap_unblock(q);
     }
 }

@@ -230,7 +230,7 @@ static char *tap_describe(VhostDPDriver *drv)
     return g_string_free(text, false);
 }
 
-/* One queue pair without io_uring is worth to be told */
+/* Report "system-calls" if any queue pair fell back from io_uring */
 static bool tap_get_io(VhostDPDriver *drv, VhostDPIoMethod *io)
 {
     VhostDPTap *tap = VHOST_DP_TAP(drv);

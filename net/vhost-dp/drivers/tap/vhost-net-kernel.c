@@ -191,7 +191,10 @@ static uint64_t vnet_offload_features(uint32_t offloads)
     return features;
 }
 
-/* Of the rings, for all queue pairs.  Returns 0 with @errp set on failure. */
+/*
+ * Ring features that every queue pair's vhost-net offers.  Returns 0 with
+ * @errp set on failure.
+ */
 static uint64_t vnet_get_features(VhostDPVhostNet *vn, Error **errp)
 {
     uint64_t features = VNET_KERNEL_FEATURES;

@@ -154,7 +154,7 @@ int vhost_dp_vu_conn_send(VhostDPVhostUser *vu, const void *buf, size_t len,
 /* There is a connection: begin.  BQL. */
 void vhost_dp_vu_proto_start(VhostDPVhostUser *vu);
 
-/* Send what is to be sent next, if it is our turn.  BQL. */
+/* Send the next request, unless a reply is outstanding.  BQL. */
 void vhost_dp_vu_proto_continue(VhostDPVhostUser *vu);
 
 /* How many bytes of the message that is being received are missing */

@@ -298,7 +298,7 @@ static void pair_bh(void *opaque)
     if (pair->rx && pair->rx_enabled && vhost_dp_vq_enable_call(pair->rx)) {
         vhost_dp_port_ready(pair->port, VHOST_DP_READY_RX);
     }
-    /* There is room now; and what waits with no peer is to be dropped */
+    /* A new peer has room; without a peer the waiting frames are dropped */
     pair->tx_blocked = false;
     vhost_dp_port_ready(pair->port, VHOST_DP_READY_TX);
 }

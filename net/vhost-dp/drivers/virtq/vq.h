@@ -189,8 +189,8 @@ typedef struct VhostDPVq {
  * of more than 16.
  *
  * Returns how many were taken or dropped; fewer than @n when there is no room,
- * or the queue broke.  Nothing is seen by the peer before
- * vhost_dp_vq_flush(), nor is it bound to see nothing.
+ * or the queue broke.  The peer may see the frames at once, and sees them at
+ * the latest after vhost_dp_vq_flush().
  */
 unsigned vhost_dp_vq_tx(VhostDPVq *vq, const VhostDPFrame *frames,
                         unsigned n);
