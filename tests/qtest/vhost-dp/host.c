@@ -805,7 +805,7 @@ size_t dp_sock_recv(int sock, uint16_t type, struct virtio_net_hdr *hdr,
     };
 
     for (;;) {
-        int64_t left = end - g_get_monotonic_time();
+        int64_t left = MAX(end - g_get_monotonic_time(), 0);
         struct pollfd pfd = { .fd = sock, .events = POLLIN };
         struct msghdr msg = {
             .msg_name = &sll, .msg_namelen = sizeof(sll),
@@ -813,7 +813,8 @@ size_t dp_sock_recv(int sock, uint16_t type, struct virtio_net_hdr *hdr,
         };
         ssize_t len;
 
-        if (left < 0 || poll(&pfd, 1, left / 1000 + 1) == 0) {
+        /* What is there is looked at, however much time a clock's call took */
+        if (poll(&pfd, 1, DIV_ROUND_UP(left, 1000)) == 0) {
             return 0;
         }
         len = recvmsg(sock, &msg, MSG_DONTWAIT);

@@ -185,8 +185,8 @@ void dp_sock_send(int sock, const struct virtio_net_hdr *hdr,
                   const void *frame, size_t len);
 
 /*
- * Receive a frame, of the EtherType @type unless it is 0, within @timeout_us.
- * Returns its length, or 0 if there is none.
+ * Receive a frame, of the EtherType @type unless it is 0, within @timeout_us;
+ * if that is 0, one that is there.  Returns its length, or 0 if there is none.
  */
 size_t dp_sock_recv(int sock, uint16_t type, struct virtio_net_hdr *hdr,
                     void *frame, size_t size, int64_t timeout_us);
