@@ -156,8 +156,6 @@ check-long: check-asan check-aarch64
 	@VHOST_DP_QTEST_ROUNDS=100 scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)" \
 	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp/plug-test' \
 	    --only 'qtest-x86_64/vhost-dp/lifecycle-test' qtest
-	@scripts/python.sh tests/nested/test_nested.py --build-dir "$(BUILD_DIR)" vhost-net-test \
-	    migration-test@vhost-dp-vhost-net:-p:/x86_64/vhost-dp/split/migration/precopy
 	@$(MAKE) soak
 	@VHOST_DP_MIGRATION_ROUNDS=20 scripts/python.sh scripts/check.py \
 	    --build-dir="$(BUILD_DIR)" --timeout-multiplier 10 \

@@ -143,7 +143,7 @@ def no_faults(guest):
 def main():
     parser = argparse.ArgumentParser(description="Run device tests inside a guest. Prints TAP.")
     parser.add_argument("--build-dir", metavar="DIR", default=os.path.join(HERE, "..", "..", "build"))
-    parser.add_argument("--timeout", type=int, default=300, metavar="SECONDS", help="of each test (%(default)s)")
+    parser.add_argument("--timeout", type=int, default=600, metavar="SECONDS", help="of each test (%(default)s)")
     parser.add_argument("--example", action="append", default=[], metavar="PAGE",
                         help="run the example of this page of docs/system/devices/vhost-dp, too")
     parser.add_argument("tests", nargs="*", metavar="TEST", help="a program of tests/qtest/vhost-dp in the build directory")

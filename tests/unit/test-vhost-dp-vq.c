@@ -259,6 +259,59 @@ static void test_tx_full(const void *opaque)
 }
 
 /*
+ * The device forgets frames that it had taken, again and again, and stops.  It
+ * goes on behind them, and the queue has all of its room.
+ */
+static void test_tx_take_back(const void *opaque)
+{
+    Rig *r = rig_new(opaque, 0);
+    unsigned round, i;
+
+    for (round = 0; round < 2 * r->f->num && !r->f->packed; round++) {
+        struct iovec iov[1];
+        VhostDPFrame frame = rig_frame(r, iov, 1, round % 2 ? 60 : 5000);
+        unsigned sent = 0;
+        uint16_t base;
+
+        while (vhost_dp_vq_tx(r->tx, &frame, 1)) {
+            vhost_dp_vq_flush(r->tx);
+            sent++;
+        }
+        g_assert_cmpuint(sent, ==, r->f->num / (round % 2 ? 1 : 3));
+        /* Some are used, some were taken, and some are still to be taken */
+        for (i = 0; i < 5; i++) {
+            device_take(r, r->in, sizeof(r->in));
+        }
+        g_assert_cmpuint(vhost_dp_vring_pop(&r->dev_tx, r->mem, &r->burst, 7,
+                                            UINT32_MAX), ==, 7);
+        g_assert_cmpuint(vhost_dp_vq_tx_take_back(r->tx), ==, sent - 5);
+        check_places(r->tx);
+        g_assert_cmpuint(r->tx->nfree, ==, r->f->num);
+        g_assert_false(vhost_dp_vq_enable_call(r->tx));
+
+        base = r->tx->flushed;
+        g_assert_cmpuint(le16_to_cpu(((struct vring_used *)
+                                      r->tx->device)->idx), ==, base);
+        vhost_dp_vring_stop(&r->dev_tx);
+        vhost_dp_vring_set_base(&r->dev_tx, base);
+        g_assert_cmpint(vhost_dp_vring_start(&r->dev_tx, r->mem,
+                                             r->set->features), ==, 0);
+        g_assert_cmpuint(vhost_dp_vring_pop(&r->dev_tx, r->mem, &r->burst, 1,
+                                            UINT32_MAX), ==, 0);
+        fill(r->out, frame.len, round);
+        g_assert_cmpuint(vhost_dp_vq_tx(r->tx, &frame, 1), ==, 1);
+        vhost_dp_vq_flush(r->tx);
+        g_assert_cmpuint(device_take(r, r->in, sizeof(r->in)), ==,
+                         HDR + frame.len);
+        g_assert_cmpmem(r->in + HDR, frame.len, r->out, frame.len);
+        g_assert_true(vhost_dp_vq_tx_reap(r->tx));
+        g_assert_cmpuint(r->tx->nfree, ==, r->f->num);
+    }
+    g_assert_false(r->tx->broken);
+    rig_free(r);
+}
+
+/*
  * Frames of all lengths, which the device gives back in any order: each is in
  * one piece, and none waits for ever.
  */
@@ -846,6 +899,7 @@ int main(int argc, char **argv)
     add("tx-metadata", test_tx_metadata);
     add("tx-full", test_tx_full);
     add("tx-random", test_tx_random);
+    add("tx-take-back", test_tx_take_back);
     add("rx", test_rx);
     add("rx-metadata", test_rx_metadata);
     add("rx-burst", test_rx_burst);

@@ -404,6 +404,34 @@ static void test_full(void)
     rig_free(r);
 }
 
+/* A device that stopped has forgotten frames: there is room for others */
+static void test_take_back(void)
+{
+    Rig *r = rig_new();
+    VhostDPVqSet *set = rig_new_set(r);
+    unsigned i;
+
+    for (i = 1; i < 5; i++) {
+        g_assert_cmpuint(rig_send(r, NUM, FRAME_LEN), ==, NUM);
+        g_assert_cmpuint(rig_send(r, 1, FRAME_LEN), ==, 0);
+        g_assert_cmpuint(rig_ready(r), ==, 0);
+        device_send(set, i * NUM - 1);
+        vhost_dp_vqpair_tx_take_back(r->pair);
+        g_assert_cmpuint(r->port.tx_drops, ==, i * (NUM - 1));
+        rig_run(r);
+        g_assert_cmpuint(rig_ready(r), ==, VHOST_DP_READY_TX);
+        g_assert_true(r->port.link_up);
+    }
+    g_assert_cmpuint(r->failures, ==, 0);
+    /* Without a device there is nothing to be taken back */
+    vhost_dp_vqpair_set(r->pair, NULL, "gone");
+    rig_run(r);
+    vhost_dp_vqpair_tx_take_back(r->pair);
+    g_assert_cmpuint(r->port.tx_drops, ==, 4 * (NUM - 1));
+    vhost_dp_vqset_unref(set);
+    rig_free(r);
+}
+
 /* What a device does in between cannot keep the pair looking for room */
 static void test_device_keeps_the_pair_looking(void)
 {
@@ -527,6 +555,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost-dp/vqpair/unsent-frames-are-counted",
                     test_unsent_frames_are_counted);
     g_test_add_func("/vhost-dp/vqpair/full", test_full);
+    g_test_add_func("/vhost-dp/vqpair/take-back", test_take_back);
     g_test_add_func("/vhost-dp/vqpair/device-keeps-the-pair-looking",
                     test_device_keeps_the_pair_looking);
     g_test_add_func("/vhost-dp/vqpair/reception", test_reception);

@@ -41,6 +41,7 @@ struct VnetPair {
     bool owner;                 /* it works for us */
     VnetRing ring[2];           /* in the order of VhostDPVqSet.vq */
     VhostDPVqPair *vq;
+    bool stopped;               /* its worker has no file; the IOThread's own */
 };
 
 struct VhostDPVhostNet {
@@ -95,5 +96,8 @@ int vnet_kernel_set_backend(VnetPair *pair, int tap_fd);
  * next.  @i: 0 receives, 1 transmits.  Thread: any.
  */
 unsigned vnet_kernel_get_base(VnetPair *pair, unsigned i);
+
+/* The worker, which was stopped, is to begin at @base.  Thread: any. */
+void vnet_kernel_set_base(VnetPair *pair, unsigned i, unsigned base);
 
 #endif /* NET_VHOST_DP_DRIVERS_TAP_VHOST_NET_INT_H */

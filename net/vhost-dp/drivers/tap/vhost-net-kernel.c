@@ -292,6 +292,13 @@ unsigned vnet_kernel_get_base(VnetPair *pair, unsigned i)
     return ioctl(pair->fd, VHOST_GET_VRING_BASE, &base) == 0 ? base.num : 0;
 }
 
+void vnet_kernel_set_base(VnetPair *pair, unsigned i, unsigned base)
+{
+    struct vhost_vring_state state = { .index = i, .num = base };
+
+    ioctl(pair->fd, VHOST_SET_VRING_BASE, &state);
+}
+
 /* ---- All together ---- */
 
 static bool vnet_start_pair(VnetPair *pair, Error **errp)

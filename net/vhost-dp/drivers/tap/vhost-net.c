@@ -41,51 +41,89 @@ static VnetPair *vnet_pair_of(TapQueue *q)
 
 /* ---- In the IOThread ---- */
 
+static VhostDPVq *vnet_tx(VnetPair *pair)
+{
+    return &pair->vn->set->vq[2 * pair->index + 1];
+}
+
 static void vnet_start_io(TapQueue *q)
 {
     VnetPair *pair = vnet_pair_of(q);
-    int r = vnet_kernel_set_backend(pair, q->fd);
+    int r;
 
-    if (r < 0 && !q->fault) {
+    if (q->fault) {
+        return;
+    }
+    r = vnet_kernel_set_backend(pair, q->fd);
+    pair->stopped = r < 0;
+    /* If it was deleted just now, the next start is when it is back */
+    if (r < 0 && !vhost_dp_tap_is_gone(q)) {
         q->fault = g_strdup_printf("vhost-net cannot use the interface: %s",
                                    strerror(-r));
     }
+    /* The worker looks at received frames by itself */
+    event_notifier_set(&vnet_tx(pair)->kick);
+}
+
+/*
+ * The worker has stopped.  Frames that it took, and could not send as the
+ * interface was deleted, it has forgotten: it will not use them any more.
+ */
+static void vnet_take_back(VnetPair *pair)
+{
+    vhost_dp_vqpair_tx_take_back(pair->vq);
+    vnet_kernel_set_base(pair, 1, vnet_tx(pair)->flushed);
 }
 
 static void vnet_stop_io(TapQueue *q)
 {
-    vnet_kernel_set_backend(vnet_pair_of(q), -1);
+    VnetPair *pair = vnet_pair_of(q);
+    unsigned i;
+
+    vnet_kernel_set_backend(pair, -1);
+    pair->stopped = true;
+    vnet_take_back(pair);
+    for (i = 0; i < 2; i++) {
+        event_notifier_test_and_clear(&pair->ring[i].error);
+    }
+}
+
+/* Of a worker that has stopped: has it taken frames that it has not used? */
+static bool vnet_has_lost(VnetPair *pair)
+{
+    vhost_dp_vq_tx_reap(vnet_tx(pair));
+    return vnet_kernel_get_base(pair, 1) != vnet_tx(pair)->next_used;
 }
 
 /*
  * Let the worker begin anew where it was.  Returns false if it was there
- * before, with an error: so it is the ring.
+ * before, with an error, and it was not that it could not send: so it is the
+ * ring.
  */
 static bool vnet_try_again(VnetRing *ring, TapQueue *q)
 {
     VnetPair *pair = ring->pair;
-    VhostDPVq *tx = &pair->vn->set->vq[2 * pair->index + 1];
     unsigned at;
 
-    vnet_stop_io(q);
+    vnet_kernel_set_backend(pair, -1);
     at = vnet_kernel_get_base(pair, ring - pair->ring);
-    if (ring->had_error && ring->error_at == at) {
+    if (vnet_has_lost(pair)) {
+        vnet_take_back(pair);
+    } else if (ring->had_error && ring->error_at == at) {
         return false;
+    } else {
+        ring->had_error = true;
+        ring->error_at = at;
     }
-    ring->had_error = true;
-    ring->error_at = at;
     event_notifier_test_and_clear(&ring->error);
     vnet_start_io(q);
-    /* It looks at received frames by itself */
-    event_notifier_set(&tx->kick);
     vhost_dp_tap_link_check(q);
     return true;
 }
 
 /*
  * The worker found something wrong: with a ring, or when it sent.  The latter
- * happens while the interface is being deleted, or the queue detached from it,
- * and it goes on.
+ * happens when the interface is deleted, and it goes on.
  */
 static void vnet_error(void *opaque)
 {
@@ -96,7 +134,9 @@ static void vnet_error(void *opaque)
     if (!event_notifier_test_and_clear(&ring->error) || q->fault) {
         return;
     }
-    if (q->inactive || vhost_dp_tap_is_gone(q)) {
+    if (vhost_dp_tap_is_gone(q)) {
+        q->gone = true;
+        vnet_stop_io(q);
         vhost_dp_tap_link_check(q);
         return;
     }
@@ -161,7 +201,14 @@ static void vnet_detach(VhostDPDriver *drv, unsigned index)
 static unsigned vnet_tx_burst(VhostDPDriver *drv, unsigned index,
                               VhostDPFrame *frames, unsigned n)
 {
-    return vhost_dp_vqpair_tx_burst(vnet_pair(drv, index)->vq, frames, n);
+    VnetPair *pair = vnet_pair(drv, index);
+
+    if (unlikely(pair->stopped)) {
+        vhost_dp_port_drop_tx(VHOST_DP_TAP(drv)->queue[index].port,
+                              VHOST_DP_DROP_REASON_LINK_DOWN, n);
+        return n;
+    }
+    return vhost_dp_vqpair_tx_burst(pair->vq, frames, n);
 }
 
 static unsigned vnet_rx_burst(VhostDPDriver *drv, unsigned index,

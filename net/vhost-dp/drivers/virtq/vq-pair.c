@@ -184,6 +184,22 @@ static unsigned pair_count_unsent(VhostDPVq *vq)
     return vq->nout;
 }
 
+static void pair_drop_unsent(VhostDPVqPair *pair, unsigned n)
+{
+    if (n) {
+        vhost_dp_port_drop_tx(pair->port, VHOST_DP_DROP_REASON_LINK_DOWN, n);
+    }
+}
+
+void vhost_dp_vqpair_tx_take_back(VhostDPVqPair *pair)
+{
+    if (pair->tx) {
+        pair_drop_unsent(pair, vhost_dp_vq_tx_take_back(pair->tx));
+        /* If the queue broke just now, the next burst tells */
+        qemu_bh_schedule(pair->bh);
+    }
+}
+
 /* ---- Calls ---- */
 
 static void pair_rx_called(void *opaque)
@@ -236,17 +252,13 @@ static void pair_leave_set(VhostDPVqPair *pair)
 {
     VhostDPVqSet *set = pair->set;
     VhostDPVq *vq;
-    unsigned lost;
 
     if (!set) {
         return;
     }
     vq = &set->vq[2 * pair->index];
     pair_listen(pair, false);
-    lost = pair_count_unsent(&vq[1]);
-    if (lost) {
-        vhost_dp_port_drop_tx(pair->port, VHOST_DP_DROP_REASON_LINK_DOWN, lost);
-    }
+    pair_drop_unsent(pair, pair_count_unsent(&vq[1]));
     pair->set = NULL;
     pair->rx = NULL;
     pair->tx = NULL;

@@ -137,6 +137,26 @@ bool vhost_dp_vq_tx_reap(VhostDPVq *vq)
                           vq_find_room(vq, vq->wanted) < vq->num);
 }
 
+unsigned vhost_dp_vq_tx_take_back(VhostDPVq *vq)
+{
+    struct vring_used *used = vq->device;
+    unsigned unsent, i;
+
+    assert(!vq->rx && !vq->packed && vq->next_avail == vq->flushed);
+    vq_reap(vq);
+    unsent = vq->nout;
+    for (i = 0; i < vq->num; i++) {
+        vq->bufs[i].nbufs = 0;
+    }
+    bitmap_zero(vq->busy, vq->num);
+    vq->nfree = vq->num;
+    vq->first_free = 0;
+    vq->nout = 0;
+    vq->next_used = vq->flushed;
+    qatomic_set(&used->idx, cpu_to_le16(vq->next_used));
+    return unsent;
+}
+
 /* Copy a frame into buffer @i and those behind it */
 static void vq_put_frame(VhostDPVq *vq, const VhostDPFrame *frame, unsigned i)
 {

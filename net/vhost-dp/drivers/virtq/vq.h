@@ -204,6 +204,17 @@ unsigned vhost_dp_vq_tx(VhostDPVq *vq, const VhostDPFrame *frames,
 bool vhost_dp_vq_tx_reap(VhostDPVq *vq);
 
 /**
+ * vhost_dp_vq_tx_take_back: take back all frames, sent or not
+ *
+ * For a split queue whose peer has stopped, may have forgotten some, and does
+ * as it is told: it has to go on at index vq->flushed, both of the available
+ * and of the used ring (where it is written).
+ *
+ * Returns how many the peer has not used.
+ */
+unsigned vhost_dp_vq_tx_take_back(VhostDPVq *vq);
+
+/**
  * vhost_dp_vq_rx: lend received frames
  *
  * See VhostDPDriverClass.rx_burst.  All frames lent before were released.
@@ -378,6 +389,14 @@ void vhost_dp_vqpair_free(VhostDPVqPair *pair);
  */
 void vhost_dp_vqpair_set(VhostDPVqPair *pair, VhostDPVqSet *set,
                          const char *reason);
+
+/**
+ * vhost_dp_vqpair_tx_take_back: lose the frames that the peer has not sent
+ *
+ * See vhost_dp_vq_tx_take_back() for what it asks of the peer.  The frames are
+ * counted, and their room is to be had again.  Thread: the IOThread.
+ */
+void vhost_dp_vqpair_tx_take_back(VhostDPVqPair *pair);
 
 /**
  * vhost_dp_vqpair_count_violation: count what was found outside of the rings
