@@ -500,6 +500,75 @@ struct VhostDPDriverClass {
     void (*rx_enable)(VhostDPDriver *drv, unsigned pair, bool enable);
 };
 
+/* ---- Options ---- */
+
+typedef enum VhostDPOptionType {
+    VHOST_DP_OPTION_BOOL,
+    VHOST_DP_OPTION_UINT32,
+    VHOST_DP_OPTION_UINT64,
+    VHOST_DP_OPTION_SIZE,       /* uint64_t; the user may write 1M */
+    VHOST_DP_OPTION_INT,        /* int64_t */
+    VHOST_DP_OPTION_STR,        /* char *, or NULL; "" is read then */
+    VHOST_DP_OPTION_ENUM,
+    VHOST_DP_OPTION_LIST,       /* strList * */
+} VhostDPOptionType;
+
+/*
+ * An option of a driver: a member of its struct.  The value is kept as the user
+ * wrote it; check_options looks at it.  Strings and lists are freed with the
+ * object.  Defaults are set by the type's instance_init.
+ *
+ * No option can be changed while a netdev uses the driver.
+ */
+typedef struct VhostDPOption {
+    const char *name;
+    VhostDPOptionType type;
+    size_t offset;              /* of the member */
+    const char *description;
+    size_t has;                 /* offset of a bool: the user set it; or 0 */
+
+    /* ENUM: its QAPI type */
+    const char *enum_name;
+    const QEnumLookup *lookup;
+
+    /*
+     * STR and ENUM: what reads back, newly allocated, if that is not the
+     * member.  Lock: BQL.
+     */
+    char *(*read)(VhostDPDriver *drv);
+
+    /* The user has set the option: forget what its old value led to.  BQL. */
+    void (*changed)(VhostDPDriver *drv);
+} VhostDPOption;
+
+/* For VHOST_DP_OPTION(): the C type of a member */
+typedef bool VhostDPOptionBOOL;
+typedef uint32_t VhostDPOptionUINT32;
+typedef uint64_t VhostDPOptionUINT64;
+typedef uint64_t VhostDPOptionSIZE;
+typedef int64_t VhostDPOptionINT;
+typedef char *VhostDPOptionSTR;
+typedef struct strList *VhostDPOptionLIST;
+
+/*
+ * An entry of a table, of any type but ENUM.  What follows the description is
+ * for the other members of VhostDPOption.
+ */
+#define VHOST_DP_OPTION(_name, _type, _state, _field, _description, ...) \
+    { .name = (_name), .type = VHOST_DP_OPTION_##_type, \
+      .offset = offsetof(_state, _field) + type_check( \
+                    VhostDPOption##_type, typeof_field(_state, _field)), \
+      .description = (_description), ## __VA_ARGS__ }
+
+/**
+ * vhost_dp_driver_add_options: make properties of a driver's options
+ * @oc: the driver's class
+ * @options: a table that ends with an empty entry, and is never freed
+ *
+ * Called by class_init.
+ */
+void vhost_dp_driver_add_options(ObjectClass *oc, const VhostDPOption *options);
+
 /* ---- Claiming (used by the netdev) ---- */
 
 /**

@@ -6,12 +6,15 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation: user-creatable, so that drivers come with -object and
- * object-add.  A netdev claims a driver for itself; a claimed driver cannot be
- * deleted.  Everything here runs under the BQL.
+ * object-add.  Its options are properties that are made from a table.  A netdev
+ * claims a driver for itself; a claimed driver cannot be deleted, and its
+ * options cannot change.  Everything here runs under the BQL.
  */
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-builtin-visit.h"
+#include "qapi/visitor.h"
 #include "qom/object_interfaces.h"
 #include "net/vhost-dp.h"
 #include "trace.h"
@@ -87,6 +90,140 @@ void vhost_dp_driver_release(VhostDPDriver *drv)
     object_unref(OBJECT(drv));
 }
 
+/* ---- Options ---- */
+
+/* A value on its way between a visitor and a member of a driver's struct */
+typedef union OptionValue {
+    bool boolean;
+    uint32_t uint32;
+    uint64_t uint64;
+    int64_t integer;
+    char *str;
+    int enumeration;
+    strList *list;
+} OptionValue;
+
+/* What the property's type is called, and how large the member is */
+static const struct {
+    const char *name;
+    size_t size;
+} option_types[] = {
+    [VHOST_DP_OPTION_BOOL] = { "bool", sizeof(bool) },
+    [VHOST_DP_OPTION_UINT32] = { "uint32", sizeof(uint32_t) },
+    [VHOST_DP_OPTION_UINT64] = { "uint64", sizeof(uint64_t) },
+    [VHOST_DP_OPTION_SIZE] = { "size", sizeof(uint64_t) },
+    [VHOST_DP_OPTION_INT] = { "int", sizeof(int64_t) },
+    [VHOST_DP_OPTION_STR] = { "string", sizeof(char *) },
+    [VHOST_DP_OPTION_ENUM] = { NULL, sizeof(int) },
+    [VHOST_DP_OPTION_LIST] = { "strList", sizeof(strList *) },
+};
+
+static bool option_visit(const VhostDPOption *opt, Visitor *v, const char *name,
+                         OptionValue *value, Error **errp)
+{
+    switch (opt->type) {
+    case VHOST_DP_OPTION_BOOL:
+        return visit_type_bool(v, name, &value->boolean, errp);
+    case VHOST_DP_OPTION_UINT32:
+        return visit_type_uint32(v, name, &value->uint32, errp);
+    case VHOST_DP_OPTION_UINT64:
+        return visit_type_uint64(v, name, &value->uint64, errp);
+    case VHOST_DP_OPTION_SIZE:
+        return visit_type_size(v, name, &value->uint64, errp);
+    case VHOST_DP_OPTION_INT:
+        return visit_type_int(v, name, &value->integer, errp);
+    case VHOST_DP_OPTION_STR:
+        return visit_type_str(v, name, &value->str, errp);
+    case VHOST_DP_OPTION_ENUM:
+        return visit_type_enum(v, name, &value->enumeration, opt->lookup, errp);
+    case VHOST_DP_OPTION_LIST:
+        return visit_type_strList(v, name, &value->list, errp);
+    }
+    g_assert_not_reached();
+}
+
+static void option_get(Object *obj, Visitor *v, const char *name, void *opaque,
+                       Error **errp)
+{
+    const VhostDPOption *opt = opaque;
+    g_autofree char *text = NULL;
+    OptionValue value;
+
+    if (opt->read) {
+        text = opt->read(VHOST_DP_DRIVER(obj));
+        visit_type_str(v, name, &text, errp);
+        return;
+    }
+    memcpy(&value, (void *)obj + opt->offset, option_types[opt->type].size);
+    if (opt->type == VHOST_DP_OPTION_STR && !value.str) {
+        value.str = (char *)"";
+    }
+    option_visit(opt, v, name, &value, errp);
+}
+
+/* The object goes, or a new value comes */
+static void option_free(Object *obj, const char *name, void *opaque)
+{
+    const VhostDPOption *opt = opaque;
+    void *field = (void *)obj + opt->offset;
+
+    if (opt->type == VHOST_DP_OPTION_STR) {
+        g_clear_pointer((char **)field, g_free);
+    } else if (opt->type == VHOST_DP_OPTION_LIST) {
+        g_clear_pointer((strList **)field, qapi_free_strList);
+    }
+}
+
+static void option_set(Object *obj, Visitor *v, const char *name, void *opaque,
+                       Error **errp)
+{
+    const VhostDPOption *opt = opaque;
+    VhostDPDriver *drv = VHOST_DP_DRIVER(obj);
+    OptionValue value = {};
+
+    if (drv->claimed_by) {
+        error_setg(errp, "%s '%s': %s= cannot be changed while netdev '%s' "
+                   "uses the driver", object_get_typename(obj),
+                   object_get_canonical_path_component(obj), name,
+                   drv->claimed_by);
+        return;
+    }
+    if (!option_visit(opt, v, name, &value, errp)) {
+        return;
+    }
+    option_free(obj, name, opaque);
+    memcpy((void *)obj + opt->offset, &value, option_types[opt->type].size);
+    if (opt->has) {
+        *(bool *)((void *)obj + opt->has) = true;
+    }
+    if (opt->changed) {
+        opt->changed(drv);
+    }
+}
+
+void vhost_dp_driver_add_options(ObjectClass *oc, const VhostDPOption *options)
+{
+    const VhostDPOption *opt;
+
+    for (opt = options; opt->name; opt++) {
+        object_class_property_add(oc, opt->name,
+                                  opt->enum_name ?:
+                                  option_types[opt->type].name,
+                                  option_get, option_set, option_free,
+                                  (void *)opt);
+        object_class_property_set_description(oc, opt->name, opt->description);
+    }
+}
+
+/* ---- The object ---- */
+
+static const VhostDPOption driver_options[] = {
+    VHOST_DP_OPTION("offloads", BOOL, VhostDPDriver, offloads,
+        "leave checksums and segmentation to the host interface where it can "
+        "do them (default: on); otherwise vhost-dp does, for the same guest"),
+    { }
+};
+
 static void driver_complete(UserCreatable *uc, Error **errp)
 {
     VhostDPDriver *drv = VHOST_DP_DRIVER(uc);
@@ -95,24 +232,6 @@ static void driver_complete(UserCreatable *uc, Error **errp)
     if (dc->check_options) {
         dc->check_options(drv, errp);
     }
-}
-
-static bool driver_get_offloads(Object *obj, Error **errp)
-{
-    return VHOST_DP_DRIVER(obj)->offloads;
-}
-
-static void driver_set_offloads(Object *obj, bool value, Error **errp)
-{
-    VhostDPDriver *drv = VHOST_DP_DRIVER(obj);
-
-    if (drv->claimed_by) {
-        error_setg(errp, "%s '%s': offloads= cannot be changed while netdev "
-                   "'%s' uses the driver", object_get_typename(obj),
-                   object_get_canonical_path_component(obj), drv->claimed_by);
-        return;
-    }
-    drv->offloads = value;
 }
 
 static bool driver_can_be_deleted(UserCreatable *uc)
@@ -127,11 +246,7 @@ static void driver_class_init(ObjectClass *oc, void *data)
     ucc->complete = driver_complete;
     ucc->can_be_deleted = driver_can_be_deleted;
 
-    object_class_property_add_bool(oc, "offloads", driver_get_offloads,
-                                   driver_set_offloads);
-    object_class_property_set_description(oc, "offloads",
-        "leave checksums and segmentation to the host interface where it can "
-        "do them (default: on); otherwise vhost-dp does, for the same guest");
+    vhost_dp_driver_add_options(oc, driver_options);
 }
 
 static void driver_instance_init(Object *obj)

@@ -32,7 +32,6 @@ struct VhostDPExample {
     /* Frames that are lent: a burst's bytes at most */
     uint8_t slot[VHOST_DP_BURST_BYTES / EX_MAX_FRAME][EX_MAX_FRAME + 1];
 };
-OBJECT_DEFINE_SIMPLE_TYPE(VhostDPExample, ex, VHOST_DP_EXAMPLE, VHOST_DP_DRIVER)
 
 /* ---- Control side: under the BQL ---- */
 
@@ -166,21 +165,12 @@ static unsigned ex_rx_burst(VhostDPDriver *drv, unsigned pair,
 
 /* ---- The object ---- */
 
-static void ex_set_path(Object *obj, const char *value, Error **errp)
-{
-    g_free(VHOST_DP_EXAMPLE(obj)->path);
-    VHOST_DP_EXAMPLE(obj)->path = g_strdup(value);
-}
-
-static void ex_init(Object *obj)
-{
-    VHOST_DP_EXAMPLE(obj)->path = g_strdup("");
-}
-
-static void ex_finalize(Object *obj)
-{
-    g_free(VHOST_DP_EXAMPLE(obj)->path);
-}
+static const VhostDPOption ex_options[] = {
+    VHOST_DP_OPTION("path", STR, VhostDPExample, path,
+        "what keeps messages apart, such as a SOCK_SEQPACKET socket in a file "
+        "descriptor set: /dev/fdset/1"),
+    { }
+};
 
 static void ex_class_init(ObjectClass *oc, void *data)
 {
@@ -196,5 +186,16 @@ static void ex_class_init(ObjectClass *oc, void *data)
     dc->rx_enable = ex_rx_enable;
     dc->tx_burst = ex_tx_burst;
     dc->rx_burst = ex_rx_burst;
-    object_class_property_add_str(oc, "path", NULL, ex_set_path);
+    vhost_dp_driver_add_options(oc, ex_options);
 }
+
+static const TypeInfo ex_types[] = {
+    {
+        .name = TYPE_VHOST_DP_EXAMPLE,
+        .parent = TYPE_VHOST_DP_DRIVER,
+        .instance_size = sizeof(VhostDPExample),
+        .class_init = ex_class_init,
+    },
+};
+
+DEFINE_TYPES(ex_types)

@@ -28,8 +28,6 @@
 #include "qemu/iov.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
-#include "qapi/visitor.h"
-#include "qom/object_interfaces.h"
 #include "net/eth.h"
 #include "net/vhost-dp.h"
 
@@ -126,84 +124,20 @@ static bool null_check_options(VhostDPDriver *drv, Error **errp)
     return true;
 }
 
-static bool null_may_change(VhostDPNull *null, const char *name, Error **errp)
-{
-    if (null->parent_obj.claimed_by) {
-        error_setg(errp, "vhost-dp-null '%s': %s= cannot be changed while "
-                   "netdev '%s' uses the driver", null_id(null), name,
-                   null->parent_obj.claimed_by);
-        return false;
-    }
-    return true;
-}
-
-static void null_get_rate(Object *obj, Visitor *v, const char *name,
-                          void *opaque, Error **errp)
-{
-    visit_type_uint64(v, name, &VHOST_DP_NULL(obj)->rate, errp);
-}
-
-static void null_set_rate(Object *obj, Visitor *v, const char *name,
-                          void *opaque, Error **errp)
-{
-    VhostDPNull *null = VHOST_DP_NULL(obj);
-    uint64_t value;
-
-    if (visit_type_uint64(v, name, &value, errp) &&
-        null_may_change(null, name, errp)) {
-        null->rate = value;
-    }
-}
-
-static uint32_t *null_u32(Object *obj, void *opaque)
-{
-    return (void *)obj + (uintptr_t)opaque;
-}
-
-static void null_get_u32(Object *obj, Visitor *v, const char *name,
-                         void *opaque, Error **errp)
-{
-    visit_type_uint32(v, name, null_u32(obj, opaque), errp);
-}
-
-static void null_set_u32(Object *obj, Visitor *v, const char *name,
-                         void *opaque, Error **errp)
-{
-    uint32_t value;
-
-    if (visit_type_uint32(v, name, &value, errp) &&
-        null_may_change(VHOST_DP_NULL(obj), name, errp)) {
-        *null_u32(obj, opaque) = value;
-    }
-}
-
-static bool null_get_flat_out(Object *obj, Error **errp)
-{
-    return VHOST_DP_NULL(obj)->flat_out;
-}
-
-static void null_set_flat_out(Object *obj, bool value, Error **errp)
-{
-    VhostDPNull *null = VHOST_DP_NULL(obj);
-
-    if (null_may_change(null, "flat-out", errp)) {
-        null->flat_out = value;
-    }
-}
-
-static bool null_get_loopback(Object *obj, Error **errp)
-{
-    return VHOST_DP_NULL(obj)->loopback;
-}
-
-static void null_set_loopback(Object *obj, bool value, Error **errp)
-{
-    VhostDPNull *null = VHOST_DP_NULL(obj);
-
-    if (null_may_change(null, "loopback", errp)) {
-        null->loopback = value;
-    }
-}
+static const VhostDPOption null_options[] = {
+    VHOST_DP_OPTION("rate", UINT64, VhostDPNull, rate,
+        "frames per second to generate for each queue pair (default: 0)"),
+    VHOST_DP_OPTION("flat-out", BOOL, VhostDPNull, flat_out,
+        "generate frames as fast as the guest takes them (default: off)"),
+    VHOST_DP_OPTION("loopback", BOOL, VhostDPNull, loopback,
+        "give the guest the frames that it sent, and generate none "
+        "(default: off)"),
+    VHOST_DP_OPTION("size", UINT32, VhostDPNull, size,
+        "bytes in a generated frame, without FCS (default: 60)"),
+    VHOST_DP_OPTION("burst", UINT32, VhostDPNull, burst,
+        "frames generated together, 1 to 64 (default: 64)"),
+    { }
+};
 
 /* ---- Control side ---- */
 
@@ -488,29 +422,7 @@ static void null_class_init(ObjectClass *oc, void *data)
     dc->rx_release = null_rx_release;
     dc->rx_enable = null_rx_enable;
 
-    object_class_property_add(oc, "rate", "uint64", null_get_rate,
-                              null_set_rate, NULL, NULL);
-    object_class_property_set_description(oc, "rate",
-        "frames per second to generate for each queue pair (default: 0)");
-    object_class_property_add_bool(oc, "flat-out", null_get_flat_out,
-                                   null_set_flat_out);
-    object_class_property_set_description(oc, "flat-out",
-        "generate frames as fast as the guest takes them (default: off)");
-    object_class_property_add_bool(oc, "loopback", null_get_loopback,
-                                   null_set_loopback);
-    object_class_property_set_description(oc, "loopback",
-        "give the guest the frames that it sent, and generate none "
-        "(default: off)");
-    object_class_property_add(oc, "size", "uint32", null_get_u32,
-                              null_set_u32, NULL,
-                              (void *)offsetof(VhostDPNull, size));
-    object_class_property_set_description(oc, "size",
-        "bytes in a generated frame, without FCS (default: 60)");
-    object_class_property_add(oc, "burst", "uint32", null_get_u32,
-                              null_set_u32, NULL,
-                              (void *)offsetof(VhostDPNull, burst));
-    object_class_property_set_description(oc, "burst",
-        "frames generated together, 1 to 64 (default: 64)");
+    vhost_dp_driver_add_options(oc, null_options);
 }
 
 static const TypeInfo null_info = {

@@ -49,7 +49,6 @@
 #include "qemu/log.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
-#include "qom/object_interfaces.h"
 #include "net/checksum.h"
 #include "net/eth.h"
 #include "net/slirp.h"
@@ -101,9 +100,7 @@ typedef struct SlirpTimer {
 } SlirpTimer;
 
 struct VhostDPSlirp {
-    VhostDPDriver parent_obj;
-
-    SlirpOptions opts;
+    SlirpOptions opts;          /* the parent, and what the user wrote */
 
     /* While open */
     SlirpState *stack;
@@ -771,11 +768,6 @@ static void slirp_instance_init(Object *obj)
     vhost_dp_slirp_options_init(&s->opts);
 }
 
-static void slirp_instance_finalize(Object *obj)
-{
-    vhost_dp_slirp_options_free(&VHOST_DP_SLIRP(obj)->opts);
-}
-
 static void slirp_class_init(ObjectClass *oc, void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
@@ -792,7 +784,7 @@ static void slirp_class_init(ObjectClass *oc, void *data)
     dc->rx_burst = slirp_rx_burst;
     dc->rx_release = slirp_rx_release;
     dc->rx_enable = slirp_rx_enable;
-    vhost_dp_slirp_options_add_properties(oc, offsetof(VhostDPSlirp, opts));
+    vhost_dp_driver_add_options(oc, vhost_dp_slirp_options);
 }
 
 static const TypeInfo slirp_info = {
@@ -800,7 +792,6 @@ static const TypeInfo slirp_info = {
     .parent = TYPE_VHOST_DP_DRIVER,
     .instance_size = sizeof(VhostDPSlirp),
     .instance_init = slirp_instance_init,
-    .instance_finalize = slirp_instance_finalize,
     .class_init = slirp_class_init,
 };
 

@@ -12,27 +12,27 @@
 #include "net/vhost-dp.h"
 #include "qapi/qapi-types-net.h"
 
-/* What the user wrote; strings are NULL, and lists empty, by default */
+/*
+ * The beginning of an object: what the user wrote.  Strings are NULL, and lists
+ * empty, by default.
+ */
 typedef struct SlirpOptions {
+    VhostDPDriver parent_obj;
+
     NetdevUserOptions user;
     char *ipv6_net;             /* in place of two of @user's */
+    strList *dnssearch;         /* in place of @user's */
+    strList *hostfwd;
+    strList *guestfwd;
 } SlirpOptions;
+
+/* All options of a vhost-dp-slirp */
+extern const VhostDPOption vhost_dp_slirp_options[];
 
 /**
  * vhost_dp_slirp_options_init: set the defaults
  */
 void vhost_dp_slirp_options_init(SlirpOptions *opts);
-
-/**
- * vhost_dp_slirp_options_free: free strings and lists
- */
-void vhost_dp_slirp_options_free(SlirpOptions *opts);
-
-/**
- * vhost_dp_slirp_options_add_properties: make the options properties of a class
- * @offset: of the SlirpOptions in an instance, which is a VhostDPDriver
- */
-void vhost_dp_slirp_options_add_properties(ObjectClass *oc, size_t offset);
 
 /**
  * vhost_dp_slirp_options_get: the options as -netdev user has them

@@ -16,7 +16,6 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qom/object_interfaces.h"
 #include "af-packet-int.h"
 
 /* ---- Options ---- */
@@ -68,36 +67,9 @@ static bool afp_check_options(VhostDPDriver *drv, Error **errp)
     return true;
 }
 
-static char **afp_option(VhostDPAfPacket *afp, const char *option)
+static char *afp_read_ifname(VhostDPDriver *drv)
 {
-    return !strcmp(option, "ifname") ? &afp->ifname :
-           !strcmp(option, "fd") ? &afp->fd : &afp->fds;
-}
-
-static void afp_set_option(Object *obj, const char *option, const char *value,
-                           Error **errp)
-{
-    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
-    char **text = afp_option(afp, option);
-
-    if (afp->parent_obj.claimed_by) {
-        error_setg(errp, "vhost-dp-af-packet '%s': %s= cannot be changed while "
-                   "netdev '%s' uses the driver", afp_id(afp), option,
-                   afp->parent_obj.claimed_by);
-        return;
-    }
-    if (text != &afp->ifname) {
-        vhost_dp_fds_close(&afp->passed);
-        afp->passed_used = false;
-        afp->passed_joined = false;
-    }
-    g_free(*text);
-    *text = g_strdup(value);
-}
-
-static char *afp_get_ifname(Object *obj, Error **errp)
-{
-    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
 
     if (afp->real_ifname[0]) {
         return g_strdup(afp->real_ifname);
@@ -105,30 +77,28 @@ static char *afp_get_ifname(Object *obj, Error **errp)
     return g_strdup(afp_is_passed(afp) ? "" : afp_ifname(afp));
 }
 
-static void afp_set_ifname(Object *obj, const char *value, Error **errp)
+static void afp_fds_changed(VhostDPDriver *drv)
 {
-    afp_set_option(obj, "ifname", value, errp);
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
+
+    vhost_dp_fds_close(&afp->passed);
+    afp->passed_used = false;
+    afp->passed_joined = false;
 }
 
-static char *afp_get_fd(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_AF_PACKET(obj)->fd ?: "");
-}
-
-static void afp_set_fd(Object *obj, const char *value, Error **errp)
-{
-    afp_set_option(obj, "fd", value, errp);
-}
-
-static char *afp_get_fds(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_AF_PACKET(obj)->fds ?: "");
-}
-
-static void afp_set_fds(Object *obj, const char *value, Error **errp)
-{
-    afp_set_option(obj, "fds", value, errp);
-}
+static const VhostDPOption afp_options[] = {
+    VHOST_DP_OPTION("ifname", STR, VhostDPAfPacket, ifname,
+        "Ethernet interface to use (default: the object's id)",
+        .read = afp_read_ifname),
+    VHOST_DP_OPTION("fd", STR, VhostDPAfPacket, fd,
+        "packet socket, bound to the interface and all protocols, as a number "
+        "or as the name given to getfd",
+        .changed = afp_fds_changed),
+    VHOST_DP_OPTION("fds", STR, VhostDPAfPacket, fds,
+        "such sockets, one for each queue pair, separated by colons",
+        .changed = afp_fds_changed),
+    { }
+};
 
 /* ---- Control side ---- */
 
@@ -192,9 +162,6 @@ static void afp_instance_finalize(Object *obj)
 
     vhost_dp_fds_close(&afp->passed);
     qemu_mutex_destroy(&afp->lock);
-    g_free(afp->ifname);
-    g_free(afp->fd);
-    g_free(afp->fds);
 }
 
 static void afp_class_init(ObjectClass *oc, void *data)
@@ -208,18 +175,7 @@ static void afp_class_init(ObjectClass *oc, void *data)
     dc->describe = afp_describe;
     dc->set_offload = afp_set_offload;
     vhost_dp_afp_io_class_init(dc);
-
-    object_class_property_add_str(oc, "ifname", afp_get_ifname,
-                                  afp_set_ifname);
-    object_class_property_set_description(oc, "ifname",
-        "Ethernet interface to use (default: the object's id)");
-    object_class_property_add_str(oc, "fd", afp_get_fd, afp_set_fd);
-    object_class_property_set_description(oc, "fd",
-        "packet socket, bound to the interface and all protocols, as a number "
-        "or as the name given to getfd");
-    object_class_property_add_str(oc, "fds", afp_get_fds, afp_set_fds);
-    object_class_property_set_description(oc, "fds",
-        "such sockets, one for each queue pair, separated by colons");
+    vhost_dp_driver_add_options(oc, afp_options);
 }
 
 static const TypeInfo afp_info = {

@@ -21,8 +21,6 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qapi/visitor.h"
-#include "qom/object_interfaces.h"
 #include "af-xdp-int.h"
 
 /* ---- Checking options ---- */
@@ -87,132 +85,66 @@ static bool afxdp_check_options(VhostDPDriver *drv, Error **errp)
             vhost_dp_fds_count(what, xdp->sock_fds, errp) > 0);
 }
 
-/* ---- Properties ---- */
+/* ---- Options ---- */
 
-static bool afxdp_may_change(VhostDPAfXdp *xdp, const char *option,
-                             Error **errp)
+static char *afxdp_read_ifname(VhostDPDriver *drv)
 {
-    if (xdp->parent_obj.claimed_by) {
-        error_setg(errp, "vhost-dp-af-xdp '%s': %s= cannot be changed while "
-                   "netdev '%s' uses the driver", afxdp_id(xdp), option,
-                   xdp->parent_obj.claimed_by);
-        return false;
-    }
-    vhost_dp_afxdp_forget_passed(xdp);
-    return true;
-}
-
-static void afxdp_set_text(Object *obj, const char *option, char **text,
-                           const char *value, Error **errp)
-{
-    if (afxdp_may_change(VHOST_DP_AF_XDP(obj), option, errp)) {
-        g_free(*text);
-        *text = g_strdup(value);
-    }
-}
-
-static char *afxdp_get_ifname(Object *obj, Error **errp)
-{
-    return g_strdup(afxdp_ifname(VHOST_DP_AF_XDP(obj)));
-}
-
-static void afxdp_set_ifname(Object *obj, const char *value, Error **errp)
-{
-    afxdp_set_text(obj, "ifname", &VHOST_DP_AF_XDP(obj)->ifname, value, errp);
-}
-
-static char *afxdp_get_sock_fds(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_AF_XDP(obj)->sock_fds ?: "");
-}
-
-static void afxdp_set_sock_fds(Object *obj, const char *value, Error **errp)
-{
-    afxdp_set_text(obj, "sock-fds", &VHOST_DP_AF_XDP(obj)->sock_fds, value,
-                   errp);
-}
-
-static char *afxdp_get_map_path(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_AF_XDP(obj)->map_path ?: "");
-}
-
-static void afxdp_set_map_path(Object *obj, const char *value, Error **errp)
-{
-    afxdp_set_text(obj, "map-path", &VHOST_DP_AF_XDP(obj)->map_path, value,
-                   errp);
+    return g_strdup(afxdp_ifname(VHOST_DP_AF_XDP(drv)));
 }
 
 /* What runs now, or what was asked for */
-static int afxdp_get_mode(Object *obj, Error **errp)
+static char *afxdp_read_mode(VhostDPDriver *drv)
 {
-    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
+    bool skb = xdp->ifindex && !xdp->inhibit && !xdp->native;
 
-    if (xdp->has_mode) {
-        return xdp->mode;
-    }
-    return xdp->ifindex && !xdp->inhibit && !xdp->native ?
-           VHOST_DP_AF_XDP_MODE_SKB : VHOST_DP_AF_XDP_MODE_NATIVE;
+    return g_strdup(VhostDPAfXdpMode_str(xdp->has_mode ? xdp->mode : skb ?
+                                         VHOST_DP_AF_XDP_MODE_SKB :
+                                         VHOST_DP_AF_XDP_MODE_NATIVE));
 }
 
-static void afxdp_set_mode(Object *obj, int value, Error **errp)
+static void afxdp_option_changed(VhostDPDriver *drv)
 {
-    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
-
-    if (afxdp_may_change(xdp, "mode", errp)) {
-        xdp->has_mode = true;
-        xdp->mode = value;
-    }
+    vhost_dp_afxdp_forget_passed(VHOST_DP_AF_XDP(drv));
 }
 
-static bool afxdp_get_force_copy(Object *obj, Error **errp)
-{
-    return VHOST_DP_AF_XDP(obj)->force_copy;
-}
+#define AFXDP_OPTION(name, type, field, ...) \
+    VHOST_DP_OPTION(name, type, VhostDPAfXdp, field, __VA_ARGS__, \
+                    .changed = afxdp_option_changed)
 
-static void afxdp_set_force_copy(Object *obj, bool value, Error **errp)
-{
-    if (afxdp_may_change(VHOST_DP_AF_XDP(obj), "force-copy", errp)) {
-        VHOST_DP_AF_XDP(obj)->force_copy = value;
-    }
-}
-
-static bool afxdp_get_inhibit(Object *obj, Error **errp)
-{
-    return VHOST_DP_AF_XDP(obj)->inhibit;
-}
-
-static void afxdp_set_inhibit(Object *obj, bool value, Error **errp)
-{
-    if (afxdp_may_change(VHOST_DP_AF_XDP(obj), "inhibit", errp)) {
-        VHOST_DP_AF_XDP(obj)->inhibit = value;
-    }
-}
-
-static uint32_t *afxdp_number(Object *obj, const char *name)
-{
-    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
-
-    return !strcmp(name, "start-queue") ? &xdp->start_queue :
-                                          &xdp->map_start_index;
-}
-
-static void afxdp_get_number(Object *obj, Visitor *v, const char *name,
-                             void *opaque, Error **errp)
-{
-    visit_type_uint32(v, name, afxdp_number(obj, name), errp);
-}
-
-static void afxdp_set_number(Object *obj, Visitor *v, const char *name,
-                             void *opaque, Error **errp)
-{
-    uint32_t value;
-
-    if (visit_type_uint32(v, name, &value, errp) &&
-        afxdp_may_change(VHOST_DP_AF_XDP(obj), name, errp)) {
-        *afxdp_number(obj, name) = value;
-    }
-}
+static const VhostDPOption afxdp_options[] = {
+    AFXDP_OPTION("ifname", STR, ifname,
+        "Ethernet interface to use (default: the object's id)",
+        .read = afxdp_read_ifname),
+    {
+        .name = "mode",
+        .type = VHOST_DP_OPTION_ENUM,
+        .enum_name = "VhostDPAfXdpMode",
+        .lookup = &VhostDPAfXdpMode_lookup,
+        .offset = offsetof(VhostDPAfXdp, mode),
+        .has = offsetof(VhostDPAfXdp, has_mode),
+        .description =
+            "where the XDP program runs: in the interface's driver (native), "
+            "or in the network stack (skb); by default native if possible",
+        .read = afxdp_read_mode,
+        .changed = afxdp_option_changed,
+    },
+    AFXDP_OPTION("force-copy", BOOL, force_copy,
+        "have the kernel copy frames even if the interface's driver can do "
+        "without"),
+    AFXDP_OPTION("start-queue", UINT32, start_queue,
+        "queue of the interface for the first queue pair (default: 0)"),
+    AFXDP_OPTION("inhibit", BOOL, inhibit,
+        "load no XDP program: the interface has one"),
+    AFXDP_OPTION("sock-fds", STR, sock_fds,
+        "AF_XDP sockets that are not bound, and are in the program's map, one "
+        "for each queue pair, separated by colons"),
+    AFXDP_OPTION("map-path", STR, map_path,
+        "pinned map of sockets to enter those of the queue pairs into"),
+    AFXDP_OPTION("map-start-index", UINT32, map_start_index,
+        "index in the map for the first queue pair (default: 0)"),
+    { }
+};
 
 /* ---- What the netdev asks ---- */
 
@@ -284,49 +216,6 @@ static void afxdp_instance_finalize(Object *obj)
 
     vhost_dp_afxdp_forget_passed(xdp);
     qemu_mutex_destroy(&xdp->lock);
-    g_free(xdp->ifname);
-    g_free(xdp->sock_fds);
-    g_free(xdp->map_path);
-}
-
-static void afxdp_add_properties(ObjectClass *oc)
-{
-    object_class_property_add_str(oc, "ifname", afxdp_get_ifname,
-                                  afxdp_set_ifname);
-    object_class_property_set_description(oc, "ifname",
-        "Ethernet interface to use (default: the object's id)");
-    object_class_property_add_enum(oc, "mode", "VhostDPAfXdpMode",
-                                   &VhostDPAfXdpMode_lookup, afxdp_get_mode,
-                                   afxdp_set_mode);
-    object_class_property_set_description(oc, "mode",
-        "where the XDP program runs: in the interface's driver (native), or in "
-        "the network stack (skb); by default native if possible");
-    object_class_property_add_bool(oc, "force-copy", afxdp_get_force_copy,
-                                   afxdp_set_force_copy);
-    object_class_property_set_description(oc, "force-copy",
-        "have the kernel copy frames even if the interface's driver can do "
-        "without");
-    object_class_property_add(oc, "start-queue", "uint32", afxdp_get_number,
-                              afxdp_set_number, NULL, NULL);
-    object_class_property_set_description(oc, "start-queue",
-        "queue of the interface for the first queue pair (default: 0)");
-    object_class_property_add_bool(oc, "inhibit", afxdp_get_inhibit,
-                                   afxdp_set_inhibit);
-    object_class_property_set_description(oc, "inhibit",
-        "load no XDP program: the interface has one");
-    object_class_property_add_str(oc, "sock-fds", afxdp_get_sock_fds,
-                                  afxdp_set_sock_fds);
-    object_class_property_set_description(oc, "sock-fds",
-        "AF_XDP sockets that are not bound, and are in the program's map, one "
-        "for each queue pair, separated by colons");
-    object_class_property_add_str(oc, "map-path", afxdp_get_map_path,
-                                  afxdp_set_map_path);
-    object_class_property_set_description(oc, "map-path",
-        "pinned map of sockets to enter those of the queue pairs into");
-    object_class_property_add(oc, "map-start-index", "uint32",
-                              afxdp_get_number, afxdp_set_number, NULL, NULL);
-    object_class_property_set_description(oc, "map-start-index",
-        "index in the map for the first queue pair (default: 0)");
 }
 
 static void afxdp_class_init(ObjectClass *oc, void *data)
@@ -339,7 +228,7 @@ static void afxdp_class_init(ObjectClass *oc, void *data)
     dc->get_caps = afxdp_get_caps;
     dc->describe = afxdp_describe;
     vhost_dp_afxdp_io_class_init(dc);
-    afxdp_add_properties(oc);
+    vhost_dp_driver_add_options(oc, afxdp_options);
 }
 
 static const TypeInfo afxdp_info = {

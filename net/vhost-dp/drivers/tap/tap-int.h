@@ -173,12 +173,6 @@ static inline const char *tap_id(const VhostDPTap *tap)
     return object_get_canonical_path_component(OBJECT(tap));
 }
 
-/* ---- tap.c: under the BQL ---- */
-
-/* May an option change?  Sets @errp if not. */
-bool vhost_dp_tap_may_change(VhostDPTap *tap, const char *option,
-                             Error **errp);
-
 /* ---- tap-open.c: under the BQL, unless another thread is named ---- */
 
 /* See VhostDPDriverClass.open; the options were checked */

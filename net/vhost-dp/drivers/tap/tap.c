@@ -15,8 +15,6 @@
 #include <sys/ioctl.h>
 #include "qemu/ctype.h"
 #include "qapi/error.h"
-#include "qapi/visitor.h"
-#include "qom/object_interfaces.h"
 #include "net/tap_int.h"
 #include "tap-int.h"
 
@@ -93,23 +91,11 @@ static bool tap_check_options(VhostDPDriver *drv, Error **errp)
     return tap_check_name(tap, errp);
 }
 
-/* ---- Properties ---- */
+/* ---- Options ---- */
 
-bool vhost_dp_tap_may_change(VhostDPTap *tap, const char *option,
-                             Error **errp)
+static char *tap_read_ifname(VhostDPDriver *drv)
 {
-    if (tap->parent_obj.claimed_by) {
-        error_setg(errp, "%s: %s= cannot be changed while netdev '%s' uses "
-                   "the driver", tap->who, option,
-                   tap->parent_obj.claimed_by);
-        return false;
-    }
-    return true;
-}
-
-static char *tap_get_ifname(Object *obj, Error **errp)
-{
-    VhostDPTap *tap = VHOST_DP_TAP(obj);
+    VhostDPTap *tap = VHOST_DP_TAP(drv);
     char name[IFNAMSIZ];
 
     vhost_dp_tap_get_name(tap, name);
@@ -119,67 +105,30 @@ static char *tap_get_ifname(Object *obj, Error **errp)
     return g_strdup(tap->ifname ?: tap->fd || tap->fds ? "" : tap_id(tap));
 }
 
-static void tap_set_ifname(Object *obj, const char *value, Error **errp)
+static void tap_fds_changed(VhostDPDriver *drv)
 {
-    VhostDPTap *tap = VHOST_DP_TAP(obj);
-
-    if (vhost_dp_tap_may_change(tap, "ifname", errp)) {
-        g_free(tap->ifname);
-        tap->ifname = g_strdup(value);
-    }
+    vhost_dp_fds_close(&VHOST_DP_TAP(drv)->passed);
 }
 
-static char *tap_get_fd(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_TAP(obj)->fd ?: "");
-}
-
-static void tap_set_fd(Object *obj, const char *value, Error **errp)
-{
-    VhostDPTap *tap = VHOST_DP_TAP(obj);
-
-    if (vhost_dp_tap_may_change(tap, "fd", errp)) {
-        vhost_dp_fds_close(&tap->passed);
-        g_free(tap->fd);
-        tap->fd = g_strdup(value);
-    }
-}
-
-static char *tap_get_fds(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_TAP(obj)->fds ?: "");
-}
-
-static void tap_set_fds(Object *obj, const char *value, Error **errp)
-{
-    VhostDPTap *tap = VHOST_DP_TAP(obj);
-
-    if (vhost_dp_tap_may_change(tap, "fds", errp)) {
-        vhost_dp_fds_close(&tap->passed);
-        g_free(tap->fds);
-        tap->fds = g_strdup(value);
-    }
-}
-
-static void tap_get_sndbuf(Object *obj, Visitor *v, const char *name,
-                           void *opaque, Error **errp)
-{
-    visit_type_size(v, name, &VHOST_DP_TAP(obj)->sndbuf, errp);
-}
-
-static void tap_set_sndbuf_option(Object *obj, Visitor *v, const char *name,
-                                  void *opaque, Error **errp)
-{
-    VhostDPTap *tap = VHOST_DP_TAP(obj);
-    uint64_t value;
-
-    if (!vhost_dp_tap_may_change(tap, "sndbuf", errp) ||
-        !visit_type_size(v, name, &value, errp)) {
-        return;
-    }
-    tap->has_sndbuf = true;
-    tap->sndbuf = value;
-}
+static const VhostDPOption tap_options[] = {
+    VHOST_DP_OPTION("ifname", STR, VhostDPTap, ifname,
+        "tap interface to attach to, or to create (default: the object's id); "
+        "reads back the interface's real name",
+        .read = tap_read_ifname),
+    VHOST_DP_OPTION("fd", STR, VhostDPTap, fd,
+        "open descriptor of a tap interface, as a number or as the name given "
+        "to getfd",
+        .changed = tap_fds_changed),
+    VHOST_DP_OPTION("fds", STR, VhostDPTap, fds,
+        "open descriptors of the queues of a tap interface, one for each "
+        "queue pair, separated by colons",
+        .changed = tap_fds_changed),
+    VHOST_DP_OPTION("sndbuf", SIZE, VhostDPTap, sndbuf,
+        "limit of bytes sent and not yet taken by the host's network "
+        "(default: 0, no limit)",
+        .has = offsetof(VhostDPTap, has_sndbuf)),
+    { }
+};
 
 /* ---- What the netdev asks ---- */
 
@@ -269,9 +218,6 @@ static void tap_instance_finalize(Object *obj)
     VhostDPTap *tap = VHOST_DP_TAP(obj);
 
     vhost_dp_fds_close(&tap->passed);
-    g_free(tap->ifname);
-    g_free(tap->fd);
-    g_free(tap->fds);
     g_free(tap->who);
 }
 
@@ -290,24 +236,7 @@ static void tap_class_init(ObjectClass *oc, void *data)
     dc->set_offload = tap_set_offload;
     vhost_dp_tap_io_class_init(tc);
 
-    object_class_property_add_str(oc, "ifname", tap_get_ifname,
-                                  tap_set_ifname);
-    object_class_property_set_description(oc, "ifname",
-        "tap interface to attach to, or to create (default: the object's id); "
-        "reads back the interface's real name");
-    object_class_property_add_str(oc, "fd", tap_get_fd, tap_set_fd);
-    object_class_property_set_description(oc, "fd",
-        "open descriptor of a tap interface, as a number or as the name given "
-        "to getfd");
-    object_class_property_add_str(oc, "fds", tap_get_fds, tap_set_fds);
-    object_class_property_set_description(oc, "fds",
-        "open descriptors of the queues of a tap interface, one for each "
-        "queue pair, separated by colons");
-    object_class_property_add(oc, "sndbuf", "size", tap_get_sndbuf,
-                              tap_set_sndbuf_option, NULL, NULL);
-    object_class_property_set_description(oc, "sndbuf",
-        "limit of bytes sent and not yet taken by the host's network "
-        "(default: 0, no limit)");
+    vhost_dp_driver_add_options(oc, tap_options);
 }
 
 static const TypeInfo tap_info = {

@@ -19,7 +19,6 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qapi/visitor.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "vhost-net-int.h"
 #include "trace.h"
@@ -333,117 +332,32 @@ static char *vnet_describe(VhostDPDriver *drv)
     return g_string_free(text, false);
 }
 
-/* ---- Properties ---- */
+/* ---- Options ---- */
 
-static void vnet_set_fds(Object *obj, char **option, const char *name,
-                         const char *value, Error **errp)
+static void vnet_fds_changed(VhostDPDriver *drv)
 {
-    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
-
-    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), name, errp)) {
-        vhost_dp_fds_close(&vn->passed);
-        g_free(*option);
-        *option = g_strdup(value);
-    }
+    vhost_dp_fds_close(&VHOST_DP_VHOST_NET(drv)->passed);
 }
 
-static char *vnet_get_vhostfd(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_VHOST_NET(obj)->vhostfd ?: "");
-}
-
-static void vnet_set_vhostfd(Object *obj, const char *value, Error **errp)
-{
-    vnet_set_fds(obj, &VHOST_DP_VHOST_NET(obj)->vhostfd, "vhostfd", value,
-                 errp);
-}
-
-static char *vnet_get_vhostfds(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_VHOST_NET(obj)->vhostfds ?: "");
-}
-
-static void vnet_set_vhostfds(Object *obj, const char *value, Error **errp)
-{
-    vnet_set_fds(obj, &VHOST_DP_VHOST_NET(obj)->vhostfds, "vhostfds", value,
-                 errp);
-}
-
-static void vnet_get_queue_size(Object *obj, Visitor *v, const char *name,
-                                void *opaque, Error **errp)
-{
-    visit_type_uint32(v, name, &VHOST_DP_VHOST_NET(obj)->queue_size, errp);
-}
-
-static void vnet_set_queue_size(Object *obj, Visitor *v, const char *name,
-                                void *opaque, Error **errp)
-{
-    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
-    uint32_t value;
-
-    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), name, errp) &&
-        visit_type_uint32(v, name, &value, errp)) {
-        vn->queue_size = value;
-    }
-}
-
-static void vnet_get_poll_us(Object *obj, Visitor *v, const char *name,
-                             void *opaque, Error **errp)
-{
-    visit_type_uint32(v, name, &VHOST_DP_VHOST_NET(obj)->poll_us, errp);
-}
-
-static void vnet_set_poll_us(Object *obj, Visitor *v, const char *name,
-                             void *opaque, Error **errp)
-{
-    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
-    uint32_t value;
-
-    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), name, errp) &&
-        visit_type_uint32(v, name, &value, errp)) {
-        vn->has_poll_us = true;
-        vn->poll_us = value;
-    }
-}
-
-static bool vnet_get_hugetlb(Object *obj, Error **errp)
-{
-    return VHOST_DP_VHOST_NET(obj)->hugetlb;
-}
-
-static void vnet_set_hugetlb(Object *obj, bool value, Error **errp)
-{
-    if (vhost_dp_tap_may_change(VHOST_DP_TAP(obj), "hugetlb", errp)) {
-        VHOST_DP_VHOST_NET(obj)->hugetlb = value;
-    }
-}
-
-static void vnet_add_properties(ObjectClass *oc)
-{
-    object_class_property_add_str(oc, "vhostfd", vnet_get_vhostfd,
-                                  vnet_set_vhostfd);
-    object_class_property_set_description(oc, "vhostfd",
+static const VhostDPOption vnet_options[] = {
+    VHOST_DP_OPTION("vhostfd", STR, VhostDPVhostNet, vhostfd,
         "open descriptor of /dev/vhost-net, as a number or as the name given "
-        "to getfd");
-    object_class_property_add_str(oc, "vhostfds", vnet_get_vhostfds,
-                                  vnet_set_vhostfds);
-    object_class_property_set_description(oc, "vhostfds",
+        "to getfd",
+        .changed = vnet_fds_changed),
+    VHOST_DP_OPTION("vhostfds", STR, VhostDPVhostNet, vhostfds,
         "open descriptors of /dev/vhost-net, one for each queue pair, "
-        "separated by colons");
-    object_class_property_add(oc, "poll-us", "uint32", vnet_get_poll_us,
-                              vnet_set_poll_us, NULL, NULL);
-    object_class_property_set_description(oc, "poll-us",
+        "separated by colons",
+        .changed = vnet_fds_changed),
+    VHOST_DP_OPTION("poll-us", UINT32, VhostDPVhostNet, poll_us,
         "microseconds that the kernel's thread looks for frames before it "
-        "sleeps (default: 0)");
-    object_class_property_add(oc, "queue-size", "uint32", vnet_get_queue_size,
-                              vnet_set_queue_size, NULL, NULL);
-    object_class_property_set_description(oc, "queue-size",
-        "entries of each virtqueue shared with the kernel (default: 512)");
-    object_class_property_add_bool(oc, "hugetlb", vnet_get_hugetlb,
-                                   vnet_set_hugetlb);
-    object_class_property_set_description(oc, "hugetlb",
-        "virtqueues and buffers in huge pages (default: off)");
-}
+        "sleeps (default: 0)",
+        .has = offsetof(VhostDPVhostNet, has_poll_us)),
+    VHOST_DP_OPTION("queue-size", UINT32, VhostDPVhostNet, queue_size,
+        "entries of each virtqueue shared with the kernel (default: 512)"),
+    VHOST_DP_OPTION("hugetlb", BOOL, VhostDPVhostNet, hugetlb,
+        "virtqueues and buffers in huge pages (default: off)"),
+    { }
+};
 
 /* ---- The object ---- */
 
@@ -454,11 +368,7 @@ static void vnet_instance_init(Object *obj)
 
 static void vnet_instance_finalize(Object *obj)
 {
-    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(obj);
-
-    vhost_dp_fds_close(&vn->passed);
-    g_free(vn->vhostfd);
-    g_free(vn->vhostfds);
+    vhost_dp_fds_close(&VHOST_DP_VHOST_NET(obj)->passed);
 }
 
 static void vnet_class_init(ObjectClass *oc, void *data)
@@ -486,7 +396,7 @@ static void vnet_class_init(ObjectClass *oc, void *data)
     dc->rx_release = vnet_rx_release;
     dc->rx_enable = vnet_rx_enable;
 
-    vnet_add_properties(oc);
+    vhost_dp_driver_add_options(oc, vnet_options);
 }
 
 static const TypeInfo vnet_info = {

@@ -18,7 +18,6 @@
 #include "qemu/osdep.h"
 #include <sys/un.h>
 #include "qapi/error.h"
-#include "qapi/visitor.h"
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
@@ -75,115 +74,28 @@ static bool vu_check_options(VhostDPDriver *drv, Error **errp)
     return !vu->path || vu_check_path(vu, errp);
 }
 
-static bool vu_may_change(VhostDPVhostUser *vu, const char *option,
-                          Error **errp)
-{
-    if (vu->parent_obj.claimed_by) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': %s= cannot be changed "
-                   "while netdev '%s' uses the driver", vu_id(vu), option,
-                   vu->parent_obj.claimed_by);
-        return false;
-    }
-    return true;
-}
-
-static char *vu_get_path(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_VHOST_USER(obj)->path ?: "");
-}
-
-static void vu_set_path(Object *obj, const char *value, Error **errp)
-{
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
-
-    if (vu_may_change(vu, "path", errp)) {
-        g_free(vu->path);
-        vu->path = g_strdup(value);
-    }
-}
-
-static char *vu_get_chardev(Object *obj, Error **errp)
-{
-    return g_strdup(VHOST_DP_VHOST_USER(obj)->chardev ?: "");
-}
-
-static void vu_set_chardev(Object *obj, const char *value, Error **errp)
-{
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
-
-    if (vu_may_change(vu, "chardev", errp)) {
-        g_free(vu->chardev);
-        vu->chardev = g_strdup(value);
-    }
-}
-
-static bool vu_get_server(Object *obj, Error **errp)
-{
-    return VHOST_DP_VHOST_USER(obj)->server;
-}
-
-static void vu_set_server(Object *obj, bool value, Error **errp)
-{
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
-
-    if (vu_may_change(vu, "server", errp)) {
-        vu->server = value;
-        vu->server_set = true;
-    }
-}
-
-static bool vu_get_hugetlb(Object *obj, Error **errp)
-{
-    return VHOST_DP_VHOST_USER(obj)->hugetlb;
-}
-
-static void vu_set_hugetlb(Object *obj, bool value, Error **errp)
-{
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
-
-    if (vu_may_change(vu, "hugetlb", errp)) {
-        vu->hugetlb = value;
-    }
-}
-
-static bool vu_get_packed(Object *obj, Error **errp)
-{
-    return VHOST_DP_VHOST_USER(obj)->packed;
-}
-
-static void vu_set_packed(Object *obj, bool value, Error **errp)
-{
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
-
-    if (vu_may_change(vu, "packed", errp)) {
-        vu->packed = value;
-    }
-}
-
-static uint32_t *vu_number(VhostDPVhostUser *vu, const char *name)
-{
-    return !strcmp(name, "reconnect-ms") ? &vu->reconnect_ms :
-           !strcmp(name, "queue-size") ? &vu->queue_size : &vu->mtu;
-}
-
-static void vu_get_number(Object *obj, Visitor *v, const char *name,
-                          void *opaque, Error **errp)
-{
-    visit_type_uint32(v, name, vu_number(VHOST_DP_VHOST_USER(obj), name),
-                      errp);
-}
-
-static void vu_set_number(Object *obj, Visitor *v, const char *name,
-                          void *opaque, Error **errp)
-{
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
-    uint32_t value;
-
-    if (visit_type_uint32(v, name, &value, errp) &&
-        vu_may_change(vu, name, errp)) {
-        *vu_number(vu, name) = value;
-    }
-}
+static const VhostDPOption vu_options[] = {
+    VHOST_DP_OPTION("path", STR, VhostDPVhostUser, path,
+        "UNIX socket of the peer"),
+    VHOST_DP_OPTION("chardev", STR, VhostDPVhostUser, chardev,
+        "socket chardev that is connected to the peer, instead of path"),
+    VHOST_DP_OPTION("server", BOOL, VhostDPVhostUser, server,
+        "listen at path, and let the peer connect (default: off)",
+        .has = offsetof(VhostDPVhostUser, server_set)),
+    VHOST_DP_OPTION("reconnect-ms", UINT32, VhostDPVhostUser, reconnect_ms,
+        "delay before the first attempt to connect again, in ms; later ones "
+        "double it, up to 5 s; 0: do not (default: 100)"),
+    VHOST_DP_OPTION("queue-size", UINT32, VhostDPVhostUser, queue_size,
+        "entries of each virtqueue shared with the peer, halved while the peer "
+        "refuses them (default: 256)"),
+    VHOST_DP_OPTION("packed", BOOL, VhostDPVhostUser, packed,
+        "use packed virtqueues if the peer has them (default: on)"),
+    VHOST_DP_OPTION("mtu", UINT32, VhostDPVhostUser, mtu,
+        "MTU to tell the peer; 0: none (default)"),
+    VHOST_DP_OPTION("hugetlb", BOOL, VhostDPVhostUser, hugetlb,
+        "deprecated, without effect"),
+    { }
+};
 
 /* ---- Control side ---- */
 
@@ -362,11 +274,7 @@ static void vu_instance_init(Object *obj)
 
 static void vu_instance_finalize(Object *obj)
 {
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(obj);
-
-    qemu_mutex_destroy(&vu->lock);
-    g_free(vu->path);
-    g_free(vu->chardev);
+    qemu_mutex_destroy(&VHOST_DP_VHOST_USER(obj)->lock);
 }
 
 static void vu_class_init(ObjectClass *oc, void *data)
@@ -388,40 +296,7 @@ static void vu_class_init(ObjectClass *oc, void *data)
     dc->rx_burst = vu_rx_burst;
     dc->rx_release = vu_rx_release;
     dc->rx_enable = vu_rx_enable;
-
-    object_class_property_add_str(oc, "path", vu_get_path, vu_set_path);
-    object_class_property_set_description(oc, "path",
-        "UNIX socket of the peer");
-    object_class_property_add_str(oc, "chardev", vu_get_chardev,
-                                  vu_set_chardev);
-    object_class_property_set_description(oc, "chardev",
-        "socket chardev that is connected to the peer, instead of path");
-    object_class_property_add_bool(oc, "server", vu_get_server,
-                                   vu_set_server);
-    object_class_property_set_description(oc, "server",
-        "listen at path, and let the peer connect (default: off)");
-    object_class_property_add(oc, "reconnect-ms", "uint32", vu_get_number,
-                              vu_set_number, NULL, NULL);
-    object_class_property_set_description(oc, "reconnect-ms",
-        "delay before the first attempt to connect again, in ms; later ones "
-        "double it, up to 5 s; 0: do not (default: 100)");
-    object_class_property_add(oc, "queue-size", "uint32", vu_get_number,
-                              vu_set_number, NULL, NULL);
-    object_class_property_set_description(oc, "queue-size",
-        "entries of each virtqueue shared with the peer, halved while the peer "
-        "refuses them (default: 256)");
-    object_class_property_add_bool(oc, "packed", vu_get_packed,
-                                   vu_set_packed);
-    object_class_property_set_description(oc, "packed",
-        "use packed virtqueues if the peer has them (default: on)");
-    object_class_property_add(oc, "mtu", "uint32", vu_get_number,
-                              vu_set_number, NULL, NULL);
-    object_class_property_set_description(oc, "mtu",
-        "MTU to tell the peer; 0: none (default)");
-    object_class_property_add_bool(oc, "hugetlb", vu_get_hugetlb,
-                                   vu_set_hugetlb);
-    object_class_property_set_description(oc, "hugetlb",
-        "deprecated, without effect");
+    vhost_dp_driver_add_options(oc, vu_options);
 }
 
 static const TypeInfo vu_info = {
