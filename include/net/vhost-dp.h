@@ -273,6 +273,8 @@ OBJECT_DECLARE_TYPE(VhostDPDriver, VhostDPDriverClass, VHOST_DP_DRIVER)
 struct VhostDPDriver {
     Object parent_obj;
 
+    /* The object's id; from before check_options on it does not change */
+    char *id;
     /* BQL: the netdev that claimed the driver, or NULL */
     char *claimed_by;
     /* BQL: property offloads=; if not set, the engine uses none of them */
@@ -285,9 +287,11 @@ struct VhostDPDriverClass {
     /**
      * check_options: check what the user wrote, without touching the host
      *
-     * Called when the object is complete, under -M none too.  Optional.
+     * Called when the object is complete, under -M none too, and again before
+     * open, since options may have been changed.  Optional.
      *
-     * Returns false with @errp set when an option is wrong.
+     * Returns false with @errp set when an option is wrong.  The error names
+     * the option; the driver's type and id are put in front by the caller.
      */
     bool (*check_options)(VhostDPDriver *drv, Error **errp);
 
@@ -299,7 +303,7 @@ struct VhostDPDriverClass {
      * before open.  What open did is undone by close, which is not called
      * after a failure.
      *
-     * Lock: BQL.  Returns false with @errp set on failure.
+     * Lock: BQL.  Returns false with @errp set on failure; as check_options.
      */
     bool (*open)(VhostDPDriver *drv, unsigned queue_pairs, Error **errp);
 
@@ -499,6 +503,13 @@ struct VhostDPDriverClass {
      */
     void (*rx_enable)(VhostDPDriver *drv, unsigned pair, bool enable);
 };
+
+/**
+ * vhost_dp_driver_prepend: begin an error with the driver's type and id
+ *
+ * For errors that are not those of check_options and open.  Any thread.
+ */
+void vhost_dp_driver_prepend(VhostDPDriver *drv, Error **errp);
 
 /* ---- Options ---- */
 

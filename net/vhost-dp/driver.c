@@ -43,6 +43,19 @@ static VhostDPDriver *driver_find(const char *id, const char *netdev,
     return VHOST_DP_DRIVER(obj);
 }
 
+void vhost_dp_driver_prepend(VhostDPDriver *drv, Error **errp)
+{
+    error_prepend(errp, "%s '%s': ", object_get_typename(OBJECT(drv)),
+                  drv->id);
+}
+
+static bool driver_check_options(VhostDPDriver *drv, Error **errp)
+{
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(drv);
+
+    return !dc->check_options || dc->check_options(drv, errp);
+}
+
 VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
                                      unsigned queue_pairs, Error **errp)
 {
@@ -71,7 +84,10 @@ VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
         return NULL;
     }
     drv->claimed_by = g_strdup(netdev);
-    if (!dc->open(drv, queue_pairs, errp)) {
+    /* The options may have been changed since the object was made */
+    if (!driver_check_options(drv, errp) ||
+        !dc->open(drv, queue_pairs, errp)) {
+        vhost_dp_driver_prepend(drv, errp);
         g_free(drv->claimed_by);
         drv->claimed_by = NULL;
         return NULL;
@@ -183,8 +199,7 @@ static void option_set(Object *obj, Visitor *v, const char *name, void *opaque,
 
     if (drv->claimed_by) {
         error_setg(errp, "%s '%s': %s= cannot be changed while netdev '%s' "
-                   "uses the driver", object_get_typename(obj),
-                   object_get_canonical_path_component(obj), name,
+                   "uses the driver", object_get_typename(obj), drv->id, name,
                    drv->claimed_by);
         return;
     }
@@ -226,11 +241,12 @@ static const VhostDPOption driver_options[] = {
 
 static void driver_complete(UserCreatable *uc, Error **errp)
 {
+    ERRP_GUARD();
     VhostDPDriver *drv = VHOST_DP_DRIVER(uc);
-    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(drv);
 
-    if (dc->check_options) {
-        dc->check_options(drv, errp);
+    drv->id = g_strdup(object_get_canonical_path_component(OBJECT(uc)));
+    if (!driver_check_options(drv, errp)) {
+        vhost_dp_driver_prepend(drv, errp);
     }
 }
 
@@ -254,12 +270,18 @@ static void driver_instance_init(Object *obj)
     VHOST_DP_DRIVER(obj)->offloads = true;
 }
 
+static void driver_instance_finalize(Object *obj)
+{
+    g_free(VHOST_DP_DRIVER(obj)->id);
+}
+
 static const TypeInfo driver_info = {
     .name = TYPE_VHOST_DP_DRIVER,
     .parent = TYPE_OBJECT,
     .abstract = true,
     .instance_size = sizeof(VhostDPDriver),
     .instance_init = driver_instance_init,
+    .instance_finalize = driver_instance_finalize,
     .class_size = sizeof(VhostDPDriverClass),
     .class_init = driver_class_init,
     .interfaces = (InterfaceInfo[]) {

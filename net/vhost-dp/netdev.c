@@ -527,8 +527,7 @@ static void netdev_set_info(VhostDPNetdev *netdev)
 
     for (i = 0; i < netdev->nqueues; i++) {
         qemu_set_info_str(&netdev->queue[i]->nc, "driver=%s (%s),%s",
-                          object_get_canonical_path_component(OBJECT(drv)),
-                          object_get_typename(OBJECT(drv)), text);
+                          drv->id, object_get_typename(OBJECT(drv)), text);
     }
 }
 

@@ -42,14 +42,13 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
 {
     VhostDPInfo *info = g_new0(VhostDPInfo, 1);
     VhostDPQueuePairInfoList **tail = &info->queues;
-    Object *obj = OBJECT(netdev->drv);
     uint32_t tx_offloads = netdev->caps.tx_offloads;
     uint32_t rx_offloads = netdev->caps.rx_offloads;
     unsigned i;
 
     info->id = g_strdup(netdev->id);
-    info->driver = g_strdup(object_get_canonical_path_component(obj));
-    info->driver_type = g_strdup(object_get_typename(obj));
+    info->driver = g_strdup(netdev->drv->id);
+    info->driver_type = g_strdup(object_get_typename(OBJECT(netdev->drv)));
     info->interface =
         VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->describe(netdev->drv);
     info->has_io = VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_io &&

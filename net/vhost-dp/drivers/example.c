@@ -40,7 +40,7 @@ static bool ex_check_options(VhostDPDriver *drv, Error **errp)
     const char *path = VHOST_DP_EXAMPLE(drv)->path;
 
     if (!g_path_is_absolute(path)) {
-        error_setg(errp, "x-vhost-dp-example: path=%s is not absolute", path);
+        error_setg(errp, "path=%s is not absolute", path);
         return false;
     }
     return true;
@@ -52,7 +52,7 @@ static bool ex_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 
     ex->fd = qemu_open_old(ex->path, O_RDWR | O_NONBLOCK);
     if (ex->fd < 0) {
-        error_setg_errno(errp, errno, "x-vhost-dp-example: path=%s", ex->path);
+        error_setg_errno(errp, errno, "path=%s", ex->path);
     }
     return ex->fd >= 0;
 }

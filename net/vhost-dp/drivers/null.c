@@ -78,47 +78,39 @@ struct VhostDPNull {
     NullQueue *queue;
 };
 
-static const char *null_id(const VhostDPNull *null)
-{
-    return object_get_canonical_path_component(OBJECT(null));
-}
-
 /* ---- Options ---- */
 
 static bool null_check_options(VhostDPDriver *drv, Error **errp)
 {
     ERRP_GUARD();
     VhostDPNull *null = VHOST_DP_NULL(drv);
-    const char *id = null_id(null);
 
     if (null->rate > NULL_MAX_RATE) {
-        error_setg(errp, "vhost-dp-null '%s': rate=%" PRIu64 " is out of "
-                   "range: 0 to %llu frames per second", id, null->rate,
-                   NULL_MAX_RATE);
+        error_setg(errp, "rate=%" PRIu64 " is out of range: 0 to %llu frames "
+                   "per second", null->rate, NULL_MAX_RATE);
         error_append_hint(errp, "Use flat-out=on for as fast as the guest "
                           "takes them.\n");
         return false;
     }
     if (null->rate && null->flat_out) {
-        error_setg(errp, "vhost-dp-null '%s': rate=%" PRIu64 " and flat-out=on "
-                   "exclude each other", id, null->rate);
+        error_setg(errp, "rate=%" PRIu64 " and flat-out=on exclude each other",
+                   null->rate);
         return false;
     }
     if (null->loopback && (null->rate || null->flat_out)) {
-        error_setg(errp, "vhost-dp-null '%s': loopback=on excludes %s", id,
+        error_setg(errp, "loopback=on excludes %s",
                    null->flat_out ? "flat-out=on" : "rate=");
         error_append_hint(errp, "What is sent back is not generated.\n");
         return false;
     }
     if (null->size < NULL_MIN_SIZE || null->size > VHOST_DP_MAX_FRAME) {
-        error_setg(errp, "vhost-dp-null '%s': size=%u is out of range: %zu to "
-                   "%d bytes", id, null->size, NULL_MIN_SIZE,
-                   VHOST_DP_MAX_FRAME);
+        error_setg(errp, "size=%u is out of range: %zu to %d bytes", null->size,
+                   NULL_MIN_SIZE, VHOST_DP_MAX_FRAME);
         return false;
     }
     if (null->burst < 1 || null->burst > VHOST_DP_BURST_FRAMES) {
-        error_setg(errp, "vhost-dp-null '%s': burst=%u is out of range: 1 to "
-                   "%d frames", id, null->burst, VHOST_DP_BURST_FRAMES);
+        error_setg(errp, "burst=%u is out of range: 1 to %d frames",
+                   null->burst, VHOST_DP_BURST_FRAMES);
         return false;
     }
     return true;
@@ -145,10 +137,6 @@ static bool null_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 {
     VhostDPNull *null = VHOST_DP_NULL(drv);
 
-    /* The options may have been changed since the object was made */
-    if (!null_check_options(drv, errp)) {
-        return false;
-    }
     null->nqueues = queue_pairs;
     null->queue = g_new0(NullQueue, queue_pairs);
     return true;

@@ -135,11 +135,6 @@ struct VhostDPSlirp {
     uint32_t ring_tail;         /* atomic: oldest that is not released */
 };
 
-static const char *slirp_id(VhostDPSlirp *s)
-{
-    return object_get_canonical_path_component(OBJECT(s));
-}
-
 /* ---- What libslirp calls ---- */
 
 /* A frame to the guest */
@@ -497,23 +492,18 @@ static void slirp_run(void *opaque)
 
 static bool slirp_check_options(VhostDPDriver *drv, Error **errp)
 {
-    ERRP_GUARD();
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
     g_autoptr(NetdevUserOptions) user = NULL;
 
     user = vhost_dp_slirp_options_get(&s->opts, errp);
-    if (!user || !net_slirp_check(user, errp)) {
-        error_prepend(errp, "vhost-dp-slirp '%s': ", slirp_id(s));
-        return false;
-    }
-    return true;
+    return user && net_slirp_check(user, errp);
 }
 
 static void slirp_close(VhostDPDriver *drv)
 {
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
 
-    trace_vhost_dp_slirp_close(slirp_id(s));
+    trace_vhost_dp_slirp_close(drv->id);
     net_slirp_free(s->stack);
     s->stack = NULL;
     s->slirp = NULL;
@@ -523,29 +513,25 @@ static void slirp_close(VhostDPDriver *drv)
 
 static bool slirp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 {
-    ERRP_GUARD();
     VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
     g_autoptr(NetdevUserOptions) user = NULL;
 
     user = vhost_dp_slirp_options_get(&s->opts, errp);
     if (!user) {
-        error_prepend(errp, "vhost-dp-slirp '%s': ", slirp_id(s));
         return false;
     }
     s->epfd = epoll_create1(EPOLL_CLOEXEC);
     if (s->epfd < 0) {
-        error_setg_errno(errp, errno, "vhost-dp-slirp '%s': cannot create an "
-                         "epoll set", slirp_id(s));
+        error_setg_errno(errp, errno, "cannot create an epoll set");
         return false;
     }
     s->stack = net_slirp_new(user, drv->claimed_by, &slirp_callbacks, s, errp);
     if (!s->stack) {
-        error_prepend(errp, "vhost-dp-slirp '%s': ", slirp_id(s));
         close(s->epfd);
         s->epfd = -1;
         return false;
     }
-    trace_vhost_dp_slirp_open(slirp_id(s), slirp_version_string());
+    trace_vhost_dp_slirp_open(drv->id, slirp_version_string());
     return true;
 }
 

@@ -123,14 +123,15 @@ struct VhostDPAfPacket {
     uint64_t active;            /* queue pairs, as a bitmap */
 };
 
-static inline const char *afp_id(const VhostDPAfPacket *afp)
-{
-    return object_get_canonical_path_component(OBJECT(afp));
-}
-
 static inline const char *afp_ifname(const VhostDPAfPacket *afp)
 {
-    return afp->ifname ?: afp_id(afp);
+    return afp->ifname ?: afp->parent_obj.id;
+}
+
+/* The option that passed descriptors come by */
+static inline const char *afp_fds_option(const VhostDPAfPacket *afp)
+{
+    return afp->fd ? "fd" : "fds";
 }
 
 static inline bool afp_is_passed(const VhostDPAfPacket *afp)
@@ -141,9 +142,8 @@ static inline bool afp_is_passed(const VhostDPAfPacket *afp)
 /* ---- af-packet-socket.c ---- */
 
 /* See VhostDPDriverClass.open and close; the options were checked.  BQL. */
-bool vhost_dp_afp_open(VhostDPAfPacket *afp, unsigned queue_pairs,
-                       Error **errp);
-void vhost_dp_afp_close(VhostDPAfPacket *afp);
+bool vhost_dp_afp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp);
+void vhost_dp_afp_close(VhostDPDriver *drv);
 
 /* See VhostDPDriverClass.set_active.  Thread: the port's. */
 void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,

@@ -379,7 +379,7 @@ void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
     if (afp->nqueues == 1 || before == after) {
         return;
     }
-    trace_vhost_dp_af_packet_pairs(afp_id(afp), after);
+    trace_vhost_dp_af_packet_pairs(afp->parent_obj.id, after);
     /* A failure leaves the old program: the engine moves what comes by it */
     afp_set_program(afp->queue[pair].sock.fd, after, NULL);
 }
@@ -589,15 +589,6 @@ static bool afp_init_passed(VhostDPAfPacket *afp, Error **errp)
 
 static bool afp_open_passed(VhostDPAfPacket *afp, Error **errp)
 {
-    if (!afp->passed.n && !vhost_dp_fds_find(&afp->passed, "", afp->fd ?:
-                                             afp->fds, errp)) {
-        return false;
-    }
-    if (afp->passed.n != afp->nqueues) {
-        error_setg(errp, "there are %u descriptors for %u queue pairs",
-                   afp->passed.n, afp->nqueues);
-        return false;
-    }
     if (!afp_check_all_passed(afp, errp)) {
         if (!afp->passed_used) {
             vhost_dp_fds_reject(&afp->passed);
@@ -650,13 +641,18 @@ static uint32_t afp_offloads(void)
     return offloads;
 }
 
-bool vhost_dp_afp_open(VhostDPAfPacket *afp, unsigned queue_pairs,
-                       Error **errp)
+bool vhost_dp_afp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 {
     ERRP_GUARD();
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
     unsigned i;
     bool ok;
 
+    if (afp_is_passed(afp) &&
+        !vhost_dp_fds_find(&afp->passed, afp_fds_option(afp),
+                           afp->fd ?: afp->fds, queue_pairs, errp)) {
+        return false;
+    }
     afp->nqueues = queue_pairs;
     afp->queue = g_new0(AfpQueue, queue_pairs);
     for (i = 0; i < queue_pairs; i++) {
@@ -669,23 +665,24 @@ bool vhost_dp_afp_open(VhostDPAfPacket *afp, unsigned queue_pairs,
     ok = afp_is_passed(afp) ? afp_open_passed(afp, errp) :
                               afp_open_by_name(afp, errp);
     if (!ok || !vhost_dp_afp_link_open(afp, errp)) {
-        error_prepend(errp, "vhost-dp-af-packet '%s': %s=%s: ", afp_id(afp),
-                      afp->fd ? "fd" : afp->fds ? "fds" : "ifname",
+        error_prepend(errp, "%s=%s: ",
+                      afp_is_passed(afp) ? afp_fds_option(afp) : "ifname",
                       afp->fd ?: afp->fds ?: afp_ifname(afp));
-        vhost_dp_afp_close(afp);
+        vhost_dp_afp_close(drv);
         return false;
     }
     afp->offloads = afp_offloads();
-    trace_vhost_dp_af_packet_open(afp_id(afp), afp->real_ifname, queue_pairs,
+    trace_vhost_dp_af_packet_open(drv->id, afp->real_ifname, queue_pairs,
                                   afp->offloads);
     return true;
 }
 
-void vhost_dp_afp_close(VhostDPAfPacket *afp)
+void vhost_dp_afp_close(VhostDPDriver *drv)
 {
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
     unsigned i;
 
-    trace_vhost_dp_af_packet_close(afp_id(afp), afp->real_ifname);
+    trace_vhost_dp_af_packet_close(drv->id, afp->real_ifname);
     vhost_dp_ifwatch_free(afp->watch);
     afp->watch = NULL;
     if (afp_is_passed(afp)) {
@@ -724,7 +721,7 @@ bool vhost_dp_afp_reopen(VhostDPAfPacket *afp, int ifindex, Error **errp)
 {
     int fd = afp->queue[0].sock.fd;
 
-    trace_vhost_dp_af_packet_reopen(afp_id(afp), ifindex);
+    trace_vhost_dp_af_packet_reopen(afp->parent_obj.id, ifindex);
     if (!afp_check_ethernet(fd, afp->real_ifname, errp)) {
         return false;
     }

@@ -23,19 +23,12 @@
 /* How many queue pairs fd= or fds= are for; 0 with @errp set if it is wrong */
 static unsigned afp_count_fds(VhostDPAfPacket *afp, Error **errp)
 {
-    g_autofree char *what = g_strdup_printf("vhost-dp-af-packet '%s': %s=",
-                                            afp_id(afp),
-                                            afp->fd ? "fd" : "fds");
-    unsigned n = vhost_dp_fds_count(what, afp->fd ?: afp->fds, errp);
+    unsigned n = vhost_dp_fds_count(afp_fds_option(afp), afp->fd ?: afp->fds,
+                                    errp);
 
-    if (n > 1 && afp->fd) {
-        error_setg(errp, "%s%s: there are %u descriptors, and fd= takes one",
-                   what, afp->fd, n);
-        return 0;
-    }
     if (n > AFP_MAX_QUEUE_PAIRS) {
-        error_setg(errp, "%s%s: there are %u descriptors: 1 to %d are "
-                   "accepted", what, afp->fds, n, AFP_MAX_QUEUE_PAIRS);
+        error_setg(errp, "fds=%s: there are %u descriptors: 1 to %d are "
+                   "accepted", afp->fds, n, AFP_MAX_QUEUE_PAIRS);
         return 0;
     }
     return n;
@@ -48,8 +41,7 @@ static bool afp_check_options(VhostDPDriver *drv, Error **errp)
     const char *name = afp_ifname(afp);
 
     if (!!afp->ifname + !!afp->fd + !!afp->fds > 1) {
-        error_setg(errp, "vhost-dp-af-packet '%s': ifname=, fd= and fds= "
-                   "exclude each other", afp_id(afp));
+        error_setg(errp, "ifname=, fd= and fds= exclude each other");
         error_append_hint(errp, "A descriptor is bound to its interface.\n");
         return false;
     }
@@ -57,8 +49,8 @@ static bool afp_check_options(VhostDPDriver *drv, Error **errp)
         return afp_count_fds(afp, errp) > 0;
     }
     if (!*name || strlen(name) >= IFNAMSIZ) {
-        error_setg(errp, "vhost-dp-af-packet '%s': %s%s is not the name of an "
-                   "interface: it has 1 to %d characters", afp_id(afp),
+        error_setg(errp, "%s%s is not the name of an interface: it has 1 to %d "
+                   "characters",
                    afp->ifname ? "ifname=" : "the default of ifname=, id=",
                    name, IFNAMSIZ - 1);
         error_append_hint(errp, "Give the interface with ifname=.\n");
@@ -102,18 +94,6 @@ static const VhostDPOption afp_options[] = {
 
 /* ---- Control side ---- */
 
-static bool afp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
-{
-    /* The options may have been changed since the object was made */
-    return afp_check_options(drv, errp) &&
-           vhost_dp_afp_open(VHOST_DP_AF_PACKET(drv), queue_pairs, errp);
-}
-
-static void afp_close(VhostDPDriver *drv)
-{
-    vhost_dp_afp_close(VHOST_DP_AF_PACKET(drv));
-}
-
 static void afp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
     VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
@@ -137,7 +117,7 @@ static char *afp_describe(VhostDPDriver *drv)
 
     return afp_is_passed(afp) ?
            g_strdup_printf("ifname=%s,%s=%s", afp->real_ifname,
-                           afp->fd ? "fd" : "fds", afp->fd ?: afp->fds) :
+                           afp_fds_option(afp), afp->fd ?: afp->fds) :
            g_strdup_printf("ifname=%s", afp->real_ifname);
 }
 
@@ -169,8 +149,8 @@ static void afp_class_init(ObjectClass *oc, void *data)
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 
     dc->check_options = afp_check_options;
-    dc->open = afp_open;
-    dc->close = afp_close;
+    dc->open = vhost_dp_afp_open;
+    dc->close = vhost_dp_afp_close;
     dc->get_caps = afp_get_caps;
     dc->describe = afp_describe;
     dc->set_offload = afp_set_offload;

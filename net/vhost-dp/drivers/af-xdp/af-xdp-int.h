@@ -189,14 +189,9 @@ struct VhostDPAfXdp {
     QLIST_ENTRY(VhostDPAfXdp) next;     /* af-xdp-prog.c's; link is not -1 */
 };
 
-static inline const char *afxdp_id(const VhostDPAfXdp *xdp)
-{
-    return object_get_canonical_path_component(OBJECT(xdp));
-}
-
 static inline const char *afxdp_ifname(const VhostDPAfXdp *xdp)
 {
-    return xdp->ifname ?: afxdp_id(xdp);
+    return xdp->ifname ?: xdp->parent_obj.id;
 }
 
 static inline unsigned afxdp_queue_id(const AfXdpQueue *q)
@@ -253,9 +248,9 @@ bool vhost_dp_afxdp_vlan_kept(int ctl, int ifindex, Error **errp);
 /* ---- af-xdp-socket.c ---- */
 
 /* See VhostDPDriverClass.open and close; the options were checked.  BQL. */
-bool vhost_dp_afxdp_open(VhostDPAfXdp *xdp, unsigned queue_pairs,
+bool vhost_dp_afxdp_open(VhostDPDriver *drv, unsigned queue_pairs,
                          Error **errp);
-void vhost_dp_afxdp_close(VhostDPAfXdp *xdp);
+void vhost_dp_afxdp_close(VhostDPDriver *drv);
 
 /* Close what sock-fds= named.  The driver is not open. */
 void vhost_dp_afxdp_forget_passed(VhostDPAfXdp *xdp);

@@ -642,7 +642,7 @@ int vhost_dp_afxdp_prog_attach(VhostDPAfXdp *xdp, int ifindex, Error **errp)
     if (xdp->link >= 0) {
         QLIST_INSERT_HEAD(&afxdp_attached, xdp, next);
     }
-    trace_vhost_dp_afxdp_attach(afxdp_id(xdp), ifindex, xdp->prog,
+    trace_vhost_dp_afxdp_attach(xdp->parent_obj.id, ifindex, xdp->prog,
                                 xdp->native);
     return 0;
 }

@@ -368,7 +368,7 @@ static int afxdp_bind(AfXdpQueue *q, int ifindex)
             break;
         }
     }
-    trace_vhost_dp_afxdp_bind(afxdp_id(xdp), afxdp_queue_id(q), q->fd, r,
+    trace_vhost_dp_afxdp_bind(xdp->parent_obj.id, afxdp_queue_id(q), q->fd, r,
                               q->zerocopy, q->sg);
     return r;
 }
@@ -480,29 +480,14 @@ static bool afxdp_check_passed(VhostDPAfXdp *xdp, unsigned i, Error **errp)
 static bool afxdp_find_passed(VhostDPAfXdp *xdp, unsigned queue_pairs,
                               Error **errp)
 {
-    ERRP_GUARD();
-    unsigned n = vhost_dp_fds_count("sock-fds=", xdp->sock_fds, errp);
+    bool found_before = xdp->passed.n;
     unsigned i;
 
-    if (!n) {
+    if (!vhost_dp_fds_find(&xdp->passed, "sock-fds", xdp->sock_fds,
+                           queue_pairs, errp)) {
         return false;
     }
-    if (n != queue_pairs) {
-        error_setg(errp, "sock-fds=%s: there %s %u descriptor%s, and queues=%u "
-                   "of the netdev needs %u", xdp->sock_fds,
-                   n == 1 ? "is" : "are", n, n == 1 ? "" : "s", queue_pairs,
-                   queue_pairs);
-        error_append_hint(errp, "Pass one for each queue pair, separated by "
-                          "colons: sock-fds=3:4\n");
-        return false;
-    }
-    if (xdp->passed.n) {
-        return true;
-    }
-    if (!vhost_dp_fds_find(&xdp->passed, "sock-fds=", xdp->sock_fds, errp)) {
-        return false;
-    }
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < xdp->passed.n && !found_before; i++) {
         if (!afxdp_check_passed(xdp, i, errp)) {
             vhost_dp_fds_reject(&xdp->passed);
             return false;
@@ -606,26 +591,28 @@ static bool afxdp_start(VhostDPAfXdp *xdp, unsigned queue_pairs, Error **errp)
     return true;
 }
 
-bool vhost_dp_afxdp_open(VhostDPAfXdp *xdp, unsigned queue_pairs,
+bool vhost_dp_afxdp_open(VhostDPDriver *drv, unsigned queue_pairs,
                          Error **errp)
 {
     ERRP_GUARD();
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
 
     pstrcpy(xdp->real_ifname, sizeof(xdp->real_ifname), afxdp_ifname(xdp));
     if (!afxdp_start(xdp, queue_pairs, errp) ||
         !vhost_dp_afxdp_link_open(xdp, errp)) {
-        error_prepend(errp, "vhost-dp-af-xdp '%s': ifname=%s: ",
-                      afxdp_id(xdp), xdp->real_ifname);
-        vhost_dp_afxdp_close(xdp);
+        error_prepend(errp, "ifname=%s: ", xdp->real_ifname);
+        vhost_dp_afxdp_close(drv);
         return false;
     }
-    trace_vhost_dp_afxdp_open(afxdp_id(xdp), xdp->real_ifname, queue_pairs);
+    trace_vhost_dp_afxdp_open(drv->id, xdp->real_ifname, queue_pairs);
     return true;
 }
 
-void vhost_dp_afxdp_close(VhostDPAfXdp *xdp)
+void vhost_dp_afxdp_close(VhostDPDriver *drv)
 {
-    trace_vhost_dp_afxdp_close(afxdp_id(xdp), xdp->real_ifname);
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
+
+    trace_vhost_dp_afxdp_close(drv->id, xdp->real_ifname);
     vhost_dp_ifwatch_free(xdp->watch);
     xdp->watch = NULL;
     /* First the program, so that the host gets the frames again */

@@ -28,31 +28,29 @@
 static bool afxdp_check_inhibit(VhostDPAfXdp *xdp, Error **errp)
 {
     ERRP_GUARD();
-    const char *id = afxdp_id(xdp);
 
     if (xdp->sock_fds && xdp->map_path) {
-        error_setg(errp, "vhost-dp-af-xdp '%s': sock-fds=%s and map-path=%s "
-                   "exclude each other", id, xdp->sock_fds, xdp->map_path);
+        error_setg(errp, "sock-fds=%s and map-path=%s exclude each other",
+                   xdp->sock_fds, xdp->map_path);
         return false;
     }
     if (xdp->inhibit && !xdp->sock_fds && !xdp->map_path) {
-        error_setg(errp, "vhost-dp-af-xdp '%s': inhibit=on needs sock-fds= or "
-                   "map-path=", id);
+        error_setg(errp, "inhibit=on needs sock-fds= or map-path=");
         error_append_hint(errp, "Without a program of its own the driver gets "
                           "frames only by sockets, or a map of them, of "
                           "somebody else's.\n");
         return false;
     }
     if (!xdp->inhibit && (xdp->sock_fds || xdp->map_path)) {
-        error_setg(errp, "vhost-dp-af-xdp '%s': %s=%s needs inhibit=on", id,
+        error_setg(errp, "%s=%s needs inhibit=on",
                    xdp->sock_fds ? "sock-fds" : "map-path",
                    xdp->sock_fds ?: xdp->map_path);
         error_append_hint(errp, "The XDP program is somebody else's then.\n");
         return false;
     }
     if (xdp->map_start_index && !xdp->map_path) {
-        error_setg(errp, "vhost-dp-af-xdp '%s': map-start-index=%u needs "
-                   "map-path=", id, xdp->map_start_index);
+        error_setg(errp, "map-start-index=%u needs map-path=",
+                   xdp->map_start_index);
         return false;
     }
     return true;
@@ -63,26 +61,23 @@ static bool afxdp_check_options(VhostDPDriver *drv, Error **errp)
     ERRP_GUARD();
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
     const char *name = afxdp_ifname(xdp);
-    g_autofree char *what = g_strdup_printf("vhost-dp-af-xdp '%s': sock-fds=",
-                                            afxdp_id(xdp));
 
     if (!*name || strlen(name) >= IFNAMSIZ) {
-        error_setg(errp, "vhost-dp-af-xdp '%s': %s%s is not the name of an "
-                   "interface: it has 1 to %d characters", afxdp_id(xdp),
+        error_setg(errp, "%s%s is not the name of an interface: it has 1 to %d "
+                   "characters",
                    xdp->ifname ? "ifname=" : "the default of ifname=, id=",
                    name, IFNAMSIZ - 1);
         error_append_hint(errp, "Give the interface with ifname=.\n");
         return false;
     }
     if (xdp->start_queue > INT16_MAX) {
-        error_setg(errp, "vhost-dp-af-xdp '%s': start-queue=%u is too large: 0 "
-                   "to %d are accepted", afxdp_id(xdp), xdp->start_queue,
-                   INT16_MAX);
+        error_setg(errp, "start-queue=%u is too large: 0 to %d are accepted",
+                   xdp->start_queue, INT16_MAX);
         return false;
     }
     return afxdp_check_inhibit(xdp, errp) &&
            (!xdp->sock_fds ||
-            vhost_dp_fds_count(what, xdp->sock_fds, errp) > 0);
+            vhost_dp_fds_count("sock-fds", xdp->sock_fds, errp) > 0);
 }
 
 /* ---- Options ---- */
@@ -148,19 +143,6 @@ static const VhostDPOption afxdp_options[] = {
 
 /* ---- What the netdev asks ---- */
 
-static bool afxdp_open_driver(VhostDPDriver *drv, unsigned queue_pairs,
-                              Error **errp)
-{
-    /* The options may have been changed since the object was made */
-    return afxdp_check_options(drv, errp) &&
-           vhost_dp_afxdp_open(VHOST_DP_AF_XDP(drv), queue_pairs, errp);
-}
-
-static void afxdp_close_driver(VhostDPDriver *drv)
-{
-    vhost_dp_afxdp_close(VHOST_DP_AF_XDP(drv));
-}
-
 static void afxdp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
@@ -223,8 +205,8 @@ static void afxdp_class_init(ObjectClass *oc, void *data)
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 
     dc->check_options = afxdp_check_options;
-    dc->open = afxdp_open_driver;
-    dc->close = afxdp_close_driver;
+    dc->open = vhost_dp_afxdp_open;
+    dc->close = vhost_dp_afxdp_close;
     dc->get_caps = afxdp_get_caps;
     dc->describe = afxdp_describe;
     vhost_dp_afxdp_io_class_init(dc);

@@ -21,7 +21,14 @@
 #include "monitor/monitor.h"
 #include "fds.h"
 
-unsigned vhost_dp_fds_count(const char *what, const char *list, Error **errp)
+/* fd=, vhostfd= and the like take one descriptor, fds= and the like more */
+static bool fds_takes_many(const char *option)
+{
+    return g_str_has_suffix(option, "s");
+}
+
+unsigned vhost_dp_fds_count(const char *option, const char *list,
+                            Error **errp)
 {
     ERRP_GUARD();
     g_auto(GStrv) names = g_strsplit(list, ":", VHOST_DP_FDS_MAX + 1);
@@ -29,8 +36,13 @@ unsigned vhost_dp_fds_count(const char *what, const char *list, Error **errp)
     unsigned i;
 
     if (n > VHOST_DP_FDS_MAX) {
-        error_setg(errp, "%s%s: there are more than %d descriptors", what,
+        error_setg(errp, "%s=%s: there are more than %d descriptors", option,
                    list, VHOST_DP_FDS_MAX);
+        return 0;
+    }
+    if (n > 1 && !fds_takes_many(option)) {
+        error_setg(errp, "%s=%s: there are %u descriptors, and %s= takes one",
+                   option, list, n, option);
         return 0;
     }
     for (i = 0; i < n; i++) {
@@ -39,7 +51,7 @@ unsigned vhost_dp_fds_count(const char *what, const char *list, Error **errp)
         }
     }
     if (!n || i < n) {
-        error_setg(errp, "%s%s: descriptor %u is empty", what, list, i + 1);
+        error_setg(errp, "%s=%s: descriptor %u is empty", option, list, i + 1);
         error_append_hint(errp, "It is a number, or the name that was given "
                           "to getfd; several are separated by colons.\n");
         return 0;
@@ -95,14 +107,26 @@ static bool fds_take_number(VhostDPFds *fds, int fd, Error **errp)
     return true;
 }
 
-bool vhost_dp_fds_find(VhostDPFds *fds, const char *what, const char *list,
-                       Error **errp)
+bool vhost_dp_fds_find(VhostDPFds *fds, const char *option, const char *list,
+                       unsigned queue_pairs, Error **errp)
 {
     ERRP_GUARD();
-    unsigned n = vhost_dp_fds_count(what, list, errp);
+    unsigned n = vhost_dp_fds_count(option, list, errp);
 
     if (!n) {
         return false;
+    }
+    if (n != queue_pairs) {
+        error_setg(errp, "%s=%s: there %s %u descriptor%s, and queues=%u of "
+                   "the netdev needs %u", option, list, n == 1 ? "is" : "are",
+                   n, n == 1 ? "" : "s", queue_pairs, queue_pairs);
+        error_append_hint(errp, "Pass one for each queue pair, separated by "
+                          "colons: %s%s=3:4\n", option,
+                          fds_takes_many(option) ? "" : "s");
+        return false;
+    }
+    if (fds->n) {
+        return true;
     }
     fds->name = g_strsplit(list, ":", n);
     fds->fd = g_new(int, n);
@@ -112,7 +136,7 @@ bool vhost_dp_fds_find(VhostDPFds *fds, const char *what, const char *list,
 
         if (fd < 0 ||
             (fds_by_number(name) && !fds_take_number(fds, fd, errp))) {
-            error_prepend(errp, "%s%s: ", what, list);
+            error_prepend(errp, "%s=%s: ", option, list);
             vhost_dp_fds_reject(fds);
             return false;
         }

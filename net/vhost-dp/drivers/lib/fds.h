@@ -20,25 +20,29 @@ typedef struct VhostDPFds {
 
 /**
  * vhost_dp_fds_count: check the syntax of fd= or fds=
- * @what: begins the error, such as "vhost-dp-tap 'tap0': fds="
+ * @option: its name; one that does not end in "s" takes one descriptor only
  * @list: numbers, or names given to getfd, separated by colons
  *
  * Thread: any.  Lock: none.  Returns their number, or 0 with @errp set.
  */
-unsigned vhost_dp_fds_count(const char *what, const char *list, Error **errp);
+unsigned vhost_dp_fds_count(const char *option, const char *list,
+                            Error **errp);
 
 /**
- * vhost_dp_fds_find: get the descriptors that @list names
+ * vhost_dp_fds_find: get the descriptors that @list names, one for each of
+ * @queue_pairs
+ *
+ * If @fds has them already, from before, only their number is checked.
  *
  * A name given to getfd can be used once: afterwards the descriptor belongs to
  * @fds.  So does one that was given as a number, except that it is left open
  * by vhost_dp_fds_reject().  A number that belongs to somebody else in QEMU, or
  * that @list has twice, is an error.
  *
- * Lock: BQL.  Returns false with @errp set; @fds is empty then.
+ * Lock: BQL.  Returns false with @errp set; @fds is as it was then.
  */
-bool vhost_dp_fds_find(VhostDPFds *fds, const char *what, const char *list,
-                       Error **errp);
+bool vhost_dp_fds_find(VhostDPFds *fds, const char *option, const char *list,
+                       unsigned queue_pairs, Error **errp);
 
 /**
  * vhost_dp_fds_reject: give up descriptors that turned out to be unsuitable

@@ -138,7 +138,6 @@ struct VhostDPTapClass {
 
 struct VhostDPTap {
     VhostDPDriver parent_obj;
-    char *who;                  /* for errors: type and id */
 
     /* Options, as the user wrote them; BQL */
     char *ifname;
@@ -168,21 +167,17 @@ struct VhostDPTap {
     unsigned nopen;             /* queues of all users at open; 0: not known */
 };
 
-static inline const char *tap_id(const VhostDPTap *tap)
+/* The option that passed descriptors come by */
+static inline const char *vhost_dp_tap_fds_option(const VhostDPTap *tap)
 {
-    return object_get_canonical_path_component(OBJECT(tap));
+    return tap->fd ? "fd" : "fds";
 }
 
 /* ---- tap-open.c: under the BQL, unless another thread is named ---- */
 
-/* See VhostDPDriverClass.open; the options were checked */
-bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp);
-
-/* See VhostDPDriverClass.close */
-void vhost_dp_tap_close(VhostDPTap *tap);
-
-/* How many descriptors fd= or fds= name; 0 with @errp set if it is wrong */
-unsigned vhost_dp_tap_count_fds(VhostDPTap *tap, Error **errp);
+/* See VhostDPDriverClass.open and close */
+bool vhost_dp_tap_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp);
+void vhost_dp_tap_close(VhostDPDriver *drv);
 
 /*
  * The present name of the interface, which may have been renamed, into @name

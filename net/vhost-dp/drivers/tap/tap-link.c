@@ -376,7 +376,8 @@ static char *tap_come_back(VhostDPTap *tap, VhostDPIfWatch *watch,
     if (tap->passed.n) {
         vhost_dp_ifwatch_follow(watch, 0);
         return g_strdup_printf("interface '%s' was deleted, and %s= cannot "
-                               "open it again", name, tap->fd ? "fd" : "fds");
+                               "open it again", name,
+                               vhost_dp_tap_fds_option(tap));
     }
     vhost_dp_ifwatch_follow_name(watch, tap->real_ifname);
     if (tap_reopen(tap, sock, &err)) {
@@ -430,8 +431,6 @@ static void tap_look(VhostDPIfWatch *watch, void *opaque)
 
 bool vhost_dp_tap_link_open(VhostDPTap *tap, Error **errp)
 {
-    ERRP_GUARD();
-
     tap->ifindex = 0;
     tap->located = false;
     tap->was_up = false;
@@ -439,9 +438,6 @@ bool vhost_dp_tap_link_open(VhostDPTap *tap, Error **errp)
     tap->nopen = 0;
     pstrcpy(tap->name, sizeof(tap->name), tap->real_ifname);
     tap->watch = vhost_dp_ifwatch_new(tap->nqueues, tap_look, tap, errp);
-    if (!tap->watch) {
-        error_prepend(errp, "%s: ", tap->who);
-    }
     return tap->watch != NULL;
 }
 

@@ -75,15 +75,14 @@ static void tap_name_error_perm(VhostDPTap *tap, const char *name, bool exists,
     ERRP_GUARD();
 
     if (exists) {
-        error_setg(errp, "%s: ifname=%s: no permission to use the interface",
-                   tap->who, name);
+        error_setg(errp, "ifname=%s: no permission to use the interface", name);
         error_append_hint(errp, "It belongs to another user: create it with "
                           "'user NAME', give QEMU CAP_NET_ADMIN, or pass "
                           "open descriptors with fd= or fds=.\n");
         return;
     }
-    error_setg(errp, "%s: ifname=%s: there is no such interface, and no "
-               "permission to create it", tap->who, name);
+    error_setg(errp, "ifname=%s: there is no such interface, and no permission "
+               "to create it", name);
     error_append_hint(errp, "Let the administrator create it: "
                       "ip tuntap add mode tap %sname %s user NAME\n"
                       "or give QEMU CAP_NET_ADMIN, or pass open "
@@ -101,31 +100,28 @@ static void tap_name_error(VhostDPTap *tap, const char *name, bool exists,
     if (err == EPERM) {
         tap_name_error_perm(tap, name, exists, queue_pairs, errp);
     } else if (err == EBUSY) {
-        error_setg(errp, "%s: ifname=%s: the interface is in use", tap->who,
-                   name);
+        error_setg(errp, "ifname=%s: the interface is in use", name);
         error_append_hint(errp, "Another program or driver has it open, and "
                           "would get a part of the frames: end that, or "
                           "choose another interface.\n");
     } else if (err == E2BIG) {
-        error_setg(errp, "%s: ifname=%s: queues=%u is more than the %u queues "
-                   "that the interface has left", tap->who, name, queue_pairs,
-                   i);
+        error_setg(errp, "ifname=%s: queues=%u is more than the %u queues that "
+                   "the interface has left", name, queue_pairs, i);
         error_append_hint(errp, "An interface has %u queues, for all of its "
                           "users.\n", TAP_MAX_QUEUES);
     } else if (err == EINVAL && exists && !tap_name_is_tap(name)) {
-        error_setg(errp, "%s: ifname=%s: the interface exists, and is not a "
-                   "tap", tap->who, name);
+        error_setg(errp, "ifname=%s: the interface exists, and is not a tap",
+                   name);
         error_append_hint(errp, "Choose another name with ifname=.\n");
     } else if (err == EINVAL && exists) {
-        error_setg(errp, "%s: ifname=%s: the interface was created without "
-                   "multi_queue, and queues=%u needs it", tap->who, name,
-                   queue_pairs);
+        error_setg(errp, "ifname=%s: the interface was created without "
+                   "multi_queue, and queues=%u needs it", name, queue_pairs);
         error_append_hint(errp, "Delete it and create it anew: "
                           "ip tuntap add mode tap multi_queue name %s\n",
                           name);
     } else {
-        error_setg_errno(errp, err, "%s: ifname=%s: cannot use the interface",
-                         tap->who, name);
+        error_setg_errno(errp, err, "ifname=%s: cannot use the interface",
+                         name);
     }
 }
 
@@ -136,8 +132,8 @@ static int tap_open_device(VhostDPTap *tap, const char *name, Error **errp)
     int err = errno;
 
     if (fd < 0) {
-        error_setg_errno(errp, err, "%s: ifname=%s: cannot open %s", tap->who,
-                         name, TAP_DEVICE);
+        error_setg_errno(errp, err, "ifname=%s: cannot open %s", name,
+                         TAP_DEVICE);
         if (err == ENOENT || err == ENODEV) {
             error_append_hint(errp, "Load the kernel's driver with: "
                               "modprobe tun\n"
@@ -227,7 +223,7 @@ static bool tap_open_by_name(VhostDPTap *tap, unsigned queue_pairs,
     unsigned i;
 
     pstrcpy(tap->real_ifname, sizeof(tap->real_ifname),
-            tap->ifname ?: tap_id(tap));
+            tap->ifname ?: tap->parent_obj.id);
     for (i = 0; i < queue_pairs; i++) {
         int fd = tap_attach_by_name(tap, tap->real_ifname, i, queue_pairs,
                                     errp);
@@ -245,25 +241,6 @@ static bool tap_open_by_name(VhostDPTap *tap, unsigned queue_pairs,
 }
 
 /* ---- Descriptors from outside ---- */
-
-/* How errors begin that are about a passed descriptor */
-static char *tap_fds_option(VhostDPTap *tap)
-{
-    return g_strdup_printf("%s: %s=", tap->who, tap->fd ? "fd" : "fds");
-}
-
-unsigned vhost_dp_tap_count_fds(VhostDPTap *tap, Error **errp)
-{
-    g_autofree char *what = tap_fds_option(tap);
-    unsigned n = vhost_dp_fds_count(what, tap->fd ?: tap->fds, errp);
-
-    if (n > 1 && tap->fd) {
-        error_setg(errp, "%s%s: there are %u descriptors, and fd= takes one",
-                   what, tap->fd, n);
-        return 0;
-    }
-    return n;
-}
 
 bool vhost_dp_tap_fd_is_tun(int fd)
 {
@@ -287,32 +264,28 @@ static bool tap_check_fd(VhostDPTap *tap, int fd, const char *name,
 
     memset(ifr, 0, sizeof(*ifr));
     if (ioctl(fd, TUNGETIFF, ifr) < 0 || !(ifr->ifr_flags & IFF_TAP)) {
-        error_setg(errp, "%s: %s is not a descriptor of a tap interface",
-                   tap->who, what);
+        error_setg(errp, "%s is not a descriptor of a tap interface", what);
         error_append_hint(errp, "Open %s and use TUNSETIFF with IFF_TAP | "
                           "IFF_NO_PI | IFF_VNET_HDR.\n", TAP_DEVICE);
         return false;
     }
     if (!(ifr->ifr_flags & IFF_VNET_HDR)) {
-        error_setg(errp, "%s: %s: interface '%s' was opened "
-                   "without a virtio-net header (vnet_hdr)", tap->who,
-                   what, ifr->ifr_name);
+        error_setg(errp, "%s: interface '%s' was opened without a virtio-net "
+                   "header (vnet_hdr)", what, ifr->ifr_name);
         error_append_hint(errp, "Use IFF_VNET_HDR with TUNSETIFF.\n");
         return false;
     }
     if (!(ifr->ifr_flags & IFF_NO_PI)) {
-        error_setg(errp, "%s: %s: interface '%s' was opened "
-                   "with packet information", tap->who, what,
-                   ifr->ifr_name);
+        error_setg(errp, "%s: interface '%s' was opened with packet "
+                   "information", what, ifr->ifr_name);
         error_append_hint(errp, "Use IFF_NO_PI with TUNSETIFF.\n");
         return false;
     }
     /* Its last user may have had fewer queues in use */
     if ((ifr->ifr_flags & IFF_DETACH_QUEUE) &&
         ioctl(fd, TUNSETQUEUE, &attach) < 0) {
-        error_setg_errno(errp, errno, "%s: %s is a detached "
-                         "queue of interface '%s' and cannot be attached",
-                         tap->who, what, ifr->ifr_name);
+        error_setg_errno(errp, errno, "%s is a detached queue of interface "
+                         "'%s' and cannot be attached", what, ifr->ifr_name);
         return false;
     }
     return true;
@@ -335,18 +308,17 @@ static bool tap_check_passed(VhostDPTap *tap, Error **errp)
             return false;
         }
         if (strcmp(ifr->ifr_name, first.ifr_name)) {
-            error_setg(errp, "%s: fds=%s: %s is of interface "
-                       "'%s', and %s of '%s'", tap->who, tap->fds, name[0],
-                       first.ifr_name, name[i], ifr->ifr_name);
+            error_setg(errp, "fds=%s: %s is of interface '%s', and %s of '%s'",
+                       tap->fds, name[0], first.ifr_name, name[i],
+                       ifr->ifr_name);
             error_append_hint(errp, "All have to be queues of one "
                               "interface.\n");
             return false;
         }
         if (n > 1 && vhost_dp_tap_fd_is_tun(fd[i]) &&
             !(ifr->ifr_flags & IFF_MULTI_QUEUE)) {
-            error_setg(errp, "%s: fds=%s: interface '%s' was "
-                       "opened without multi_queue", tap->who, tap->fds,
-                       ifr->ifr_name);
+            error_setg(errp, "fds=%s: interface '%s' was opened without "
+                       "multi_queue", tap->fds, ifr->ifr_name);
             error_append_hint(errp, "Use IFF_MULTI_QUEUE with TUNSETIFF for "
                               "each descriptor.\n");
             return false;
@@ -356,48 +328,24 @@ static bool tap_check_passed(VhostDPTap *tap, Error **errp)
     return true;
 }
 
-/* Find what fd= or fds= name, unless it was found before */
-static bool tap_find_passed(VhostDPTap *tap, Error **errp)
-{
-    g_autofree char *what = tap_fds_option(tap);
-
-    if (tap->passed.n) {
-        /* The interface may have gone since */
-        return tap_check_passed(tap, errp);
-    }
-    if (!vhost_dp_fds_find(&tap->passed, what, tap->fd ?: tap->fds, errp)) {
-        return false;
-    }
-    if (!tap_check_passed(tap, errp)) {
-        vhost_dp_fds_reject(&tap->passed);
-        return false;
-    }
-    return true;
-}
-
 static bool tap_open_passed(VhostDPTap *tap, unsigned queue_pairs,
                             Error **errp)
 {
-    ERRP_GUARD();
-    unsigned n = vhost_dp_tap_count_fds(tap, errp);
+    bool found_before = tap->passed.n;
     unsigned i;
 
-    if (!n) {
+    if (!vhost_dp_fds_find(&tap->passed, vhost_dp_tap_fds_option(tap),
+                           tap->fd ?: tap->fds, queue_pairs, errp)) {
         return false;
     }
-    if (n != queue_pairs) {
-        error_setg(errp, "%s: %s=%s: there %s %u descriptor%s, "
-                   "and queues=%u of the netdev needs %u", tap->who,
-                   tap->fd ? "fd" : "fds", tap->fd ?: tap->fds,
-                   n == 1 ? "is" : "are", n, n == 1 ? "" : "s", queue_pairs,
-                   queue_pairs);
-        error_append_hint(errp, "Pass one for each queue pair: fds=3:4\n");
+    /* If they were found before, the interface may have gone since */
+    if (!tap_check_passed(tap, errp)) {
+        if (!found_before) {
+            vhost_dp_fds_reject(&tap->passed);
+        }
         return false;
     }
-    if (!tap_find_passed(tap, errp)) {
-        return false;
-    }
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < queue_pairs; i++) {
         tap->queue[i].fd = tap->passed.fd[i];
     }
     return true;
@@ -416,25 +364,25 @@ static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
     GError *gerr = NULL;
 
     if (!g_unix_set_fd_nonblocking(fd, true, &gerr)) {
-        error_setg(errp, "%s: descriptor %d cannot be made non-blocking: %s",
-                   tap->who, fd, gerr->message);
+        error_setg(errp, "descriptor %d cannot be made non-blocking: %s", fd,
+                   gerr->message);
         g_error_free(gerr);
         return false;
     }
     /* A persistent tap remembers what its last user set */
     if (ioctl(fd, TUNSETVNETHDRSZ, &hdr_len) < 0) {
-        error_setg_errno(errp, errno, "%s: cannot set the size "
-                         "of the virtio-net header", tap->who);
+        error_setg_errno(errp, errno, "cannot set the size of the virtio-net "
+                         "header");
         return false;
     }
     if (ioctl(fd, TUNSETVNETLE, &little_endian) < 0 && HOST_BIG_ENDIAN) {
-        error_setg_errno(errp, errno, "%s: cannot set the byte "
-                         "order of the virtio-net header", tap->who);
+        error_setg_errno(errp, errno, "cannot set the byte order of the "
+                         "virtio-net header");
         return false;
     }
     tap_set_sndbuf(fd, &options, errp);
     if (*errp) {
-        error_prepend(errp, "%s: sndbuf=%" PRIu64 ": ", tap->who, tap->sndbuf);
+        error_prepend(errp, "sndbuf=%" PRIu64 ": ", tap->sndbuf);
         return false;
     }
     return true;
@@ -456,9 +404,9 @@ static bool tap_check_others(VhostDPTap *tap, Error **errp)
     for (i = 0; i < tap->passed.n; i++) {
         ioctl(tap->passed.fd[i], TUNSETQUEUE, &detach);
     }
-    error_setg(errp, "%s: %s=%s: interface '%s' is in use: it has %u open "
-               "queues, and %s here", tap->who, tap->fd ? "fd" : "fds",
-               tap->fd ?: tap->fds, tap->real_ifname, tap->nopen,
+    error_setg(errp, "%s=%s: interface '%s' is in use: it has %u open queues, "
+               "and %s here", vhost_dp_tap_fds_option(tap), tap->fd ?: tap->fds,
+               tap->real_ifname, tap->nopen,
                tap->nqueues == 1 ? "one of them is" : "not all of them are");
     error_append_hint(errp, "Another program has the others, and would get a "
                       "part of the frames: end that, or pass descriptors of "
@@ -513,8 +461,9 @@ static void tap_close_queues(VhostDPTap *tap)
     tap->real_ifname[0] = '\0';
 }
 
-bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp)
+bool vhost_dp_tap_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 {
+    VhostDPTap *tap = VHOST_DP_TAP(drv);
     bool ok;
     unsigned i;
 
@@ -539,7 +488,7 @@ bool vhost_dp_tap_open(VhostDPTap *tap, unsigned queue_pairs, Error **errp)
         return false;
     }
     tap_probe_offloads(tap, tap->queue[0].fd);
-    trace_vhost_dp_tap_open(tap_id(tap), tap->real_ifname, queue_pairs,
+    trace_vhost_dp_tap_open(drv->id, tap->real_ifname, queue_pairs,
                             tap->queue[0].fd, tap->offloads);
     return true;
 }
@@ -569,6 +518,7 @@ int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, int sock, Error **errp)
     }
     fd = tap_attach_by_name(tap, name, i, tap->nqueues, errp);
     if (fd < 0) {
+        vhost_dp_driver_prepend(&tap->parent_obj, errp);
         return -1;
     }
     /*
@@ -584,14 +534,17 @@ int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, int sock, Error **errp)
         return -1;
     }
     if (!tap_configure(tap, fd, errp)) {
+        vhost_dp_driver_prepend(&tap->parent_obj, errp);
         close(fd);
         return -1;
     }
     return fd;
 }
 
-void vhost_dp_tap_close(VhostDPTap *tap)
+void vhost_dp_tap_close(VhostDPDriver *drv)
 {
-    trace_vhost_dp_tap_close(tap_id(tap), tap->real_ifname);
+    VhostDPTap *tap = VHOST_DP_TAP(drv);
+
+    trace_vhost_dp_tap_close(drv->id, tap->real_ifname);
     tap_close_queues(tap);
 }

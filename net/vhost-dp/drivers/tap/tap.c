@@ -39,18 +39,18 @@ static bool tap_valid_name(const char *name)
 static bool tap_check_name(VhostDPTap *tap, Error **errp)
 {
     ERRP_GUARD();
-    const char *name = tap->ifname ?: tap_id(tap);
+    const char *name = tap->ifname ?: tap->parent_obj.id;
 
     if (strlen(name) >= IFNAMSIZ) {
-        error_setg(errp, "%s: %s%s is too long for the name of an interface: "
-                   "at most %d characters", tap->who, tap->ifname ? "ifname=" :
-                   "the default of ifname=, id=", name, IFNAMSIZ - 1);
+        error_setg(errp, "%s%s is too long for the name of an interface: at "
+                   "most %d characters",
+                   tap->ifname ? "ifname=" : "the default of ifname=, id=",
+                   name, IFNAMSIZ - 1);
         error_append_hint(errp, "Give a shorter name with ifname=.\n");
         return false;
     }
     if (!tap_valid_name(name)) {
-        error_setg(errp, "%s: ifname=%s is not a valid name of an interface",
-                   tap->who, name);
+        error_setg(errp, "ifname=%s is not a valid name of an interface", name);
         error_append_hint(errp, "A name has 1 to %d characters other than "
                           "'/', ':' and white space.\n", IFNAMSIZ - 1);
         return false;
@@ -58,13 +58,13 @@ static bool tap_check_name(VhostDPTap *tap, Error **errp)
     return true;
 }
 
-static bool tap_check_exclusive(VhostDPTap *tap, const char *name1,
-                                const char *value1, const char *name2,
-                                const char *value2, Error **errp)
+static bool tap_check_exclusive(const char *name1, const char *value1,
+                                const char *name2, const char *value2,
+                                Error **errp)
 {
     if (value1 && value2) {
-        error_setg(errp, "%s: %s=%s and %s=%s exclude each other", tap->who,
-                   name1, value1, name2, value2);
+        error_setg(errp, "%s=%s and %s=%s exclude each other", name1, value1,
+                   name2, value2);
         return false;
     }
     return true;
@@ -74,19 +74,14 @@ static bool tap_check_options(VhostDPDriver *drv, Error **errp)
 {
     VhostDPTap *tap = VHOST_DP_TAP(drv);
 
-    if (!tap->who) {
-        tap->who = g_strdup_printf("%s '%s'", object_get_typename(OBJECT(tap)),
-                                   tap_id(tap));
-    }
-    if (!tap_check_exclusive(tap, "ifname", tap->ifname, "fd", tap->fd,
-                             errp) ||
-        !tap_check_exclusive(tap, "ifname", tap->ifname, "fds", tap->fds,
-                             errp) ||
-        !tap_check_exclusive(tap, "fd", tap->fd, "fds", tap->fds, errp)) {
+    if (!tap_check_exclusive("ifname", tap->ifname, "fd", tap->fd, errp) ||
+        !tap_check_exclusive("ifname", tap->ifname, "fds", tap->fds, errp) ||
+        !tap_check_exclusive("fd", tap->fd, "fds", tap->fds, errp)) {
         return false;
     }
     if (tap->fd || tap->fds) {
-        return vhost_dp_tap_count_fds(tap, errp) > 0;
+        return vhost_dp_fds_count(vhost_dp_tap_fds_option(tap),
+                                  tap->fd ?: tap->fds, errp) > 0;
     }
     return tap_check_name(tap, errp);
 }
@@ -102,7 +97,7 @@ static char *tap_read_ifname(VhostDPDriver *drv)
     if (name[0]) {
         return g_strdup(name);
     }
-    return g_strdup(tap->ifname ?: tap->fd || tap->fds ? "" : tap_id(tap));
+    return g_strdup(tap->ifname ?: tap->fd || tap->fds ? "" : drv->id);
 }
 
 static void tap_fds_changed(VhostDPDriver *drv)
@@ -131,19 +126,6 @@ static const VhostDPOption tap_options[] = {
 };
 
 /* ---- What the netdev asks ---- */
-
-static bool tap_open_driver(VhostDPDriver *drv, unsigned queue_pairs,
-                            Error **errp)
-{
-    /* The options may have been changed since the object was made */
-    return tap_check_options(drv, errp) &&
-           vhost_dp_tap_open(VHOST_DP_TAP(drv), queue_pairs, errp);
-}
-
-static void tap_close_driver(VhostDPDriver *drv)
-{
-    vhost_dp_tap_close(VHOST_DP_TAP(drv));
-}
 
 static void tap_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
@@ -215,10 +197,7 @@ static void tap_set_offload(VhostDPDriver *drv, uint32_t offloads)
 
 static void tap_instance_finalize(Object *obj)
 {
-    VhostDPTap *tap = VHOST_DP_TAP(obj);
-
-    vhost_dp_fds_close(&tap->passed);
-    g_free(tap->who);
+    vhost_dp_fds_close(&VHOST_DP_TAP(obj)->passed);
 }
 
 static void tap_class_init(ObjectClass *oc, void *data)
@@ -228,8 +207,8 @@ static void tap_class_init(ObjectClass *oc, void *data)
 
     tc->hdr_len = sizeof(struct virtio_net_hdr);
     dc->check_options = tap_check_options;
-    dc->open = tap_open_driver;
-    dc->close = tap_close_driver;
+    dc->open = vhost_dp_tap_open;
+    dc->close = vhost_dp_tap_close;
     dc->get_caps = tap_get_caps;
     dc->describe = tap_describe;
     dc->get_io = tap_get_io;

@@ -64,8 +64,16 @@ struct VhostDPVhostNet {
     unsigned npairs;
 };
 
-/* "vhost-dp-vhost-net 'ID': vhostfd=", for what is in that option */
-char *vnet_fds_option(VhostDPVhostNet *vn);
+static inline const char *vnet_id(const VhostDPVhostNet *vn)
+{
+    return vn->parent_obj.parent_obj.id;
+}
+
+/* The option that passed descriptors come by */
+static inline const char *vnet_fds_option(const VhostDPVhostNet *vn)
+{
+    return vn->vhostfd ? "vhostfd" : "vhostfds";
+}
 
 /* ---- vhost-net-kernel.c ---- */
 

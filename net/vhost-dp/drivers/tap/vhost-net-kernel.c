@@ -46,8 +46,7 @@ static int vnet_open_device(VhostDPVhostNet *vn, Error **errp)
     if (fd >= 0) {
         return fd;
     }
-    error_setg_errno(errp, err, "%s: cannot open %s", vn->parent_obj.who,
-                     VHOST_NET_DEVICE);
+    error_setg_errno(errp, err, "cannot open %s", VHOST_NET_DEVICE);
     if (err == ENOENT || err == ENODEV || err == ENXIO) {
         error_append_hint(errp, "Load the kernel's module with: "
                           "modprobe vhost_net\n"
@@ -64,7 +63,6 @@ static int vnet_open_device(VhostDPVhostNet *vn, Error **errp)
 
 static bool vnet_check_passed(VhostDPVhostNet *vn, Error **errp)
 {
-    g_autofree char *what = vnet_fds_option(vn);
     unsigned i;
 
     for (i = 0; i < vn->passed.n; i++) {
@@ -72,8 +70,8 @@ static bool vnet_check_passed(VhostDPVhostNet *vn, Error **errp)
         uint64_t features;
 
         if (ioctl(vn->passed.fd[i], VHOST_GET_FEATURES, &features) < 0) {
-            error_setg(errp, "%s%s is not a descriptor of %s", what, name,
-                       VHOST_NET_DEVICE);
+            error_setg(errp, "%s=%s is not a descriptor of %s",
+                       vnet_fds_option(vn), name, VHOST_NET_DEVICE);
             return false;
         }
     }
@@ -82,29 +80,13 @@ static bool vnet_check_passed(VhostDPVhostNet *vn, Error **errp)
 
 static bool vnet_find_passed(VhostDPVhostNet *vn, Error **errp)
 {
-    ERRP_GUARD();
-    g_autofree char *what = vnet_fds_option(vn);
-    const char *list = vn->vhostfd ?: vn->vhostfds;
-    unsigned n = vhost_dp_fds_count(what, list, errp);
+    bool found_before = vn->passed.n;
 
-    if (!n) {
+    if (!vhost_dp_fds_find(&vn->passed, vnet_fds_option(vn),
+                           vn->vhostfd ?: vn->vhostfds, vn->npairs, errp)) {
         return false;
     }
-    if (n != vn->npairs) {
-        error_setg(errp, "%s%s: there %s %u descriptor%s, and queues=%u of "
-                   "the netdev needs %u", what, list, n == 1 ? "is" : "are", n,
-                   n == 1 ? "" : "s", vn->npairs, vn->npairs);
-        error_append_hint(errp, "Pass one for each queue pair: "
-                          "vhostfds=5:6\n");
-        return false;
-    }
-    if (vn->passed.n) {
-        return true;            /* found before */
-    }
-    if (!vhost_dp_fds_find(&vn->passed, what, list, errp)) {
-        return false;
-    }
-    if (!vnet_check_passed(vn, errp)) {
+    if (!found_before && !vnet_check_passed(vn, errp)) {
         vhost_dp_fds_reject(&vn->passed);
         return false;
     }
@@ -138,8 +120,8 @@ static bool vnet_ioctl(VnetPair *pair, unsigned long request, const void *arg,
     if (ioctl(pair->fd, request, arg) == 0) {
         return true;
     }
-    error_setg_errno(errp, errno, "%s: queue pair %u: vhost-net: %s",
-                     pair->vn->parent_obj.who, pair->index, what);
+    error_setg_errno(errp, errno, "queue pair %u: vhost-net: %s", pair->index,
+                     what);
     return false;
 }
 
@@ -209,9 +191,9 @@ static uint64_t vnet_get_features(VhostDPVhostNet *vn, Error **errp)
         features &= offered;
     }
     if ((features & VNET_NEEDED_FEATURES) != VNET_NEEDED_FEATURES) {
-        error_setg(errp, "%s: this kernel's vhost-net lacks VIRTIO_F_VERSION_1 "
-                   "or VIRTIO_NET_F_MRG_RXBUF (features 0x%" PRIx64 "); both "
-                   "are needed", vn->parent_obj.who, features);
+        error_setg(errp, "this kernel's vhost-net lacks VIRTIO_F_VERSION_1 or "
+                   "VIRTIO_NET_F_MRG_RXBUF (features 0x%" PRIx64 "); both are "
+                   "needed", features);
         return 0;
     }
     return features;
@@ -280,7 +262,7 @@ int vnet_kernel_set_backend(VnetPair *pair, int tap_fd)
             return -errno;
         }
     }
-    trace_vhost_dp_vhost_net_backend(pair->vn->parent_obj.who, pair->index,
+    trace_vhost_dp_vhost_net_backend(vnet_id(pair->vn), pair->index,
                                      tap_fd);
     return 0;
 }
@@ -312,8 +294,7 @@ static bool vnet_start_pair(VnetPair *pair, Error **errp)
         r = event_notifier_init(&pair->ring[i].error, 0);
     }
     if (r < 0) {
-        error_setg_errno(errp, -r, "%s: cannot make an eventfd",
-                         pair->vn->parent_obj.who);
+        error_setg_errno(errp, -r, "cannot make an eventfd");
         return false;
     }
     if (!VNET_IOCTL(pair, VHOST_SET_FEATURES, &features, errp) ||
@@ -324,9 +305,9 @@ static bool vnet_start_pair(VnetPair *pair, Error **errp)
     r = vnet_kernel_set_backend(pair,
                                 pair->vn->parent_obj.queue[pair->index].fd);
     if (r < 0) {
-        error_setg_errno(errp, -r, "%s: queue pair %u: vhost-net cannot use "
-                         "interface '%s'", pair->vn->parent_obj.who,
-                         pair->index, pair->vn->parent_obj.real_ifname);
+        error_setg_errno(errp, -r, "queue pair %u: vhost-net cannot use "
+                         "interface '%s'", pair->index,
+                         pair->vn->parent_obj.real_ifname);
     }
     return r == 0;
 }
@@ -352,8 +333,9 @@ bool vnet_kernel_open(VhostDPVhostNet *vn, Error **errp)
     vn->set = vhost_dp_vqset_new(vn->npairs, vn->queue_size, vn->hugetlb,
                                  errp);
     if (!vn->set) {
-        error_prepend(errp, "%s%s: ", vn->parent_obj.who,
-                      vn->hugetlb ? ": hugetlb=on" : "");
+        if (vn->hugetlb) {
+            error_prepend(errp, "hugetlb=on: ");
+        }
         return false;
     }
     features |= vnet_offload_features(vn->parent_obj.offloads);
@@ -365,7 +347,7 @@ bool vnet_kernel_open(VhostDPVhostNet *vn, Error **errp)
         }
         vhost_dp_vqpair_set(vn->pair[i].vq, vn->set, NULL);
     }
-    trace_vhost_dp_vhost_net_open(vn->parent_obj.who, vn->npairs, features,
+    trace_vhost_dp_vhost_net_open(vnet_id(vn), vn->npairs, features,
                                   vn->set->size);
     return true;
 }
@@ -400,5 +382,5 @@ void vnet_kernel_close(VhostDPVhostNet *vn)
         vhost_dp_vqset_unref(vn->set);
         vn->set = NULL;
     }
-    trace_vhost_dp_vhost_net_close(vn->parent_obj.who);
+    trace_vhost_dp_vhost_net_close(vnet_id(vn));
 }

@@ -143,7 +143,7 @@ static void vnet_error(void *opaque)
         return;
     }
     q->fault = g_strdup("vhost-net cannot use the virtqueues any more");
-    trace_vhost_dp_vhost_net_fault(pair->vn->parent_obj.who, pair->index,
+    trace_vhost_dp_vhost_net_fault(vnet_id(pair->vn), pair->index,
                                    q->fault);
     vhost_dp_vqpair_set(pair->vq, NULL, q->fault);
 }
@@ -158,7 +158,7 @@ static void vnet_failed(void *opaque, unsigned index, VhostDPVqSet *set,
     if (!q->fault) {
         q->fault = g_strdup_printf("vhost-net broke a rule: %s",
                                    VhostDPPeerViolation_str(violation));
-        trace_vhost_dp_vhost_net_fault(pair->vn->parent_obj.who, index,
+        trace_vhost_dp_vhost_net_fault(vnet_id(pair->vn), index,
                                        q->fault);
     }
 }
@@ -228,28 +228,22 @@ static void vnet_rx_enable(VhostDPDriver *drv, unsigned index, bool enable)
 
 /* ---- What the netdev asks ---- */
 
-char *vnet_fds_option(VhostDPVhostNet *vn)
-{
-    return g_strdup_printf("%s: %s=", vn->parent_obj.who,
-                           vn->vhostfd ? "vhostfd" : "vhostfds");
-}
-
 static bool vnet_check_options(VhostDPDriver *drv, Error **errp)
 {
     VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
-    g_autofree char *what = NULL;
 
     if (!vnet_parent()->check_options(drv, errp) ||
-        !vhost_dp_vq_check_num(vn->parent_obj.who, vn->queue_size, errp)) {
+        !vhost_dp_vq_check_num(vn->queue_size, errp)) {
         return false;
     }
     if (vn->vhostfd && vn->vhostfds) {
-        error_setg(errp, "%s: vhostfd=%s and vhostfds=%s exclude each other",
-                   vn->parent_obj.who, vn->vhostfd, vn->vhostfds);
+        error_setg(errp, "vhostfd=%s and vhostfds=%s exclude each other",
+                   vn->vhostfd, vn->vhostfds);
         return false;
     }
-    what = vnet_fds_option(vn);
-    return !vn->vhostfds || vhost_dp_fds_count(what, vn->vhostfds, errp);
+    return !(vn->vhostfd || vn->vhostfds) ||
+           vhost_dp_fds_count(vnet_fds_option(vn), vn->vhostfd ?: vn->vhostfds,
+                              errp);
 }
 
 static void vnet_close(VhostDPDriver *drv)
@@ -272,8 +266,7 @@ static bool vnet_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
     VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
     unsigned i;
 
-    if (!vnet_check_options(drv, errp) ||
-        !vnet_parent()->open(drv, queue_pairs, errp)) {
+    if (!vnet_parent()->open(drv, queue_pairs, errp)) {
         return false;
     }
     vn->pair = g_new0(VnetPair, queue_pairs);

@@ -98,7 +98,7 @@ static void vu_try_connect(VhostDPVhostUser *vu)
     int r = vu_connect(vu);
     unsigned i;
 
-    trace_vhost_dp_vu_connect(vu_id(vu), r);
+    trace_vhost_dp_vu_connect(vu->parent_obj.id, r);
     if (!r) {
         vu_connected(vu);
         return;
@@ -156,7 +156,7 @@ static void vu_end_connection(VhostDPVhostUser *vu)
     if (vu->running_since && vu_now() - vu->running_since >= vu->delay_ms) {
         vu->delay_ms = least;
     }
-    trace_vhost_dp_vu_disconnect(vu_id(vu), vu->delay_ms);
+    trace_vhost_dp_vu_disconnect(vu->parent_obj.id, vu->delay_ms);
     if (vu->set) {
         /* Or many connections with one peer would use up QEMU's memory */
         vhost_dp_vqset_discard(vu->set);
@@ -304,7 +304,7 @@ static void vu_acceptable(void *opaque)
     }
     if (fd < 0) {
         /* No descriptors are left, or no memory: it would be called at once */
-        trace_vhost_dp_vu_accept_failed(vu_id(vu), errno);
+        trace_vhost_dp_vu_accept_failed(vu->parent_obj.id, errno);
         vu_listen(vu, false);
         vu_retry_later(vu);
         return;
@@ -324,8 +324,7 @@ static bool vu_open_socket(VhostDPVhostUser *vu, Error **errp)
     if (vu->server) {
         vu->listen_fd = unix_listen(vu->path, errp);
         if (vu->listen_fd < 0) {
-            error_prepend(errp, "vhost-dp-vhost-user '%s': path=%s: ",
-                          vu_id(vu), vu->path);
+            error_prepend(errp, "path=%s: ", vu->path);
             return false;
         }
         qemu_socket_set_nonblock(vu->listen_fd);
@@ -339,8 +338,7 @@ static bool vu_open_socket(VhostDPVhostUser *vu, Error **errp)
         return true;
     }
     if (r < 0) {
-        error_setg_errno(errp, -r, "vhost-dp-vhost-user '%s': cannot connect "
-                         "to path=%s", vu_id(vu), vu->path);
+        error_setg_errno(errp, -r, "cannot connect to path=%s", vu->path);
         if (r == -ENOENT || r == -ECONNREFUSED) {
             error_append_hint(errp, "Start the process that listens there "
                               "first, or let it connect to QEMU: "
@@ -439,22 +437,19 @@ static bool vu_open_chardev(VhostDPVhostUser *vu, Error **errp)
     Chardev *chr = qemu_chr_find(vu->chardev);
 
     if (!chr) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': chardev=%s: there is no "
-                   "such chardev", vu_id(vu), vu->chardev);
+        error_setg(errp, "chardev=%s: there is no such chardev", vu->chardev);
         return false;
     }
     if (!object_dynamic_cast(OBJECT(chr), TYPE_CHARDEV_SOCKET) ||
         SOCKET_CHARDEV(chr)->addr->type == SOCKET_ADDRESS_TYPE_INET ||
         SOCKET_CHARDEV(chr)->addr->type == SOCKET_ADDRESS_TYPE_VSOCK) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': chardev=%s is not a UNIX "
-                   "socket", vu_id(vu), vu->chardev);
+        error_setg(errp, "chardev=%s is not a UNIX socket", vu->chardev);
         error_append_hint(errp, "Use -chardev socket,id=%s,path=PATH.\n",
                           vu->chardev);
         return false;
     }
     if (!qemu_chr_fe_init(&vu->chr, chr, errp)) {
-        error_prepend(errp, "vhost-dp-vhost-user '%s': chardev=%s: ",
-                      vu_id(vu), vu->chardev);
+        error_prepend(errp, "chardev=%s: ", vu->chardev);
         return false;
     }
     qemu_chr_fe_set_handlers(&vu->chr, vu_chr_can_read, vu_chr_read,

@@ -127,11 +127,6 @@ struct VhostDPVhostUser {
     uint64_t active;            /* queue pairs in use, as a bitmap; atomic */
 };
 
-static inline const char *vu_id(const VhostDPVhostUser *vu)
-{
-    return object_get_canonical_path_component(OBJECT(vu));
-}
-
 /* ---- vhost-user-conn.c ---- */
 
 /*

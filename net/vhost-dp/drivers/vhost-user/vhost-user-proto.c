@@ -62,7 +62,7 @@ static void vu_fail(VhostDPVhostUser *vu, const char *reason)
     if (vu->state == VU_FAILED) {
         return;
     }
-    trace_vhost_dp_vu_fail(vu_id(vu), reason);
+    trace_vhost_dp_vu_fail(vu->parent_obj.id, reason);
     vu->state = VU_FAILED;
     vu->failed = true;
     timer_del(vu->deadline);
@@ -405,7 +405,7 @@ static void vu_run(VhostDPVhostUser *vu)
 {
     unsigned i;
 
-    trace_vhost_dp_vu_run(vu_id(vu), vu->set->features,
+    trace_vhost_dp_vu_run(vu->parent_obj.id, vu->set->features,
                           vu->protocol_features);
     vu->state = VU_RUNNING;
     vu->vring = 0;
@@ -616,7 +616,7 @@ void vhost_dp_vu_proto_received(VhostDPVhostUser *vu, size_t len)
     vu->in_have = 0;
     value = vu->in.payload.u64;
     timer_del(vu->deadline);
-    trace_vhost_dp_vu_reply(vu_id(vu), vu->expected, value);
+    trace_vhost_dp_vu_reply(vu->parent_obj.id, vu->expected, value);
     vu_take_reply(vu, value);
     vu->expected = 0;
     vhost_dp_vu_proto_continue(vu);
@@ -626,7 +626,7 @@ void vhost_dp_vu_proto_received(VhostDPVhostUser *vu, size_t len)
 
 void vhost_dp_vu_proto_start(VhostDPVhostUser *vu)
 {
-    trace_vhost_dp_vu_connected(vu_id(vu));
+    trace_vhost_dp_vu_connected(vu->parent_obj.id);
     vu->state = VU_SETUP;
     vu->step = VU_GET_FEATURES;
     /* Otherwise the reason for which the last connection ended stays */

@@ -31,8 +31,8 @@ static bool vu_check_path(VhostDPVhostUser *vu, Error **errp)
     const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
 
     if (!*vu->path || strlen(vu->path) > most) {
-        error_setg(errp, "vhost-dp-vhost-user '%s': path=%s: the path of a "
-                   "UNIX socket has 1 to %zu bytes", vu_id(vu), vu->path, most);
+        error_setg(errp, "path=%s: the path of a UNIX socket has 1 to %zu "
+                   "bytes", vu->path, most);
         return false;
     }
     return true;
@@ -42,11 +42,9 @@ static bool vu_check_options(VhostDPDriver *drv, Error **errp)
 {
     ERRP_GUARD();
     VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
-    g_autofree char *who = g_strdup_printf("vhost-dp-vhost-user '%s'",
-                                           vu_id(vu));
 
     if (!vu->path == !vu->chardev) {
-        error_setg(errp, "%s: %s", who, vu->path ?
+        error_setg(errp, "%s", vu->path ?
                    "path= and chardev= exclude each other" :
                    "path= or chardev= is needed");
         error_append_hint(errp, "Give the path of the peer's socket with "
@@ -54,21 +52,21 @@ static bool vu_check_options(VhostDPDriver *drv, Error **errp)
         return false;
     }
     if (vu->chardev && vu->server_set) {
-        error_setg(errp, "%s: server= is an option of the chardev when "
-                   "there is chardev=", who);
+        error_setg(errp, "server= is an option of the chardev when there is "
+                   "chardev=");
         return false;
     }
     if (vu->reconnect_ms > VU_MAX_RECONNECT_MS) {
-        error_setg(errp, "%s: reconnect-ms=%u: 0 to %u are accepted", who,
+        error_setg(errp, "reconnect-ms=%u: 0 to %u are accepted",
                    vu->reconnect_ms, VU_MAX_RECONNECT_MS);
         return false;
     }
-    if (!vhost_dp_vq_check_num(who, vu->queue_size, errp)) {
+    if (!vhost_dp_vq_check_num(vu->queue_size, errp)) {
         return false;
     }
     if (vu->mtu && (vu->mtu < 68 || vu->mtu > UINT16_MAX)) {
-        error_setg(errp, "%s: mtu=%u: 68 to %u are accepted, or 0 for none",
-                   who, vu->mtu, UINT16_MAX);
+        error_setg(errp, "mtu=%u: 68 to %u are accepted, or 0 for none",
+                   vu->mtu, UINT16_MAX);
         return false;
     }
     return !vu->path || vu_check_path(vu, errp);
@@ -132,14 +130,10 @@ static bool vu_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
     VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
     unsigned i;
 
-    /* The options may have been changed since the object was made */
-    if (!vu_check_options(drv, errp)) {
-        return false;
-    }
     if (vu->hugetlb) {
         warn_report("vhost-dp-vhost-user '%s': hugetlb=on is deprecated, and "
                     "has no effect: the peer could take such pages away from "
-                    "QEMU", vu_id(vu));
+                    "QEMU", drv->id);
     }
     vu->npairs = queue_pairs;
     vu->pair = g_new0(VhostDPVqPair *, queue_pairs);
@@ -151,7 +145,7 @@ static bool vu_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
         vu_free_pairs(vu);
         return false;
     }
-    trace_vhost_dp_vu_open(vu_id(vu), queue_pairs);
+    trace_vhost_dp_vu_open(drv->id, queue_pairs);
     return true;
 }
 
@@ -161,7 +155,7 @@ static void vu_close(VhostDPDriver *drv)
 
     vhost_dp_vu_conn_close(vu);
     vu_free_pairs(vu);
-    trace_vhost_dp_vu_close(vu_id(vu));
+    trace_vhost_dp_vu_close(drv->id);
 }
 
 static void vu_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)

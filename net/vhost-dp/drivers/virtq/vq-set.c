@@ -210,13 +210,12 @@ static bool vqset_init_vq(VhostDPVqSet *set, unsigned i, const VqLayout *l,
     return !r;
 }
 
-bool vhost_dp_vq_check_num(const char *who, uint32_t num, Error **errp)
+bool vhost_dp_vq_check_num(uint32_t num, Error **errp)
 {
     if (!is_power_of_2(num) || num < VHOST_DP_VQ_MIN_NUM ||
         num > VHOST_DP_VQ_MAX_NUM) {
-        error_setg(errp, "%s: queue-size=%u: powers of 2 from %u to %u are "
-                   "accepted", who, num, VHOST_DP_VQ_MIN_NUM,
-                   VHOST_DP_VQ_MAX_NUM);
+        error_setg(errp, "queue-size=%u: powers of 2 from %u to %u are "
+                   "accepted", num, VHOST_DP_VQ_MIN_NUM, VHOST_DP_VQ_MAX_NUM);
         return false;
     }
     return true;

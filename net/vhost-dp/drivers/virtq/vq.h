@@ -49,11 +49,10 @@
 
 /**
  * vhost_dp_vq_check_num: check a user's queue-size
- * @who: the driver object, for the error
  *
  * Thread: any.  Lock: none.  Returns false with @errp set.
  */
-bool vhost_dp_vq_check_num(const char *who, uint32_t num, Error **errp);
+bool vhost_dp_vq_check_num(uint32_t num, Error **errp);
 
 /* Largest number of queue pairs of a set */
 #define VHOST_DP_VQ_MAX_PAIRS   64
