@@ -155,6 +155,20 @@ typedef struct VhostDPCaps {
     bool rx_on_demand;          /* rx_burst makes frames: none wait outside */
 } VhostDPCaps;
 
+/* What query-vhost-dp and "info network" tell of a driver */
+typedef struct VhostDPDriverInfo {
+    char *interface;            /* for people, such as "ifname=tap0" */
+    VhostDPPeerInfo *peer;      /* the virtio device behind it, or NULL */
+    bool has_io;
+    VhostDPIoMethod io;         /* how bursts get to the kernel */
+    /*
+     * Set to those of get_caps() before.  A driver whose peer comes later than
+     * open tells those that the peer has: none, while it is not there.
+     */
+    uint32_t tx_offloads;
+    uint32_t rx_offloads;
+} VhostDPDriverInfo;
+
 /* ---- The port's side, called by drivers ---- */
 
 /*
@@ -323,40 +337,14 @@ struct VhostDPDriverClass {
     void (*get_caps)(VhostDPDriver *drv, VhostDPCaps *caps);
 
     /**
-     * describe: a short text for "info network", such as "ifname=tap0"
+     * query: what there is to be told of the driver
+     * @info: zero, but for the offloads; the strings and structs that are put
+     *        there, @interface at least, are newly allocated
      *
-     * Called while open, by query-vhost-dp too; so it must not wait: no system
-     * call, and no lock that is held during one.  Nor must get_io and get_peer.
-     *
-     * Lock: BQL.  Returns: newly allocated, never NULL.
+     * Called while open, and while frames are moved.  It must not wait: no
+     * system call, and no lock that is held during one.  Lock: BQL.
      */
-    char *(*describe)(VhostDPDriver *drv);
-
-    /**
-     * get_io: how bursts get to the kernel
-     *
-     * Called while open.  Optional.  Lock: BQL.  Returns false if there is
-     * nothing to be said, such as before attach.
-     */
-    bool (*get_io)(VhostDPDriver *drv, VhostDPIoMethod *io);
-
-    /**
-     * get_peer: the state of the virtio device behind the driver
-     *
-     * Called while open.  Optional: for drivers that have one.  Lock: BQL.
-     * Returns: newly allocated, never NULL.
-     */
-    VhostDPPeerInfo *(*get_peer)(VhostDPDriver *drv);
-
-    /**
-     * get_offloads: the offloads that the peer has at present
-     * @tx, @rx: set to what of tx_offloads and rx_offloads of get_caps() is in
-     *           use with it: nothing, while there is no peer
-     *
-     * Called while open.  Optional: for drivers that say more in get_caps()
-     * because their peer comes later.  Lock: BQL.
-     */
-    void (*get_offloads)(VhostDPDriver *drv, uint32_t *tx, uint32_t *rx);
+    void (*query)(VhostDPDriver *drv, VhostDPDriverInfo *info);
 
     /**
      * set_offload: which offload metadata rx_burst may produce from now on
@@ -596,6 +584,21 @@ void vhost_dp_driver_add_options(ObjectClass *oc, const VhostDPOption *options);
  */
 VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
                                      unsigned queue_pairs, Error **errp);
+
+/**
+ * vhost_dp_driver_query: ask an open driver; see VhostDPDriverClass.query
+ * @caps: what get_caps() said
+ * @info: to be cleared by vhost_dp_driver_info_clear()
+ *
+ * Lock: BQL.
+ */
+void vhost_dp_driver_query(VhostDPDriver *drv, const VhostDPCaps *caps,
+                           VhostDPDriverInfo *info);
+
+/* Free what @info points to */
+void vhost_dp_driver_info_clear(VhostDPDriverInfo *info);
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VhostDPDriverInfo, vhost_dp_driver_info_clear)
 
 /**
  * vhost_dp_driver_release: close a driver and give it back

@@ -97,6 +97,22 @@ VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
     return drv;
 }
 
+void vhost_dp_driver_query(VhostDPDriver *drv, const VhostDPCaps *caps,
+                           VhostDPDriverInfo *info)
+{
+    *info = (VhostDPDriverInfo) {
+        .tx_offloads = caps->tx_offloads,
+        .rx_offloads = caps->rx_offloads,
+    };
+    VHOST_DP_DRIVER_GET_CLASS(drv)->query(drv, info);
+}
+
+void vhost_dp_driver_info_clear(VhostDPDriverInfo *info)
+{
+    g_free(info->interface);
+    qapi_free_VhostDPPeerInfo(info->peer);
+}
+
 void vhost_dp_driver_release(VhostDPDriver *drv)
 {
     trace_vhost_dp_driver_release(drv->claimed_by);

@@ -519,15 +519,21 @@ static bool netdev_init_vhost(VhostDPNetdev *netdev, NetVhostDPState *s,
     return true;
 }
 
-static void netdev_set_info(VhostDPNetdev *netdev)
+/* What the driver says of itself */
+static void netdev_ask_driver(VhostDPNetdev *netdev)
 {
     VhostDPDriver *drv = netdev->drv;
-    g_autofree char *text = VHOST_DP_DRIVER_GET_CLASS(drv)->describe(drv);
+    g_auto(VhostDPDriverInfo) info = {};
     unsigned i;
 
+    vhost_dp_driver_query(drv, &netdev->caps, &info);
     for (i = 0; i < netdev->nqueues; i++) {
-        qemu_set_info_str(&netdev->queue[i]->nc, "driver=%s (%s),%s",
-                          drv->id, object_get_typename(OBJECT(drv)), text);
+        qemu_set_info_str(&netdev->queue[i]->nc, "driver=%s (%s),%s", drv->id,
+                          object_get_typename(OBJECT(drv)), info.interface);
+    }
+    if (info.peer && !info.peer->connected) {
+        netdev->link_quiet_until = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                                   LINK_PEER_MS;
     }
 }
 
@@ -650,17 +656,6 @@ static bool netdev_check_options(const NetdevVhostDPOptions *opts,
 
 /* ---- Making one ---- */
 
-/* Does the driver's link wait for another process to connect? */
-static bool netdev_awaits_peer(VhostDPDriver *drv)
-{
-    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(drv);
-    VhostDPPeerInfo *peer = dc->get_peer ? dc->get_peer(drv) : NULL;
-    bool awaits = peer && !peer->connected;
-
-    qapi_free_VhostDPPeerInfo(peer);
-    return awaits;
-}
-
 int net_init_vhost_dp(const Netdev *opts, const char *name,
                       NetClientState *peer, Error **errp)
 {
@@ -710,10 +705,6 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
                   netdev);
     timer_init_ms(&netdev->retry_timer, QEMU_CLOCK_REALTIME,
                   netdev_retry_start, netdev);
-    if (netdev_awaits_peer(drv)) {
-        netdev->link_quiet_until = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                                   LINK_PEER_MS;
-    }
     QTAILQ_INSERT_TAIL(&vhost_dp_netdevs, netdev, next);
 
     netdev->ports = vhost_dp_portset_new(netdev->id, queues, drv,
@@ -734,6 +725,6 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
             return -1;
         }
     }
-    netdev_set_info(netdev);
+    netdev_ask_driver(netdev);
     return 0;
 }

@@ -42,32 +42,24 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
 {
     VhostDPInfo *info = g_new0(VhostDPInfo, 1);
     VhostDPQueuePairInfoList **tail = &info->queues;
-    uint32_t tx_offloads = netdev->caps.tx_offloads;
-    uint32_t rx_offloads = netdev->caps.rx_offloads;
+    g_auto(VhostDPDriverInfo) drv = {};
     unsigned i;
 
+    vhost_dp_driver_query(netdev->drv, &netdev->caps, &drv);
     info->id = g_strdup(netdev->id);
     info->driver = g_strdup(netdev->drv->id);
     info->driver_type = g_strdup(object_get_typename(OBJECT(netdev->drv)));
-    info->interface =
-        VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->describe(netdev->drv);
-    info->has_io = VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_io &&
-        VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_io(netdev->drv, &info->io);
-    if (VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_peer) {
-        info->peer = VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_peer(
-            netdev->drv);
-    }
+    info->interface = g_steal_pointer(&drv.interface);
+    info->has_io = drv.has_io;
+    info->io = drv.io;
+    info->peer = g_steal_pointer(&drv.peer);
     info->max_queue_pairs = netdev->caps.max_queue_pairs;
     info->max_frame = netdev->caps.max_frame;
     info->max_segments = netdev->caps.max_segments;
     info->rx_poll = netdev->caps.rx_poll;
     info->busy_poll_us = netdev->busy_poll_us;
-    if (VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_offloads) {
-        VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->get_offloads(
-            netdev->drv, &tx_offloads, &rx_offloads);
-    }
-    info->tx_offloads = query_offloads(tx_offloads);
-    info->rx_offloads = query_offloads(rx_offloads);
+    info->tx_offloads = query_offloads(drv.tx_offloads);
+    info->rx_offloads = query_offloads(drv.rx_offloads);
     info->guest_offloads = query_offloads(netdev->offloads);
     info->link_up = !netdev->driver_down;
     info->link_reason = g_strdup(netdev->driver_reason);

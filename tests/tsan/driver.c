@@ -104,9 +104,9 @@ static void driver_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     };
 }
 
-static char *driver_describe(VhostDPDriver *drv)
+static void driver_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
-    return g_strdup("stress");
+    info->interface = g_strdup("stress");
 }
 
 static void driver_set_offload(VhostDPDriver *drv, uint32_t offloads)
@@ -234,7 +234,7 @@ static void driver_class_init(ObjectClass *oc, void *data)
     dc->open = driver_open;
     dc->close = driver_close;
     dc->get_caps = driver_get_caps;
-    dc->describe = driver_describe;
+    dc->query = driver_query;
     dc->set_offload = driver_set_offload;
     dc->attach = driver_attach;
     dc->detach = driver_detach;

@@ -68,9 +68,9 @@ static void ex_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
                             .max_segments = IOV_MAX };
 }
 
-static char *ex_describe(VhostDPDriver *drv)
+static void ex_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
-    return g_strdup_printf("path=%s", VHOST_DP_EXAMPLE(drv)->path);
+    info->interface = g_strdup_printf("path=%s", VHOST_DP_EXAMPLE(drv)->path);
 }
 
 /* ---- Data side: in the queue pair's IOThread ---- */
@@ -180,7 +180,7 @@ static void ex_class_init(ObjectClass *oc, void *data)
     dc->open = ex_open;
     dc->close = ex_close;
     dc->get_caps = ex_get_caps;
-    dc->describe = ex_describe;
+    dc->query = ex_query;
     dc->attach = ex_attach;
     dc->detach = ex_detach;
     dc->rx_enable = ex_rx_enable;

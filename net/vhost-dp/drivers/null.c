@@ -165,19 +165,19 @@ static void null_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     };
 }
 
-static char *null_describe(VhostDPDriver *drv)
+static void null_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
     VhostDPNull *null = VHOST_DP_NULL(drv);
 
     if (null->loopback) {
-        return g_strdup("loopback=on");
+        info->interface = g_strdup("loopback=on");
+    } else if (null->flat_out) {
+        info->interface = g_strdup_printf("flat-out=on,size=%u,burst=%u",
+                                          null->size, null->burst);
+    } else {
+        info->interface = g_strdup_printf("rate=%" PRIu64 ",size=%u,burst=%u",
+                                          null->rate, null->size, null->burst);
     }
-    if (null->flat_out) {
-        return g_strdup_printf("flat-out=on,size=%u,burst=%u", null->size,
-                               null->burst);
-    }
-    return g_strdup_printf("rate=%" PRIu64 ",size=%u,burst=%u", null->rate,
-                           null->size, null->burst);
 }
 
 static void null_set_offload(VhostDPDriver *drv, uint32_t offloads)
@@ -401,7 +401,7 @@ static void null_class_init(ObjectClass *oc, void *data)
     dc->open = null_open;
     dc->close = null_close;
     dc->get_caps = null_get_caps;
-    dc->describe = null_describe;
+    dc->query = null_query;
     dc->set_offload = null_set_offload;
     dc->attach = null_attach;
     dc->detach = null_detach;

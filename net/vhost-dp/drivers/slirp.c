@@ -548,11 +548,9 @@ static void slirp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     };
 }
 
-static char *slirp_describe(VhostDPDriver *drv)
+static void slirp_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
-    VhostDPSlirp *s = VHOST_DP_SLIRP(drv);
-
-    return g_strdup(net_slirp_describe(s->stack));
+    info->interface = g_strdup(net_slirp_describe(VHOST_DP_SLIRP(drv)->stack));
 }
 
 static void slirp_set_offload(VhostDPDriver *drv, uint32_t offloads)
@@ -762,7 +760,7 @@ static void slirp_class_init(ObjectClass *oc, void *data)
     dc->open = slirp_open;
     dc->close = slirp_close;
     dc->get_caps = slirp_get_caps;
-    dc->describe = slirp_describe;
+    dc->query = slirp_query;
     dc->set_offload = slirp_set_offload;
     dc->attach = slirp_attach;
     dc->detach = slirp_detach;

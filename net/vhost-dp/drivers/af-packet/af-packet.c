@@ -111,14 +111,14 @@ static void afp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     };
 }
 
-static char *afp_describe(VhostDPDriver *drv)
+static void afp_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
     VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
 
-    return afp_is_passed(afp) ?
-           g_strdup_printf("ifname=%s,%s=%s", afp->real_ifname,
-                           afp_fds_option(afp), afp->fd ?: afp->fds) :
-           g_strdup_printf("ifname=%s", afp->real_ifname);
+    info->interface = afp_is_passed(afp) ?
+        g_strdup_printf("ifname=%s,%s=%s", afp->real_ifname,
+                        afp_fds_option(afp), afp->fd ?: afp->fds) :
+        g_strdup_printf("ifname=%s", afp->real_ifname);
 }
 
 static void afp_set_offload(VhostDPDriver *drv, uint32_t offloads)
@@ -152,7 +152,7 @@ static void afp_class_init(ObjectClass *oc, void *data)
     dc->open = vhost_dp_afp_open;
     dc->close = vhost_dp_afp_close;
     dc->get_caps = afp_get_caps;
-    dc->describe = afp_describe;
+    dc->query = afp_query;
     dc->set_offload = afp_set_offload;
     vhost_dp_afp_io_class_init(dc);
     vhost_dp_driver_add_options(oc, afp_options);

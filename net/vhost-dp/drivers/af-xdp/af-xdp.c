@@ -160,7 +160,7 @@ static void afxdp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     };
 }
 
-static char *afxdp_describe(VhostDPDriver *drv)
+static void afxdp_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
     const AfXdpQueue *q = &xdp->queue[0];
@@ -177,7 +177,7 @@ static char *afxdp_describe(VhostDPDriver *drv)
                                                            "mode=skb,");
     }
     g_string_append(text, qatomic_read(&q->zerocopy) ? "zero-copy" : "copy");
-    return g_string_free(text, false);
+    info->interface = g_string_free(text, false);
 }
 
 /* ---- The object ---- */
@@ -208,7 +208,7 @@ static void afxdp_class_init(ObjectClass *oc, void *data)
     dc->open = vhost_dp_afxdp_open;
     dc->close = vhost_dp_afxdp_close;
     dc->get_caps = afxdp_get_caps;
-    dc->describe = afxdp_describe;
+    dc->query = afxdp_query;
     vhost_dp_afxdp_io_class_init(dc);
     vhost_dp_driver_add_options(oc, afxdp_options);
 }

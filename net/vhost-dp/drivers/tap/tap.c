@@ -142,9 +142,8 @@ static void tap_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     };
 }
 
-static char *tap_describe(VhostDPDriver *drv)
+static char *tap_describe(VhostDPTap *tap)
 {
-    VhostDPTap *tap = VHOST_DP_TAP(drv);
     GString *text = g_string_new("ifname=");
     char name[IFNAMSIZ];
     unsigned i;
@@ -152,7 +151,7 @@ static char *tap_describe(VhostDPDriver *drv)
     vhost_dp_tap_get_name(tap, name);
     g_string_append(text, name);
     if (tap->passed.n) {
-        g_string_append(text, tap->fds ? ",fds=" : ",fd=");
+        g_string_append_printf(text, ",%s=", vhost_dp_tap_fds_option(tap));
         for (i = 0; i < tap->nqueues; i++) {
             g_string_append_printf(text, "%s%d", i ? ":" : "",
                                    tap->queue[i].fd);
@@ -161,27 +160,22 @@ static char *tap_describe(VhostDPDriver *drv)
     return g_string_free(text, false);
 }
 
-/* Report "system-calls" if any queue pair fell back from io_uring */
-static bool tap_get_io(VhostDPDriver *drv, VhostDPIoMethod *io)
+static void tap_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
     VhostDPTap *tap = VHOST_DP_TAP(drv);
-    bool known = false;
     unsigned i;
 
-    *io = VHOST_DP_IO_METHOD_IO_URING;
+    info->interface = tap_describe(tap);
+    /* Report "system-calls" if any queue pair fell back from io_uring */
     for (i = 0; i < tap->nqueues; i++) {
-        switch (qatomic_read(&tap->queue[i].io)) {
-        case TAP_IO_UNKNOWN:
-            break;
-        case TAP_IO_SYSCALLS:
-            *io = VHOST_DP_IO_METHOD_SYSTEM_CALLS;
-            return true;
-        case TAP_IO_URING:
-            known = true;
-            break;
+        TapIO io = qatomic_read(&tap->queue[i].io);
+
+        if (io != TAP_IO_UNKNOWN && (!info->has_io || io == TAP_IO_SYSCALLS)) {
+            info->has_io = true;
+            info->io = io == TAP_IO_URING ? VHOST_DP_IO_METHOD_IO_URING :
+                                            VHOST_DP_IO_METHOD_SYSTEM_CALLS;
         }
     }
-    return known;
 }
 
 static void tap_set_offload(VhostDPDriver *drv, uint32_t offloads)
@@ -210,8 +204,7 @@ static void tap_class_init(ObjectClass *oc, void *data)
     dc->open = vhost_dp_tap_open;
     dc->close = vhost_dp_tap_close;
     dc->get_caps = tap_get_caps;
-    dc->describe = tap_describe;
-    dc->get_io = tap_get_io;
+    dc->query = tap_query;
     dc->set_offload = tap_set_offload;
     vhost_dp_tap_io_class_init(tc);
 

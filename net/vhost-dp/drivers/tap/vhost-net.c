@@ -296,33 +296,29 @@ static void vnet_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     caps->rx_offloads = offloads;
 }
 
-static VhostDPPeerInfo *vnet_get_peer(VhostDPDriver *drv)
+/* The parent knows of no io_uring, as the kernel moves the frames */
+static void vnet_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
     VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
     g_autofree VhostDPVqPair **pairs = g_new(VhostDPVqPair *, vn->npairs);
+    GString *text;
     unsigned i;
 
+    vnet_parent()->query(drv, info);
+    text = g_string_new(info->interface);
+    g_free(info->interface);
+    if (vn->passed.n) {
+        g_string_append_printf(text, ",%s=", vnet_fds_option(vn));
+    }
     for (i = 0; i < vn->npairs; i++) {
         pairs[i] = vn->pair[i].vq;
-    }
-    return vhost_dp_vqpair_query(pairs, vn->npairs, vn->set, 1);
-}
-
-static char *vnet_describe(VhostDPDriver *drv)
-{
-    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
-    g_autofree char *tap = vnet_parent()->describe(drv);
-    GString *text = g_string_new(tap);
-    unsigned i;
-
-    if (vn->passed.n) {
-        g_string_append(text, vn->vhostfds ? ",vhostfds=" : ",vhostfd=");
-        for (i = 0; i < vn->npairs; i++) {
+        if (vn->passed.n) {
             g_string_append_printf(text, "%s%d", i ? ":" : "",
                                    vn->pair[i].fd);
         }
     }
-    return g_string_free(text, false);
+    info->interface = g_string_free(text, false);
+    info->peer = vhost_dp_vqpair_query(pairs, vn->npairs, vn->set, 1);
 }
 
 /* ---- Options ---- */
@@ -378,9 +374,7 @@ static void vnet_class_init(ObjectClass *oc, void *data)
     dc->open = vnet_open;
     dc->close = vnet_close;
     dc->get_caps = vnet_get_caps;
-    dc->describe = vnet_describe;
-    dc->get_peer = vnet_get_peer;
-    dc->get_io = NULL;
+    dc->query = vnet_query;
     dc->attach = vnet_attach;
     dc->detach = vnet_detach;
     dc->tx_burst = vnet_tx_burst;

@@ -163,31 +163,17 @@ static void vu_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     vhost_dp_vqpair_get_caps(caps);
 }
 
-static char *vu_describe(VhostDPDriver *drv)
+static void vu_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 {
     VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
+    const VhostDPVqSet *set = vu->state == VU_RUNNING ? vu->set : NULL;
 
-    return vu->chardev ? g_strdup_printf("chardev=%s", vu->chardev) :
-                         g_strdup_printf("path=%s%s", vu->path,
-                                         vu->server ? ",server=on" : "");
-}
-
-static VhostDPPeerInfo *vu_get_peer(VhostDPDriver *drv)
-{
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
-
-    return vhost_dp_vqpair_query(vu->pair, vu->npairs,
-                                 vu->state == VU_RUNNING ? vu->set : NULL,
-                                 vu->connects);
-}
-
-static void vu_get_offloads(VhostDPDriver *drv, uint32_t *tx, uint32_t *rx)
-{
-    VhostDPVhostUser *vu = VHOST_DP_VHOST_USER(drv);
-    uint64_t features = vu->state == VU_RUNNING ? vu->set->features : 0;
-
-    *tx = vhost_dp_vq_tx_offloads(features);
-    *rx = vhost_dp_vq_rx_offloads(features);
+    info->interface = vu->chardev ?
+        g_strdup_printf("chardev=%s", vu->chardev) :
+        g_strdup_printf("path=%s%s", vu->path, vu->server ? ",server=on" : "");
+    info->peer = vhost_dp_vqpair_query(vu->pair, vu->npairs, set, vu->connects);
+    info->tx_offloads = set ? vhost_dp_vq_tx_offloads(set->features) : 0;
+    info->rx_offloads = set ? vhost_dp_vq_rx_offloads(set->features) : 0;
 }
 
 static void vu_set_offload(VhostDPDriver *drv, uint32_t offloads)
@@ -279,9 +265,7 @@ static void vu_class_init(ObjectClass *oc, void *data)
     dc->open = vu_open;
     dc->close = vu_close;
     dc->get_caps = vu_get_caps;
-    dc->describe = vu_describe;
-    dc->get_peer = vu_get_peer;
-    dc->get_offloads = vu_get_offloads;
+    dc->query = vu_query;
     dc->set_offload = vu_set_offload;
     dc->attach = vu_attach;
     dc->detach = vu_detach;

@@ -406,7 +406,7 @@ void vhost_dp_vqpair_count_violation(VhostDPVqPair *pair,
                                      VhostDPPeerViolation violation);
 
 /**
- * vhost_dp_vqpair_query: make the answer of VhostDPDriverClass.get_peer
+ * vhost_dp_vqpair_query: tell of the peer, for VhostDPDriverClass.query
  * @pair: all of @n queue pairs, whose violations are added up
  * @set: what is in use, or NULL: the peer is not connected
  * @connects: how often it was
