@@ -20,7 +20,6 @@ from .tree import SAME_PATH, collect_files
 TABLE = 'integration/series/patches.toml'
 NONE = 'none'                   # edits that only this repository needs
 PATCH_KEYS = {'name', 'subject', 'message', 'files'}
-HOLD_KEYS = {'path', 'patch', 'line'}
 
 # Lists of files, where an entry waits for the patch of what it names.
 LISTS = ('meson.build', 'trace-events', 'MAINTAINERS')
@@ -164,10 +163,10 @@ class Series:
         self._read_table()
         self.ours = self._own_files()
         self.edits = self._assign_edits()
-        for hold in self.holds:
-            if hold['path'] not in self.ours:
-                raise PrepareError(f'{TABLE}: holds a part of {hold["path"]}, '
-                                   'which is no file of ours')
+        for path, _, _ in self.holds:
+            if path not in self.ours:
+                raise PrepareError(f'{TABLE}: holds a part of {path}, which is '
+                                   'no file of ours')
         self._refuse_empty()
 
     def _read_table(self):
@@ -179,12 +178,10 @@ class Series:
         self.patches = [Patch(fields, index)
                         for index, fields in enumerate(table['patch'])]
         self.by_name = {patch.name: patch for patch in self.patches}
-        self.holds = table.get('hold', [])
-        for hold in self.holds:
-            if set(hold) != HOLD_KEYS:
-                raise PrepareError(f'{TABLE}: a hold has '
-                                   f'{", ".join(sorted(HOLD_KEYS))}')
-            self._patch(hold['patch'], f'{TABLE}, hold of {hold["path"]}')
+        self.holds = [
+            (path, self._patch(name, f'{TABLE}, hold of {path}'), line)
+            for path, patches in table.get('hold', {}).items()
+            for name, lines in patches.items() for line in lines]
 
     def _patch(self, name, who):
         if name not in self.by_name:
@@ -278,14 +275,14 @@ class Series:
 
     def _own_text(self, path, index, present):
         data = (self.root / path).read_bytes()
-        holds = [hold for hold in self.holds if hold['path'] == path and
-                 self.by_name[hold['patch']].index > index]
+        holds = [line for its_path, patch, line in self.holds
+                 if its_path == path and patch.index > index]
         name = os.path.basename(path)
         if not holds and name not in FILTERS:
             return data
         lines = data.decode().splitlines(keepends=True)
-        for hold in holds:
-            lines = _leave_out(lines, hold)
+        for line in holds:
+            lines = _leave_out(path, lines, line)
         if name in FILTERS:
             lines = self._filter(path, lines, present)
         while lines and lines[-1] == '\n':
@@ -312,15 +309,14 @@ class Series:
             raise PrepareError(f'{path}: {error}') from error
 
 
-def _leave_out(lines, hold):
-    """@lines without the paragraph in which the line hold.line is."""
+def _leave_out(path, lines, line):
+    """@lines, of file @path, without the paragraph in which @line is."""
     paragraphs = ''.join(lines).split('\n\n')
     found = [paragraph for paragraph in paragraphs
-             if hold['line'] in paragraph.split('\n')]
+             if line in paragraph.split('\n')]
     if len(found) != 1:
-        raise PrepareError(f'{TABLE}: the line {hold["line"]!r} is in '
-                           f'{len(found)} paragraphs of {hold["path"]}, not '
-                           'in one')
+        raise PrepareError(f'{TABLE}: the line {line!r} is in {len(found)} '
+                           f'paragraphs of {path}, not in one')
     paragraphs.remove(found[0])
     text = '\n\n'.join(paragraphs).rstrip('\n') + '\n'
     return text.splitlines(keepends=True)

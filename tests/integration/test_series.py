@@ -241,11 +241,7 @@ after = "first"
         self.assertIn("no patch 'loose'", said)
 
     def test_hold(self):
-        self.table('third', '''
-[[hold]]
-path = "net/other.c"
-patch = "third"
-line = "two"''')
+        self.table('third', '[hold."net/other.c"]\nthird = ["two"]')
         self.configure()
         self.assertNotIn('not ok', self.series())
         self.assertNotIn('+two', self.patch(2))
@@ -253,8 +249,7 @@ line = "two"''')
         self.assertIn('+two\n+2\n', self.patch(4))
 
     def test_hold_of_nothing(self):
-        self.table('third', '[[hold]]\npath = "net/other.c"\n'
-                   'patch = "third"\nline = "ten"')
+        self.table('third', '[hold."net/other.c"]\nthird = ["ten"]')
         self.configure()
         said = self.series('make', good=False)
         self.assertIn("'ten' is in 0 paragraphs of net/other.c", said)
