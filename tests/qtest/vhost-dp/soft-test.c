@@ -790,7 +790,6 @@ static const FeatureDriver feature_drivers[] = {
     { "null-without-offloads", "vhost-dp-null", ",offloads=off" },
     { "tap", "vhost-dp-tap", "" },
     { "tap-without-offloads", "vhost-dp-tap", ",offloads=off" },
-    { "example", "x-vhost-dp-example", ",path=/dev/null" },
     /* Nobody connects: what the guest is offered does not wait for that */
     { "vhost-user", "vhost-dp-vhost-user", ",server=on,path=" },
     { "slirp", "vhost-dp-slirp", "" },

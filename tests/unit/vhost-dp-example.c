@@ -1,5 +1,5 @@
 /*
- * x-vhost-dp-example: frames by read() and write()
+ * vhost-dp-example: frames by read() and write()
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -19,7 +19,7 @@
 /* What is longer is dropped, or cut into segments before it gets here */
 #define EX_MAX_FRAME 9216
 
-#define TYPE_VHOST_DP_EXAMPLE "x-vhost-dp-example"
+#define TYPE_VHOST_DP_EXAMPLE "vhost-dp-example"
 OBJECT_DECLARE_SIMPLE_TYPE(VhostDPExample, VHOST_DP_EXAMPLE)
 struct VhostDPExample {
     VhostDPDriver parent_obj;
@@ -167,8 +167,7 @@ static unsigned ex_rx_burst(VhostDPDriver *drv, unsigned pair,
 
 static const VhostDPOption ex_options[] = {
     VHOST_DP_OPTION("path", STR, VhostDPExample, path,
-        "what keeps messages apart, such as a SOCK_SEQPACKET socket in a file "
-        "descriptor set: /dev/fdset/1"),
+        "what keeps messages apart, such as a socket in /dev/fdset/1"),
     { }
 };
 
