@@ -352,8 +352,8 @@ struct VhostDPDriverClass {
      *
      * Called while open, for all queue pairs at once, with data-side
      * functions possibly running.  Frames received before may still come
-     * with metadata that is no longer asked for; the engine copes.  Not called,
-     * and not needed, where get_caps() has no rx_offloads.
+     * with metadata that is no longer asked for; the engine copes.  Optional:
+     * not for drivers that cannot have it changed.
      *
      * Lock: BQL.  A failure is reported by the driver's log; the engine does
      * in software what the guest does not take.

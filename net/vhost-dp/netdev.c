@@ -386,6 +386,7 @@ static void netdev_set_offload(NetClientState *nc, int csum, int tso4,
                                int tso6, int ecn, int ufo, int uso4, int uso6)
 {
     VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(netdev->drv);
     uint32_t offloads = (csum ? VHOST_DP_OFFLOAD_CSUM : 0) |
                         (tso4 ? VHOST_DP_OFFLOAD_TSO4 : 0) |
                         (tso6 ? VHOST_DP_OFFLOAD_TSO6 : 0) |
@@ -405,9 +406,8 @@ static void netdev_set_offload(NetClientState *nc, int csum, int tso4,
     for (i = 0; i < netdev->nqueues; i++) {
         vhost_dp_port_set_offloads(netdev->queue[i]->port, offloads);
     }
-    if (netdev->caps.rx_offloads) {
-        VHOST_DP_DRIVER_GET_CLASS(netdev->drv)->set_offload(
-            netdev->drv, offloads & netdev->caps.rx_offloads);
+    if (dc->set_offload && netdev->caps.rx_offloads) {
+        dc->set_offload(netdev->drv, offloads & netdev->caps.rx_offloads);
     }
 }
 

@@ -180,11 +180,6 @@ static void null_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
     }
 }
 
-static void null_set_offload(VhostDPDriver *drv, uint32_t offloads)
-{
-    /* Generated frames have no metadata */
-}
-
 /* ---- Data side: the queue pair's IOThread ---- */
 
 static void null_timer(void *opaque)
@@ -402,7 +397,6 @@ static void null_class_init(ObjectClass *oc, void *data)
     dc->close = null_close;
     dc->get_caps = null_get_caps;
     dc->query = null_query;
-    dc->set_offload = null_set_offload;
     dc->attach = null_attach;
     dc->detach = null_detach;
     dc->tx_burst = null_tx_burst;

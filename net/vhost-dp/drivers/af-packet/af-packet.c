@@ -106,6 +106,10 @@ static void afp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
         .max_segments = AFP_MAX_SEGMENTS,
         .max_datagrams = VHOST_DP_LINUX_DATAGRAMS,
         .tx_offloads = afp->offloads,
+        /*
+         * The kernel cannot be told what the guest takes: frames come as the
+         * interface, or its GRO, made them.
+         */
         .rx_offloads = afp->offloads,
         .rx_poll = true,
     };
@@ -119,14 +123,6 @@ static void afp_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
         g_strdup_printf("ifname=%s,%s=%s", afp->real_ifname,
                         afp_fds_option(afp), afp->fd ?: afp->fds) :
         g_strdup_printf("ifname=%s", afp->real_ifname);
-}
-
-static void afp_set_offload(VhostDPDriver *drv, uint32_t offloads)
-{
-    /*
-     * The kernel cannot be told: frames come as the interface, or its GRO,
-     * made them.  The engine segments what the guest does not take.
-     */
 }
 
 /* ---- The object ---- */
@@ -153,7 +149,6 @@ static void afp_class_init(ObjectClass *oc, void *data)
     dc->close = vhost_dp_afp_close;
     dc->get_caps = afp_get_caps;
     dc->query = afp_query;
-    dc->set_offload = afp_set_offload;
     vhost_dp_afp_io_class_init(dc);
     vhost_dp_driver_add_options(oc, afp_options);
 }

@@ -160,6 +160,7 @@ static void vu_close(VhostDPDriver *drv)
 
 static void vu_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
+    /* What the peer hands over is agreed on with it once: no set_offload */
     vhost_dp_vqpair_get_caps(caps);
 }
 
@@ -174,14 +175,6 @@ static void vu_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
     info->peer = vhost_dp_vqpair_query(vu->pair, vu->npairs, set, vu->connects);
     info->tx_offloads = set ? vhost_dp_vq_tx_offloads(set->features) : 0;
     info->rx_offloads = set ? vhost_dp_vq_rx_offloads(set->features) : 0;
-}
-
-static void vu_set_offload(VhostDPDriver *drv, uint32_t offloads)
-{
-    /*
-     * All that the peer can hand over was agreed on with it, and cannot be
-     * changed while it runs.  The engine does what the guest does not take.
-     */
 }
 
 /* ---- Data side ---- */
@@ -266,7 +259,6 @@ static void vu_class_init(ObjectClass *oc, void *data)
     dc->close = vu_close;
     dc->get_caps = vu_get_caps;
     dc->query = vu_query;
-    dc->set_offload = vu_set_offload;
     dc->attach = vu_attach;
     dc->detach = vu_detach;
     dc->set_active = vu_set_active;
