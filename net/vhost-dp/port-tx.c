@@ -319,8 +319,7 @@ static void tx_complete(VhostDPEnginePort *port, VhostDPVring *vq, unsigned n)
         } else if (fate[i].kind == PORT_FATE_DROP) {
             port_drop(port, VHOST_DP_TX, fate[i].reason, 1);
             if (fate[i].reason == VHOST_DP_DROP_REASON_BAD_BUFFER) {
-                vhost_dp_count(
-                    &vq->violations[VHOST_DP_VIOLATION_BUFFER_ADDRESS], 1);
+                vhost_dp_count(&vq->violations[port->burst->unreadable], 1);
             }
         }
     }

@@ -228,6 +228,9 @@ static void resolve(void)
     VhostDPIotlbMisses *misses = &fuzz.iotlb->misses[fuzz.vq.iotlb_user];
     unsigned i;
 
+    if (misses->n) {
+        fuzz.iotlb->refused[fuzz.vq.iotlb_user].n = 0;
+    }
     for (i = 0; i < misses->n; i++) {
         uint64_t page = misses->tag[i] & ~VHOST_DP_IOTLB_OFFSET_MASK;
         unsigned access = misses->tag[i] & VHOST_DP_IOTLB_OFFSET_MASK;
@@ -235,7 +238,8 @@ static void resolve(void)
 
         check(access == VHOST_DP_IOTLB_READ || access == VHOST_DP_IOTLB_WRITE);
         if (region == fuzz.mem->nregions || !page_may(page, access)) {
-            vhost_dp_vring_violation(&fuzz.vq, VHOST_DP_VIOLATION_IOMMU_FAULT);
+            vhost_dp_iotlb_refuse(fuzz.iotlb, fuzz.vq.iotlb_user,
+                                  misses->tag[i]);
         } else {
             vhost_dp_iotlb_insert(fuzz.iotlb, page, access,
                                   fuzz.mem->regions[region].host,

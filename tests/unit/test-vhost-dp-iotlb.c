@@ -221,6 +221,50 @@ static void test_misses(void)
     g_assert_false(vhost_dp_iotlb_has_misses(tlb));
 }
 
+static bool refused(VhostDPIotlb *tlb, unsigned user, uint64_t page)
+{
+    return vhost_dp_iotlb_is_refused(tlb, user, page * PAGE + 3, READ);
+}
+
+/* What was refused is a user's, and forgotten with whatever may change it */
+static void test_refused(void)
+{
+    g_autofree VhostDPIotlb *tlb = vhost_dp_iotlb_new();
+    unsigned i;
+
+    for (i = 0; i < 5; i++) {
+        vhost_dp_iotlb_refuse(tlb, 0, 7 * PAGE | READ);
+        vhost_dp_iotlb_refuse(tlb, 1, 8 * PAGE | READ);
+        g_assert_true(refused(tlb, 0, 7));
+        g_assert_false(refused(tlb, 0, 8));
+        g_assert_false(refused(tlb, 1, 7));
+        g_assert_false(vhost_dp_iotlb_is_refused(tlb, 0, 7 * PAGE, WRITE));
+        g_assert_false(has(tlb, 7, READ));
+        g_assert_false(vhost_dp_iotlb_has_misses(tlb));
+        switch (i) {
+        case 0:
+            vhost_dp_iotlb_forget(tlb, 0);
+            g_assert_false(refused(tlb, 0, 7));
+            g_assert_true(refused(tlb, 1, 8));
+            vhost_dp_iotlb_forget(tlb, 1);
+            break;
+        case 1:
+            vhost_dp_iotlb_invalidate(tlb, 99 * PAGE, PAGE);
+            break;
+        case 2:
+            vhost_dp_iotlb_invalidate(tlb, 0, 0);
+            break;
+        case 3:
+            vhost_dp_iotlb_invalidate(tlb, 0, 1000 * PAGE);
+            break;
+        default:
+            vhost_dp_iotlb_flush(tlb);
+        }
+        g_assert_false(refused(tlb, 0, 7));
+        g_assert_false(refused(tlb, 1, 8));
+    }
+}
+
 /* Compare with a plain list, over many random operations */
 static void test_random(void)
 {
@@ -266,6 +310,7 @@ int main(int argc, char **argv)
                     test_any_pages_fit_together);
     g_test_add_func("/vhost-dp/iotlb/invalidate", test_invalidate);
     g_test_add_func("/vhost-dp/iotlb/misses", test_misses);
+    g_test_add_func("/vhost-dp/iotlb/refused", test_refused);
     g_test_add_func("/vhost-dp/iotlb/random", test_random);
     return g_test_run();
 }

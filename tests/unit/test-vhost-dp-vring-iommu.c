@@ -183,22 +183,196 @@ static void test_invalidated_ring(const void *packed)
     rig_free(r);
 }
 
-/* A ring, or a buffer, that the IOMMU does not map stops the queue */
+/* A ring, or a buffer to be written, that the IOMMU refuses stops the queue */
 static void test_fault(const void *packed)
 {
-    static const uint64_t pages[] = { DESC_GPA + PAGE, USED_GPA, DATA_GPA };
+    static const uint64_t pages[] = { DATA_GPA, DESC_GPA + PAGE, USED_GPA };
+    unsigned i, writable;
+
+    for (writable = 0; writable < 2; writable++) {
+        for (i = writable ? 0 : 1; i < ARRAY_SIZE(pages); i++) {
+            Setup setup = make_setup(packed, false, 0);
+            Rig *r;
+
+            setup.writable = writable;
+            r = rig_new(setup);
+            r->no_access = pages[i];
+            rig_offer(r, 1, 8);
+            g_assert_cmpuint(rig_pop(r, 1), ==, 0);
+            check_broken(r, VHOST_DP_VIOLATION_IOMMU_FAULT);
+            /* The driver mends that, and what was refused is forgotten */
+            r->no_access = 0;
+            vhost_dp_iotlb_forget(r->iotlb, r->vq.iotlb_user);
+            rig_reset(r);
+            rig_turn(r, 3);
+            rig_free(r);
+        }
+    }
+}
+
+static Rig *new_transmit(bool packed)
+{
+    Setup setup = make_setup(packed, false, 0);
+    Rig *r;
+
+    setup.writable = false;
+    r = rig_new(setup);
+    rig_turn(r, 1);
+    return r;
+}
+
+static void use_all(Rig *r)
+{
     unsigned i;
 
-    for (i = 0; i < ARRAY_SIZE(pages); i++) {
-        Rig *r = rig_new(make_setup(packed, false, 0));
-
-        r->no_access = pages[i];
-        rig_offer(r, 1, 8);
-        g_assert_cmpuint(rig_pop(r, 1), ==, 0);
-        g_assert_true(r->vq.broken);
-        g_assert_cmpint(r->vq.violation, ==, VHOST_DP_VIOLATION_IOMMU_FAULT);
-        rig_free(r);
+    rig_push(r);
+    vhost_dp_vring_flush(&r->vq);
+    for (i = 0; i < r->burst.nchains; i++) {
+        check_used(r, r->burst.chain[i].id, 100 + i);
     }
+    check_no_used(r);
+}
+
+/* The next chain is lost, and those before and behind it are not */
+static void check_lost(Rig *r, int id)
+{
+    const MockRange good = { DATA_GPA + 16, 8 };
+
+    g_assert_cmpint(id, >=, 0);
+    rig_add(r, DATA_GPA + 16, 8);
+    rig_publish(r);
+
+    /* It comes again if it is left */
+    g_assert_cmpuint(rig_pop(r, 64), ==, 1);
+    vhost_dp_vring_rewind(&r->vq, &r->burst, 1);
+    g_assert_cmpuint(rig_pop(r, 64), ==, 1);
+    check_chain(r, 0, id, NULL, 0);
+    g_assert_true(vhost_dp_chain_is_unreadable(&r->burst.chain[0]));
+    g_assert_cmpint(r->burst.unreadable, ==, VHOST_DP_VIOLATION_IOMMU_FAULT);
+    use_all(r);
+
+    g_assert_cmpuint(rig_pop(r, 64), ==, 1);
+    check_chain(r, 0, r->burst.chain[0].id, &good, 1);
+    use_all(r);
+    check_healthy(r);
+}
+
+/* A buffer to be read that the IOMMU refuses costs its frame */
+static void test_refused(const void *packed)
+{
+    const uint64_t bad = DATA_GPA + 7 * PAGE;
+    const MockSeg chains[][3] = {
+        { { bad, 8 } },
+        { { bad - 4, 8 } },
+        { { DATA_GPA, 12 }, { bad + 100, 8 }, { DATA_GPA + 100, 8 } },
+        { { bad, 12 }, { DATA_GPA, 8 }, { USED_GPA + 8 * PAGE, 8, true } },
+        /* More pages than are asked for at once */
+        { { HIGH_GPA, 200 * PAGE } },
+        { { DATA_GPA, 12 }, { bad - 4, 80 * PAGE } },
+    };
+    Rig *r = new_transmit(packed);
+    unsigned i, n;
+
+    for (i = 0; i < ARRAY_SIZE(chains); i++) {
+        for (n = 1; n < 3 && chains[i][n].len; n++) {
+            /* Count them */
+        }
+        r->no_access = bad;
+        check_lost(r, rig_add_chain(r, chains[i], n));
+        check_lost(r, rig_add_indirect(r, chains[i], n, TABLE_GPA));
+        /* A page is asked for anew when the driver got its buffer back */
+        r->no_access = 0;
+        rig_add(r, bad, 8);
+        rig_publish(r);
+        g_assert_cmpuint(rig_pop(r, 64), ==, 1);
+        check_chain(r, 0, r->burst.chain[0].id, &(MockRange) { bad, 8 }, 1);
+        use_all(r);
+        vhost_dp_iotlb_invalidate(r->iotlb, DATA_GPA, 8 * PAGE);
+    }
+    check_healthy(r);
+    rig_free(r);
+}
+
+/* Each chain of a ring, and its neighbours are asked for at the same time */
+static void test_refused_all(const void *packed)
+{
+    Rig *r = new_transmit(packed);
+    unsigned i, n;
+
+    for (i = 0; i < 200; i++) {
+        rig_add(r, HIGH_GPA + i * PAGE, 8);
+    }
+    rig_publish(r);
+    for (i = 0; i < 200; i += n) {
+        n = rig_pop(r, 64);
+        g_assert_cmpuint(n, ==, 1);
+        g_assert_true(vhost_dp_chain_is_unreadable(&r->burst.chain[0]));
+        use_all(r);
+    }
+    check_healthy(r);
+    rig_turn(r, 5);
+    rig_free(r);
+}
+
+/* No answer may come when the chain that it is about is gone */
+static void test_refused_and_missed(const void *packed)
+{
+    const uint64_t good = DATA_GPA + 5 * PAGE, bad = DATA_GPA + 6 * PAGE;
+    const MockSeg chain[] = { { good, 8 }, { bad, 8 } };
+    Rig *r = new_transmit(packed);
+    VhostDPIotlb *tlb = r->iotlb;
+    unsigned i;
+
+    r->no_access = bad;
+    rig_add_chain(r, chain, ARRAY_SIZE(chain));
+    rig_publish(r);
+    g_assert_cmpuint(pop_once(r), ==, 0);
+    g_assert_cmpuint(rig_resolve(r), ==, 2);
+    /* Others take the place of the first page */
+    for (i = 0; i < VHOST_DP_IOTLB_ENTRIES; i++) {
+        vhost_dp_iotlb_insert(tlb, HIGH_GPA + i * PAGE, VHOST_DP_IOTLB_READ,
+                              r->mem->regions[20].host, &r->mem->regions[20]);
+    }
+    g_assert_cmpuint(pop_once(r), ==, 0);
+    g_assert_true(r->vq.missed);
+    g_assert_cmpuint(rig_pop(r, 64), ==, 1);
+    g_assert_true(vhost_dp_chain_is_unreadable(&r->burst.chain[0]));
+    g_assert_false(vhost_dp_iotlb_has_misses(tlb));
+    use_all(r);
+    check_healthy(r);
+    rig_free(r);
+}
+
+/* The rest of such a chain is checked, and a table is a part of the ring */
+static void test_refused_and_worse(const void *packed)
+{
+    const MockSeg empty[] = { { HIGH_GPA, 8 }, { DATA_GPA, 0 } };
+    const MockSeg order[] = {
+        { HIGH_GPA, 8 }, { DATA_GPA, 8, true }, { DATA_GPA, 8 },
+    };
+    const MockSeg good[] = { { DATA_GPA, 8 } };
+    Rig *r = new_transmit(packed);
+
+    rig_add_chain(r, empty, ARRAY_SIZE(empty));
+    rig_publish(r);
+    g_assert_cmpuint(rig_pop(r, 64), ==, 0);
+    check_broken(r, VHOST_DP_VIOLATION_ZERO_LENGTH);
+    rig_free(r);
+
+    r = new_transmit(packed);
+    rig_add_chain(r, order, ARRAY_SIZE(order));
+    rig_publish(r);
+    g_assert_cmpuint(rig_pop(r, 64), ==, 0);
+    check_broken(r, VHOST_DP_VIOLATION_DESCRIPTOR_ORDER);
+    rig_free(r);
+
+    r = new_transmit(packed);
+    r->no_access = TABLE_GPA;
+    rig_add_indirect(r, good, ARRAY_SIZE(good), TABLE_GPA);
+    rig_publish(r);
+    g_assert_cmpuint(rig_pop(r, 64), ==, 0);
+    check_broken(r, VHOST_DP_VIOLATION_IOMMU_FAULT);
+    rig_free(r);
 }
 
 /* A chain of more pages than could be known at once is refused, not retried */
@@ -420,6 +594,10 @@ int main(int argc, char **argv)
     add("invalidated-buffer", test_invalidated_buffer);
     add("invalidated-ring", test_invalidated_ring);
     add("fault", test_fault);
+    add("refused", test_refused);
+    add("refused-all", test_refused_all);
+    add("refused-and-missed", test_refused_and_missed);
+    add("refused-and-worse", test_refused_and_worse);
     add("too-many-pages", test_too_many_pages);
     add("neighbours-are-joined", test_neighbours_are_joined);
     add("identity", test_identity);

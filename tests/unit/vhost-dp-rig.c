@@ -79,12 +79,13 @@ unsigned rig_resolve(Rig *r)
     unsigned n = misses->n;
     unsigned i;
 
+    r->iotlb->refused[r->vq.iotlb_user].n = 0;
     for (i = 0; i < n; i++) {
         uint64_t page = misses->tag[i] & ~VHOST_DP_IOTLB_OFFSET_MASK;
         unsigned region = vhost_dp_memory_search(r->mem, page);
 
         if (region == r->mem->nregions || page == r->no_access) {
-            vhost_dp_vring_violation(&r->vq, VHOST_DP_VIOLATION_IOMMU_FAULT);
+            vhost_dp_iotlb_refuse(r->iotlb, r->vq.iotlb_user, misses->tag[i]);
         } else {
             vhost_dp_iotlb_insert(r->iotlb, page,
                                   misses->tag[i] & VHOST_DP_IOTLB_OFFSET_MASK,

@@ -72,13 +72,13 @@ typedef struct Rig {
     /* The vIOMMU, if there is one */
     VhostDPIotlb *iotlb;
     unsigned resolved;          /* misses that got an answer */
-    uint64_t no_access;         /* address of a page that is not mapped */
+    uint64_t no_access;         /* address of a page that is refused */
 } Rig;
 
 /* With a vIOMMU, data is here, and in as many pages */
 #define IOMMU_PAGES     96
 
-/* Answer what was missed; a fault breaks the queue.  Returns their number. */
+/* Answer what was missed.  Returns how many pages that were. */
 unsigned rig_resolve(Rig *r);
 
 /* Make a queue that is not started */

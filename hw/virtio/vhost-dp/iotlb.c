@@ -99,12 +99,23 @@ void vhost_dp_iotlb_insert(VhostDPIotlb *tlb, uint64_t iova, unsigned access,
     *bucket = i;
 }
 
+/* Refused pages are asked for again, whatever it was that changed */
+static void iotlb_forget_refused(VhostDPIotlb *tlb)
+{
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_IOTLB_USERS; i++) {
+        tlb->refused[i].n = 0;
+    }
+}
+
 void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova, uint64_t size)
 {
     uint64_t last = iova + (size - 1);
     uint64_t pages, page;
     unsigned i;
 
+    iotlb_forget_refused(tlb);
     if (size == 0 || last < iova) {
         iova = 0;
         last = UINT64_MAX;
@@ -136,6 +147,7 @@ void vhost_dp_iotlb_forget(VhostDPIotlb *tlb, unsigned user)
                                      VHOST_DP_IOTLB_KIND_BITS);
     unsigned i;
 
+    tlb->refused[user].n = 0;
     if (!tlb->transient) {
         return;
     }
@@ -164,22 +176,42 @@ void vhost_dp_iotlb_flush(VhostDPIotlb *tlb)
     for (i = 0; i < VHOST_DP_IOTLB_USERS; i++) {
         tlb->misses[i].n = 0;
     }
+    iotlb_forget_refused(tlb);
     tlb->oldest = 0;
+}
+
+static bool iotlb_is_noted(const VhostDPIotlbMisses *list, uint64_t tag)
+{
+    unsigned i;
+
+    for (i = 0; i < list->n; i++) {
+        if (list->tag[i] == tag) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void iotlb_note(VhostDPIotlbMisses *list, uint64_t tag)
+{
+    if (!iotlb_is_noted(list, tag) && list->n < VHOST_DP_IOTLB_MISSES) {
+        list->tag[list->n++] = tag;
+    }
 }
 
 void vhost_dp_iotlb_miss(VhostDPIotlb *tlb, unsigned user, uint64_t iova,
                          unsigned access)
 {
-    VhostDPIotlbMisses *misses = &tlb->misses[user];
-    uint64_t tag = page_of(iova) | access;
-    unsigned i;
+    iotlb_note(&tlb->misses[user], page_of(iova) | access);
+}
 
-    for (i = 0; i < misses->n; i++) {
-        if (misses->tag[i] == tag) {
-            return;
-        }
-    }
-    if (misses->n < VHOST_DP_IOTLB_MISSES) {
-        misses->tag[misses->n++] = tag;
-    }
+void vhost_dp_iotlb_refuse(VhostDPIotlb *tlb, unsigned user, uint64_t tag)
+{
+    iotlb_note(&tlb->refused[user], tag);
+}
+
+bool vhost_dp_iotlb_is_refused(const VhostDPIotlb *tlb, unsigned user,
+                               uint64_t iova, unsigned access)
+{
+    return iotlb_is_noted(&tlb->refused[user], page_of(iova) | access);
 }

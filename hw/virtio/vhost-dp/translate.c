@@ -111,17 +111,13 @@ static VhostDPRegion *iommu_find_region(VhostDPMemory *mem, MemoryRegion *mr,
     return NULL;
 }
 
-static void iommu_fault(VhostDPBackend *be, unsigned q, uint64_t tag)
+/* What that costs, a frame or the queue, the ring decides when it looks again */
+static void iommu_refuse(VhostDPBackend *be, unsigned q, uint64_t tag)
 {
-    VhostDPVring *vq = &be->vq[q];
-
     trace_vhost_dp_iommu_fault(be->name, q == VHOST_DP_RX ? "receive" :
                                "transmit", tag & ~VHOST_DP_IOTLB_OFFSET_MASK,
                                tag & VHOST_DP_IOTLB_ANY_WRITE);
-    if (vq->running && !vq->broken) {
-        vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_IOMMU_FAULT);
-        vhost_dp_backend_report(be);
-    }
+    vhost_dp_iotlb_refuse(be->iotlb, q, tag);
 }
 
 /* Lock held */
@@ -135,9 +131,10 @@ static void iommu_put_answers(VhostDPBackend *be, const VhostDPMissWork *work)
     for (q = 0; q < VHOST_DP_QUEUES; q++) {
         /* Whatever is missing still will be missed again */
         be->iotlb->misses[q].n = 0;
-        if (work->generation != be->iotlb_generation) {
+        if (!work->misses[q].n || work->generation != be->iotlb_generation) {
             continue;
         }
+        be->iotlb->refused[q].n = 0;
         for (i = 0; i < work->misses[q].n; i++) {
             uint64_t tag = work->misses[q].tag[i];
             uint64_t offset = work->answer[q][i].offset;
@@ -150,7 +147,7 @@ static void iommu_put_answers(VhostDPBackend *be, const VhostDPMissWork *work)
                                       tag & VHOST_DP_IOTLB_OFFSET_MASK,
                                       r->host + (offset - r->cache.xlat), r);
             } else {
-                iommu_fault(be, q, tag);
+                iommu_refuse(be, q, tag);
             }
         }
     }

@@ -19,6 +19,8 @@
  * - A buffer, or an indirect table, that is not in the cache leaves its chain
  *   in the queue: VRING_MISS.  The rest of the chain, and the chains that
  *   follow, are looked at for what else is missing, to ask the IOMMU once.
+ * - What the IOMMU refused is met when the chain, or the ring, is looked at
+ *   again.  A buffer that was to be read costs its frame, all else the queue.
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_VRING_ACCESS_H
@@ -35,7 +37,7 @@ typedef enum VringResult {
     VRING_EMPTY,                /* the driver made no more available */
     VRING_FULL,                 /* no room in the burst: leave the chain */
     VRING_MISS,                 /* the IOMMU has to be asked: leave the chain */
-    VRING_UNREADABLE,           /* a buffer is not in RAM: skip its chain */
+    VRING_UNREADABLE,           /* a buffer cannot be read: skip its chain */
     VRING_BAD,                  /* the queue is broken */
 } VringResult;
 
@@ -53,6 +55,19 @@ static inline bool vring_translates(const VhostDPVring *vq)
     return VRING_IOMMU && !vq->iotlb->identity;
 }
 
+/* A page is not in the cache: note whether it was refused, or is to be asked */
+static __attribute__((noinline, cold)) void
+vring_not_found(VhostDPVring *vq, uint64_t iova, unsigned kind)
+{
+    vq->refused = vhost_dp_iotlb_is_refused(vq->iotlb, vq->iotlb_user, iova,
+                                            kind);
+    if (!vq->refused) {
+        vhost_dp_iotlb_miss(vq->iotlb, vq->iotlb_user, iova, kind);
+        vhost_dp_count(&vq->iotlb_misses, 1);
+        vq->missed = true;
+    }
+}
+
 static inline void *vring_translate(VhostDPVring *vq, uint64_t iova,
                                     unsigned access, uint64_t *len,
                                     VhostDPRegion **region)
@@ -64,9 +79,7 @@ static inline void *vring_translate(VhostDPVring *vq, uint64_t iova,
 
     *len = MIN(*len, VHOST_DP_IOTLB_PAGE_SIZE - offset);
     if (unlikely(!entry)) {
-        vhost_dp_iotlb_miss(vq->iotlb, vq->iotlb_user, iova, kind);
-        vhost_dp_count(&vq->iotlb_misses, 1);
-        vq->missed = true;
+        vring_not_found(vq, iova, kind);
         return NULL;
     }
     vhost_dp_count(&vq->iotlb_hits, 1);
@@ -75,8 +88,8 @@ static inline void *vring_translate(VhostDPVring *vq, uint64_t iova,
 }
 
 /*
- * As vhost_dp_memory_map().  If vring_translates(), NULL is a miss, which has
- * been noted, and *@len is set, too.
+ * As vhost_dp_memory_map().  NULL may be a miss (vring_is_miss()), which has
+ * been noted; then *@len is set, too.
  */
 static inline void *vring_map(VhostDPVring *vq, VhostDPMemory *mem,
                               unsigned *hit, uint64_t addr, unsigned access,
@@ -86,6 +99,19 @@ static inline void *vring_map(VhostDPVring *vq, VhostDPMemory *mem,
         return vring_translate(vq, addr, access, len, region);
     }
     return vhost_dp_memory_map(mem, hit, addr, len, region);
+}
+
+/* After vring_map() found nothing: may there be something, says the IOMMU? */
+static inline bool vring_is_miss(const VhostDPVring *vq)
+{
+    return vring_translates(vq) && !vq->refused;
+}
+
+/* And if it may not: what the driver did.  @why: without an IOMMU */
+static inline VhostDPViolation vring_why(const VhostDPVring *vq,
+                                         VhostDPViolation why)
+{
+    return vring_translates(vq) ? VHOST_DP_VIOLATION_IOMMU_FAULT : why;
 }
 
 /*
@@ -103,8 +129,8 @@ vring_read(VhostDPVring *vq, VhostDPMemory *mem, uint64_t addr, void *buf,
                                VHOST_DP_IOTLB_READ, &n, &region);
 
         if (!host) {
-            return vring_translates(vq) ? VRING_MISS :
-                   vring_bad(vq, VHOST_DP_VIOLATION_TABLE_ADDRESS);
+            return vring_is_miss(vq) ? VRING_MISS :
+                vring_bad(vq, vring_why(vq, VHOST_DP_VIOLATION_TABLE_ADDRESS));
         }
         memcpy(buf, host, n);
         buf += n;
@@ -175,8 +201,9 @@ static bool vring_map_page(VhostDPVring *vq, VhostDPMemory *mem,
     if (page->host && len == VHOST_DP_IOTLB_PAGE_SIZE) {
         return true;
     }
-    if (!vring_translates(vq) && !vq->broken) {
-        vhost_dp_vring_violation(vq, VHOST_DP_VIOLATION_RING_ADDRESS);
+    if (!vring_is_miss(vq) && !vq->broken) {
+        vhost_dp_vring_violation(
+            vq, vring_why(vq, VHOST_DP_VIOLATION_RING_ADDRESS));
     }
     return false;
 }
@@ -316,15 +343,25 @@ static inline void vring_add_segment(VhostDPBurst *burst, VhostDPChain *chain,
 }
 
 /*
- * A buffer is not in RAM.  If it was to be read, that is no reason to stop: the
- * format looks at the chain once more, in order to skip it.  See
- * vhost_dp_chain_is_unreadable().
+ * A buffer is not in RAM, or not mapped.  If it was to be read, that is no
+ * reason to stop: the format looks at the chain once more, in order to skip it.
+ * See vhost_dp_chain_is_unreadable().
+ *
+ * Not before all is known that stands before it: answers that come later would
+ * be about a chain that is gone, and whose pages the driver may have mapped.
  */
 static __attribute__((noinline, cold)) VringResult
-vring_bad_buffer(VhostDPVring *vq, bool writable)
+vring_bad_buffer(VhostDPVring *vq, VhostDPBurst *burst, bool writable,
+                 VhostDPViolation why)
 {
-    return writable || vq->writable ?
-           vring_bad(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS) : VRING_UNREADABLE;
+    if (writable || vq->writable) {
+        return vring_bad(vq, why);
+    }
+    if (VRING_IOMMU && vq->missed) {
+        return VRING_MISS;
+    }
+    burst->unreadable = why;
+    return VRING_UNREADABLE;
 }
 
 /* Add a buffer to @chain, cut at region, or page, boundaries */
@@ -358,8 +395,10 @@ static inline VringResult vring_add_buffer(VhostDPVring *vq,
         host = vring_map(vq, mem, hit, addr, access, &n, &region);
         if (host) {
             vring_add_segment(burst, chain, host, n, region);
-        } else if (!vring_translates(vq)) {
-            return vring_bad_buffer(vq, false);
+        } else if (!vring_is_miss(vq)) {
+            return vring_bad_buffer(
+                vq, burst, false,
+                vring_why(vq, VHOST_DP_VIOLATION_BUFFER_ADDRESS));
         } else if (!vhost_dp_iotlb_has_room(vq->iotlb, vq->iotlb_user)) {
             return VRING_MISS;
         }
@@ -406,7 +445,8 @@ static inline VringResult vring_take_desc(VhostDPVring *vq, VhostDPMemory *mem,
         return vring_bad(vq, VHOST_DP_VIOLATION_ZERO_LENGTH);
     }
     if (addr + len < addr) {
-        return vring_bad_buffer(vq, writable);
+        return vring_bad_buffer(vq, burst, writable,
+                                VHOST_DP_VIOLATION_BUFFER_ADDRESS);
     }
     if (writable != vq->writable) {
         return VRING_OK;

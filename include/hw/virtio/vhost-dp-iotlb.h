@@ -9,7 +9,9 @@
  * pages of I/O virtual addresses are in QEMU, and for which kind of access
  * the IOMMU allowed that.  It never asks the IOMMU itself: a lookup in vain is
  * noted as a miss, which somebody who may hold the BQL resolves later (see
- * vhost_dp_backend_resolve()).
+ * vhost_dp_backend_resolve()).  What the IOMMU refuses is noted as well, until
+ * the user gives buffers back: the driver may map such a page at any time, and
+ * nobody would tell.
  *
  * It is bounded, and each operation but flushing takes constant time.  The
  * entry that was made first goes first, so a chain of buffers always gets all
@@ -37,7 +39,7 @@
 #define VHOST_DP_IOTLB_ENTRIES      (1u << VHOST_DP_IOTLB_BITS)
 #define VHOST_DP_IOTLB_NONE         UINT16_MAX
 
-/* Most misses that wait for an answer, for each user */
+/* Most pages that wait for an answer, or were refused, for each user */
 #define VHOST_DP_IOTLB_MISSES       64
 
 /* Users have misses of their own, so that none of them can crowd others out */
@@ -64,7 +66,7 @@ typedef struct VhostDPIotlbEntry {
 
 typedef struct VhostDPIotlbMisses {
     unsigned n;
-    uint64_t tag[VHOST_DP_IOTLB_MISSES];    /* page | kind of access */
+    uint64_t tag[VHOST_DP_IOTLB_MISSES];    /* page | one kind of access */
 } VhostDPIotlbMisses;
 
 typedef struct VhostDPIotlb {
@@ -75,6 +77,7 @@ typedef struct VhostDPIotlb {
     bool identity;
     bool transient;             /* see above; changes while it is empty */
     VhostDPIotlbMisses misses[VHOST_DP_IOTLB_USERS];
+    VhostDPIotlbMisses refused[VHOST_DP_IOTLB_USERS];   /* last answers only */
     uint64_t multiplier;        /* of the hash, unknown to the guest */
     unsigned oldest;            /* entry to be used next */
     uint16_t bucket[VHOST_DP_IOTLB_ENTRIES];    /* first entry, or NONE */
@@ -144,9 +147,9 @@ void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova,
                                uint64_t size);
 
 /**
- * vhost_dp_iotlb_forget: forget what a transient cache knows for @user
+ * vhost_dp_iotlb_forget: @user gives buffers back
  *
- * To be called when the driver gets buffers back.  Does nothing to others.
+ * Forgets what was refused to @user, and what a transient cache knows for it.
  */
 void vhost_dp_iotlb_forget(VhostDPIotlb *tlb, unsigned user);
 
@@ -164,6 +167,22 @@ void vhost_dp_iotlb_flush(VhostDPIotlb *tlb);
  */
 void vhost_dp_iotlb_miss(VhostDPIotlb *tlb, unsigned user, uint64_t iova,
                          unsigned access);
+
+/**
+ * vhost_dp_iotlb_refuse: note that the IOMMU does not map what @user missed
+ * @tag: of the miss
+ *
+ * Whoever answers misses of @user empties its list of refused pages before: of
+ * the pages of a chain those that come first are always among the last answers.
+ */
+void vhost_dp_iotlb_refuse(VhostDPIotlb *tlb, unsigned user, uint64_t tag);
+
+/**
+ * vhost_dp_iotlb_is_refused: was the page of @iova refused to @user?
+ * @access: one kind
+ */
+bool vhost_dp_iotlb_is_refused(const VhostDPIotlb *tlb, unsigned user,
+                               uint64_t iova, unsigned access);
 
 /**
  * vhost_dp_iotlb_has_misses: does anything wait for an answer?

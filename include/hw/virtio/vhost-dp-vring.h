@@ -74,17 +74,17 @@ typedef struct VhostDPChain {
 } VhostDPChain;
 
 /**
- * vhost_dp_chain_is_unreadable: is a device-readable buffer not in guest RAM?
+ * vhost_dp_chain_is_unreadable: is a device-readable buffer not in guest RAM,
+ * or does the vIOMMU not map it?
  *
  * Such a chain is the last of its burst, and has no segments and a length of 0.
  * The caller pushes it; its frame is lost.  All that the ring says is right,
- * so the queue goes on.  The caller that pushes it also counts the violation
- * (VHOST_DP_VIOLATION_BUFFER_ADDRESS), since a chain that is rewound comes
- * again.
+ * so the queue goes on.  The caller that pushes it also counts the violation,
+ * which is @unreadable of the burst, since a chain that is rewound comes again.
  *
  * Only chains of queues that are not writable.  A device-writable buffer that
- * is not in RAM stops the queue: no frame is lost with it alone, and given back
- * empty it would be posted again at once.
+ * is not in RAM, or not mapped, stops the queue: no frame is lost with it
+ * alone, and given back empty it would be posted again at once.
  */
 static inline bool vhost_dp_chain_is_unreadable(const VhostDPChain *chain)
 {
@@ -97,6 +97,8 @@ typedef struct VhostDPBurst {
     unsigned nsegs;
     unsigned ndescs;            /* looked at, besides the first of chains */
     bool full;                  /* see MAX_DESCS; or holds the whole ring */
+    /* BUFFER_ADDRESS or IOMMU_FAULT: why the last chain is unreadable, if so */
+    VhostDPViolation unreadable;
     VhostDPChain chain[VHOST_DP_VRING_BURST];
     struct iovec iov[VHOST_DP_VRING_MAX_DESCS];
     VhostDPRegion *region[VHOST_DP_VRING_MAX_DESCS];
@@ -171,6 +173,7 @@ struct VhostDPVring {
     bool broken;                /* atomic, for those without the lock */
     bool missed;                /* the last look ended at a miss: see pop() */
     bool begun;                 /* vIOMMU: the ring was mapped once */
+    bool refused;               /* vIOMMU: it refused what was not found last */
     VhostDPViolation violation; /* why, when broken */
     uint32_t base;              /* while stopped: see set_base() */
     /*

@@ -364,9 +364,6 @@ static uint64_t cause_rx_ring_end(Env *e, unsigned access)
 }
 
 static const Fault faults[] = {
-    { "transmit/unmapped", DP_TX, cause_tx_buffer },
-    { "transmit/write-only", DP_TX, cause_tx_buffer, DP_MAP_WRITE },
-    { "transmit/second-page", DP_TX, cause_tx_second_page },
     { "transmit/table", DP_TX, cause_tx_table },
     { "transmit/ring-start", DP_TX, cause_tx_ring_start },
     { "transmit/ring-end", DP_TX, cause_tx_ring_end },
@@ -428,6 +425,122 @@ static void test_faults(const void *opaque)
         g_test_message("%s", faults[i].name);
         check_fault(e, &faults[i]);
     }
+    env_free(e);
+}
+
+/* The IOMMU does its part, but what it leads to is no RAM: nothing to report */
+static uint64_t cause_tx_not_ram(Env *e, unsigned access)
+{
+    dp_iommu_map(e->iommu, HOLE_AT, DP_GPA_UNMAPPED, DP_PAGE_SIZE, access);
+    return fault_add(e, e->rig->tx, HOLE_AT, 1000, false);
+}
+
+/* As Linux' driver when an AF_XDP socket sends: the header alone is bad */
+static uint64_t cause_tx_header(Env *e, unsigned access)
+{
+    DpBuf bufs[] = {
+        { HOLE_AT + 100, sizeof(struct virtio_net_hdr_v1) },
+        { WINDOW_AT, 1000 },
+    };
+
+    dp_add(e->rig->tx, bufs, ARRAY_SIZE(bufs));
+    dp_publish(e->rig->tx);
+    return HOLE_AT;
+}
+
+static const Fault losses[] = {
+    { "unmapped", DP_TX, cause_tx_buffer },
+    { "write-only", DP_TX, cause_tx_buffer, DP_MAP_WRITE },
+    { "second-page", DP_TX, cause_tx_second_page },
+    { "header", DP_TX, cause_tx_header },
+    { "not-ram", DP_TX, cause_tx_not_ram, DP_MAP_BOTH },
+};
+
+static void wait_lost(Env *e, unsigned count)
+{
+    QTestState *qts = e->rig->qts;
+    g_autofree char *state = NULL;
+
+    dp_wait_counter(qts, "vd0", DP_TX, "violation:iommu-fault", count);
+    dp_wait_counter(qts, "vd0", DP_TX, "drop:bad-buffer", count);
+    state = dp_queue_state(qts, "vd0", DP_TX);
+    g_assert_cmpstr(state, ==, "running");
+    g_assert_false(dp_nic_status(e->rig->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+/* The page that could not be read is mapped, and read */
+static void check_lost_page(Env *e)
+{
+    uint64_t page = env_spare(e);
+    DpRig *r = e->rig;
+    uint8_t *host = dp_host(e->guest, page);
+    size_t hdr = sizeof(struct virtio_net_hdr_v1);
+
+    dp_iommu_map(e->iommu, HOLE_AT, page, DP_PAGE_SIZE, DP_MAP_READ);
+    memset(host, 0, hdr);
+    dp_make_frame(host + hdr, 1000, 7);
+    fault_add(e, r->tx, HOLE_AT, hdr + 1000, false);
+    dp_wait_used(r->tx, NULL);
+    dp_assert_frame(r->got, dp_sock_recv(r->sock, DP_ETHERTYPE, NULL, r->got,
+                                         DP_MAX_FRAME, DP_TIMEOUT_US),
+                    host + hdr, 1000);
+    dp_iommu_unmap(e->iommu, HOLE_AT, DP_PAGE_SIZE);
+}
+
+/* The IOMMU reports it, and a frame is lost, but nothing stops */
+static void check_loss(Env *e, const Fault *f, unsigned count)
+{
+    unsigned nused = e->nused;
+    bool reported = false;
+    uint64_t page, got;
+    uint32_t len;
+
+    page = f->cause(e, f->access);
+    dp_wait_used(e->rig->tx, &len);
+    g_assert_cmpuint(len, ==, 0);
+    wait_lost(e, count);
+    while (dp_iommu_get_fault(e->iommu, &got)) {
+        g_assert_cmphex(got, ==, page);
+        reported = true;
+    }
+    g_assert_cmpint(reported, ==, f->cause != cause_tx_not_ram);
+    env_check_both_ways(e, count);
+
+    if (f->access) {
+        dp_iommu_unmap(e->iommu, HOLE_AT, DP_PAGE_SIZE);
+    }
+    check_lost_page(e);
+    e->nused = nused;
+}
+
+static void test_losses(const void *opaque)
+{
+    Env *e = env_start(GPOINTER_TO_INT(opaque), (DpSetup) {}, false);
+    unsigned count = 0;
+    uint64_t got;
+    unsigned i, j;
+
+    env_check_both_ways(e, 1);
+    for (i = 0; i < ARRAY_SIZE(losses); i++) {
+        g_test_message("%s", losses[i].name);
+        check_loss(e, &losses[i], ++count);
+    }
+    /* A ring full of them, each with a page of its own */
+    for (j = 0; j < e->rig->tx->pci.vq.size; j++) {
+        DpBuf buf = { HOLE_AT + j * DP_PAGE_SIZE, 1000 };
+
+        dp_add(e->rig->tx, &buf, 1);
+    }
+    dp_publish(e->rig->tx);
+    while (j--) {
+        dp_wait_used(e->rig->tx, NULL);
+        count++;
+    }
+    wait_lost(e, count);
+    while (dp_iommu_get_fault(e->iommu, &got)) {
+        g_assert_cmphex(got, >=, HOLE_AT);
+    }
+    env_check_both_ways(e, 1);
     env_free(e);
 }
 
@@ -574,6 +687,7 @@ int main(int argc, char **argv)
     add("unmap/receive", test_unmap_rx);
     add("unmap/rings", test_unmap_ring);
     add("faults", test_faults);
+    add("losses", test_losses);
     add("bypass", test_bypass);
     dp_add_ring_test("amd-iommu/remap", NULL, test_amd_iommu);
     return g_test_run();
