@@ -293,6 +293,17 @@ def make_image(output, refresh=False, deb=None, say=lambda text: None):
     return vmlinuz, initramfs
 
 
+def add_archive(image, initramfs, archive):
+    """Write the file `initramfs`: the initramfs of `image` with another archive (Cpio.finish()) behind it.
+    Returns the new image."""
+    kernel, base = image
+    with open(base, "rb") as f:
+        data = f.read()
+    # An archive begins at a multiple of four bytes (the kernel's Documentation, early-userspace buffer format)
+    _replace(initramfs, data + b"\0" * (-len(data) % 4) + archive)
+    return kernel, initramfs
+
+
 def main():
     parser = argparse.ArgumentParser(description="Make the guest image: a kernel and an initramfs.")
     parser.add_argument("--output", required=True, metavar="DIR", help="the directory that it goes to")

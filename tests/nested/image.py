@@ -76,13 +76,4 @@ def make_image(image, output, qemu, tests):
             raise mkimage.ImageError(f"there is no {program}: build it with 'make'")
         plain |= {library: library for library in _libraries(program)}
     os.makedirs(output, exist_ok=True)
-    kernel, base = image
-    initramfs = os.path.join(output, "initramfs")
-    with open(base, "rb") as f:
-        data = f.read()
-    # An archive begins at a multiple of four bytes (the kernel's Documentation, early-userspace buffer format)
-    data += b"\0" * (-len(data) % 4) + _archive(programs, plain)
-    with open(initramfs + ".new", "wb") as f:
-        f.write(data)
-    os.rename(initramfs + ".new", initramfs)
-    return kernel, initramfs
+    return mkimage.add_archive(image, os.path.join(output, "initramfs"), _archive(programs, plain))
