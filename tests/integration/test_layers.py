@@ -47,7 +47,7 @@ LAYERS = [
     ('iotlb', [HW + 'iotlb.*', HW_API + 'iotlb.h'], ['memory']),
     ('memory', [HW + 'memory.*', HW_API + 'memory.h'], []),
     ('driver', [NET + 'driver.c'], ['api']),
-    # null and slirp; other drivers are folders
+    # Those of one file; other drivers are folders
     ('drivers', [DRIVERS + '*.[ch]'], ['lib', 'offload', 'api']),
     ('virtq', [DRIVERS + 'virtq/*'], ['lib', 'api']),
     ('lib', [DRIVERS + 'lib/*'], ['api']),

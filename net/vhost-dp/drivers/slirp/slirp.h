@@ -1,13 +1,13 @@
 /*
- * vhost-dp-slirp: what its two files share
+ * vhost-dp-slirp: its options
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef NET_VHOST_DP_DRIVERS_SLIRP_H
-#define NET_VHOST_DP_DRIVERS_SLIRP_H
+#ifndef NET_VHOST_DP_DRIVERS_SLIRP_SLIRP_H
+#define NET_VHOST_DP_DRIVERS_SLIRP_SLIRP_H
 
 #include "net/vhost-dp.h"
 #include "qapi/qapi-types-net.h"
@@ -43,4 +43,4 @@ void vhost_dp_slirp_options_init(SlirpOptions *opts);
 NetdevUserOptions *vhost_dp_slirp_options_get(const SlirpOptions *opts,
                                               Error **errp);
 
-#endif /* NET_VHOST_DP_DRIVERS_SLIRP_H */
+#endif /* NET_VHOST_DP_DRIVERS_SLIRP_SLIRP_H */
