@@ -16,12 +16,9 @@
 #include "qobject/qlist.h"
 #include "qobject/qstring.h"
 #include "standard-headers/linux/virtio_ids.h"
-#include "guest.h"
+#include "slirp-guest.h"
 
-#define ETH_LEN 14
-#define IP_LEN 20
 #define IP6_LEN 40
-#define UDP_LEN 8
 
 /* RFC 2131 */
 #define DHCP_SERVER_PORT 67
@@ -79,38 +76,17 @@ static const Valid valid_options[] = {
     { "restrict", ",restrict=y" },
 };
 
-static const uint8_t guest_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
-
-static uint16_t sum16(const uint8_t *p, size_t len, uint32_t sum)
-{
-    size_t i;
-
-    for (i = 0; i < len; i++) {
-        sum += i & 1 ? p[i] : p[i] << 8;
-    }
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return sum;
-}
-
 /* Ask for an address, and for what else DHCP tells */
 static void send_discover(DpNic *nic)
 {
     /* DHCPDISCOVER, and the end of the options (RFC 2132) */
     static const uint8_t options[] = { 99, 130, 83, 99, 53, 1, 1, 255 };
-    uint8_t f[ETH_LEN + IP_LEN + UDP_LEN + DHCP_LEN] = {};
-    uint8_t *ip = f + ETH_LEN, *udp = ip + IP_LEN, *dhcp = udp + UDP_LEN;
+    static const uint8_t broadcast[6] = { 255, 255, 255, 255, 255, 255 };
+    uint8_t f[PAYLOAD + DHCP_LEN] = {};
+    uint8_t *udp = f + ETH_LEN + IP_LEN, *dhcp = udp + UDP_LEN;
 
-    memset(f, 0xff, 6);
-    memcpy(f + 6, guest_mac, 6);
-    stw_be_p(f + 12, ETH_P_IP);
-    ip[0] = 0x45;
-    stw_be_p(ip + 2, sizeof(f) - ETH_LEN);
-    ip[8] = 64;
-    ip[9] = IPPROTO_UDP;
-    stl_be_p(ip + 16, UINT32_MAX);
-    stw_be_p(ip + 10, ~sum16(ip, IP_LEN, 0));
+    slirp_make_ip(f, broadcast, IPPROTO_UDP, 0, UINT32_MAX,
+                  UDP_LEN + DHCP_LEN);
     stw_be_p(udp, DHCP_CLIENT_PORT);
     stw_be_p(udp + 2, DHCP_SERVER_PORT);
     stw_be_p(udp + 4, UDP_LEN + DHCP_LEN);
@@ -118,7 +94,7 @@ static void send_discover(DpNic *nic)
     dhcp[1] = 1;
     dhcp[2] = 6;
     stl_be_p(dhcp + 4, 0x12345678);
-    memcpy(dhcp + 28, guest_mac, 6);
+    memcpy(dhcp + 28, slirp_guest_mac, 6);
     memcpy(dhcp + DHCP_OPTIONS, options, sizeof(options));
     dp_transmit(nic, NULL, f, sizeof(f));
 }
@@ -131,7 +107,7 @@ static void send_solicitation(DpNic *nic)
 
     f[0] = f[1] = 0x33;
     f[5] = 2;
-    memcpy(f + 6, guest_mac, 6);
+    memcpy(f + 6, slirp_guest_mac, 6);
     stw_be_p(f + 12, ETH_P_IPV6);
     ip[0] = 0x60;
     stw_be_p(ip + 4, 8);
@@ -142,7 +118,8 @@ static void send_solicitation(DpNic *nic)
     stw_be_p(ip + 24, 0xff02);
     ip[39] = 2;
     icmp[0] = ND_SOLICITATION;
-    stw_be_p(icmp + 2, ~sum16(icmp, 8, sum16(ip + 8, 32, IPPROTO_ICMPV6 + 8)));
+    stw_be_p(icmp + 2, ~slirp_sum(icmp, 8, slirp_sum(ip + 8, 32,
+                                                     IPPROTO_ICMPV6 + 8)));
     dp_transmit(nic, NULL, f, sizeof(f));
 }
 
