@@ -633,11 +633,8 @@ static void test_vlan_elsewhere(const void *opaque)
 {
     QTestState *qts = dp_qemu_new(NULL);
     int ours = dp_netns_open();
-    int other;
+    int other = dp_netns_new();
 
-    dp_netns_enter_new();
-    other = dp_netns_open();
-    dp_netns_enter(ours);
     dp_veth_new("v0", "v1");
     dp_vlan_set_offload("v1", false);
     dp_if_move("v1", other);

@@ -98,16 +98,12 @@ static int udp_socket_new(void)
 /* The driver's interface, and a socket at its other end */
 static int host_new(const FaultDriver *driver)
 {
-    int fd;
-
     dp_if_up("lo");
     if (driver == &fault_slirp) {
         return udp_socket_new();
     }
     if (driver == &fault_tap) {
-        fd = dp_tap_open("tap0", IFF_VNET_HDR);
-        dp_tap_set_persistent(fd, true);
-        close(fd);
+        dp_tap_new("tap0", IFF_VNET_HDR);
         dp_if_set_mtu("tap0", 60000);
     } else if (driver->peer) {
         dp_veth_new("v0", "v1");

@@ -314,13 +314,13 @@ static void test_look_alike(const void *opaque)
 {
     const char *qemu = opaque;
     int here = dp_netns_open();
-    int there, fd, other;
+    int there = dp_netns_new();
+    int fd, other;
     g_autofree char *driver = NULL;
     uint8_t mac[6];
     DpRig *r;
 
-    dp_netns_enter_new();
-    there = dp_netns_open();
+    dp_netns_enter(there);
     fd = dp_tap_open("tap0", IFF_VNET_HDR);
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
     dp_if_get_mac("tap0", mac);
@@ -373,12 +373,12 @@ static uint32_t msglevel(const char *name, uint32_t cmd, uint32_t value)
 static void test_namesake(const void *opaque)
 {
     int here = dp_netns_open();
-    int fd, other, there;
+    int there = dp_netns_new();
+    int fd, other;
     g_autofree char *driver = NULL;
     DpRig *r;
 
-    dp_netns_enter_new();
-    there = dp_netns_open();
+    dp_netns_enter(there);
     fd = dp_tap_open("tap0", IFF_VNET_HDR);
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
     msglevel("tap0", ETHTOOL_SMSGLVL, 4);
@@ -404,21 +404,12 @@ static void test_namesake(const void *opaque)
 
 /* ---- A thread that does not rest ---- */
 
-/* A tap that stays when nobody has it open */
-static void tap_new(const char *name, int flags)
-{
-    int fd = dp_tap_open(name, flags);
-
-    dp_tap_set_persistent(fd, true);
-    close(fd);
-    dp_if_up(name);
-}
-
 static QTestState *start_tap(const char *qemu)
 {
     QTestState *qts;
 
-    tap_new("tap0", IFF_VNET_HDR);
+    dp_tap_new("tap0", IFF_VNET_HDR);
+    dp_if_up("tap0");
     qts = qtest_init_with_env(qemu, "-M none -object vhost-dp-tap,id=drv0,"
                               "ifname=tap0 -name qtest,debug-threads=on",
                               true);
@@ -507,12 +498,9 @@ static void test_refused(const void *opaque)
 static void test_moved(const void *opaque)
 {
     int here = dp_netns_open();
-    int there;
+    int there = dp_netns_new();
     QTestState *qts;
 
-    dp_netns_enter_new();
-    there = dp_netns_open();
-    dp_netns_enter(here);
     qts = start_tap(FAULT_QEMU);
     dp_wait_until(link_is(qts, true, NULL));
 
@@ -609,7 +597,8 @@ static bool is_running(const char *name)
 static void make_others(const Others *o)
 {
     if (o == &others_tap) {
-        tap_new("v0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+        dp_tap_new("v0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+        dp_if_up("v0");
         dp_wait_until(!is_running("v0"));
     } else {
         dp_veth_new("v0", "v1");

@@ -42,6 +42,7 @@
 #define URING_OPTION "--without-io-uring"
 #define URING_VARIABLE "VHOST_DP_QTEST_QEMU_WITHOUT_IO_URING"
 #define SANDBOX_VARIABLE "VHOST_DP_QTEST_QEMU_SANDBOXED"
+#define PRIVILEGED_SANDBOX_VARIABLE "VHOST_DP_QTEST_QEMU_SANDBOXED_PRIVILEGED"
 
 /* LeakSanitizer works in a process of its own, and may not start it */
 #define SANDBOX_ENVIRONMENT \
@@ -250,6 +251,10 @@ void dp_test_init(int *argc, char ***argv)
     command = g_strdup_printf(SANDBOX_ENVIRONMENT " %s " SANDBOX_OPTION,
                               getenv(WRAPPER_VARIABLE));
     g_setenv(SANDBOX_VARIABLE, command, true);
+    g_free(command);
+    command = g_strdup_printf(SANDBOX_ENVIRONMENT " %s " SANDBOX_OPTION,
+                              getenv("QTEST_QEMU_BINARY"));
+    g_setenv(PRIVILEGED_SANDBOX_VARIABLE, command, true);
 }
 
 const char *dp_qemu_without_io_uring(void)
@@ -306,13 +311,25 @@ static void skip_sandbox(const void *opaque)
 }
 #endif
 
-void dp_add_sandbox_test(const char *path, void (*fn)(const void *data))
+static void add_sandbox_test(const char *path, const char *variable,
+                             void (*fn)(const void *data))
 {
 #ifdef CONFIG_SECCOMP
-    dp_add_test(path, SANDBOX_VARIABLE, fn);
+    dp_add_test(path, variable, fn);
 #else
     dp_add_test(path, NULL, skip_sandbox);
 #endif
+}
+
+void dp_add_sandbox_test(const char *path, void (*fn)(const void *data))
+{
+    add_sandbox_test(path, SANDBOX_VARIABLE, fn);
+}
+
+void dp_add_privileged_sandbox_test(const char *path,
+                                    void (*fn)(const void *data))
+{
+    add_sandbox_test(path, PRIVILEGED_SANDBOX_VARIABLE, fn);
 }
 
 void dp_skip_all(const char *why)
@@ -364,6 +381,14 @@ int dp_tap_open(const char *name, int flags)
 void dp_tap_set_persistent(int fd, bool persistent)
 {
     g_assert_cmpint(ioctl(fd, TUNSETPERSIST, (long)persistent), ==, 0);
+}
+
+void dp_tap_new(const char *name, int flags)
+{
+    int fd = dp_tap_open(name, flags);
+
+    dp_tap_set_persistent(fd, true);
+    close(fd);
 }
 
 bool dp_if_exists(const char *name)
@@ -577,17 +602,36 @@ bool dp_macvtap_new(const char *name, const char *lower)
     return true;
 }
 
-bool dp_vxlan_new(const char *name, const DpVxlan *vxlan)
+/* Where the tunnel goes, into @remote */
+static void vxlan_set_addresses(const DpVxlan *vxlan, const char *lower,
+                                const char *peer, void *remote)
+{
+    const char *address = vxlan->ip6 ? "fd00::2" : "192.0.2.2";
+    uint8_t mac[6];
+
+    dp_if_get_mac(peer, mac);
+    if (vxlan->ip6) {
+        dp_if_add_address6(lower, "fd00::1");
+        dp_neighbour_add6(lower, address, mac);
+    } else {
+        dp_if_set_address(lower, "192.0.2.1");
+        dp_arp_add(lower, address, mac);
+    }
+    g_assert_cmpint(inet_pton(vxlan->ip6 ? AF_INET6 : AF_INET, address,
+                              remote), ==, 1);
+}
+
+bool dp_vxlan_new(const char *name, const DpVxlan *vxlan, const char *lower,
+                  const char *peer)
 {
     g_autofree LinkMessage *m = g_new(LinkMessage, 1);
-    uint32_t id = 7, ifindex = if_nametoindex(vxlan->lower);
+    uint32_t id = 7, ifindex = if_nametoindex(lower);
     uint16_t port = htons(4789);
     uint8_t on = vxlan->checksum, off = !vxlan->checksum;
     struct rtattr *info, *data;
     uint8_t remote[16];
 
-    g_assert_cmpint(inet_pton(vxlan->ip6 ? AF_INET6 : AF_INET, vxlan->remote,
-                              remote), ==, 1);
+    vxlan_set_addresses(vxlan, lower, peer, remote);
     link_init(m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0);
     link_add(m, IFLA_IFNAME, name, strlen(name) + 1);
     info = link_add(m, IFLA_LINKINFO, NULL, 0);
@@ -603,6 +647,7 @@ bool dp_vxlan_new(const char *name, const DpVxlan *vxlan)
     link_end_list(m, data);
     link_end_list(m, info);
     if (link_try(m)) {
+        g_test_skip("this kernel has no VXLAN");
         return false;
     }
     dp_if_up(name);
@@ -741,9 +786,16 @@ void dp_netns_enter(int netns)
     g_assert_cmpint(setns(netns, CLONE_NEWNET), ==, 0);
 }
 
-void dp_netns_enter_new(void)
+int dp_netns_new(void)
 {
+    int back = dp_netns_open();
+    int netns;
+
     g_assert_true(enter_network_namespace());
+    netns = dp_netns_open();
+    dp_netns_enter(back);
+    close(back);
+    return netns;
 }
 
 /* ---- Packet sockets ---- */

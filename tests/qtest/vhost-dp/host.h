@@ -77,6 +77,10 @@ void dp_add_ring_test(const char *path, const void *data,
  */
 void dp_add_sandbox_test(const char *path, void (*fn)(const void *data));
 
+/* The same with all of the test's privileges */
+void dp_add_privileged_sandbox_test(const char *path,
+                                    void (*fn)(const void *data));
+
 /* Skip all tests, if @why is not NULL */
 void dp_skip_all(const char *why);
 
@@ -126,16 +130,19 @@ void dp_veth_new_queues(const char *name, const char *peer, unsigned queues);
  */
 bool dp_macvtap_new(const char *name, const char *lower);
 
-/* A tunnel of IPv4 or IPv6, on an interface with an address of it */
+/* A tunnel, by IPv4 or IPv6 */
 typedef struct DpVxlan {
-    const char *lower;
-    const char *remote;
     bool ip6;
     bool checksum;              /* of the outer UDP header */
 } DpVxlan;
 
-/* Create one, and set it up.  Returns false if it cannot be had. */
-bool dp_vxlan_new(const char *name, const DpVxlan *vxlan);
+/*
+ * Create one that leads through @lower, which gets an address, to the other end
+ * of its cable, @peer.  Set it up.  If it cannot be had, returns false, and the
+ * test is skipped.
+ */
+bool dp_vxlan_new(const char *name, const DpVxlan *vxlan, const char *lower,
+                  const char *peer);
 
 /* Frames with more segments are segmented before this interface; 0: none are */
 void dp_if_set_gso_max_segs(const char *name, uint32_t n);
@@ -155,6 +162,10 @@ void dp_if_wait_running(const char *name);
 unsigned dp_if_promiscuity(const char *name);
 
 void dp_tap_set_persistent(int fd, bool persistent);
+
+/* Create a tap interface that stays when nobody has it open */
+void dp_tap_new(const char *name, int flags);
+
 bool dp_if_exists(const char *name);
 void dp_if_up(const char *name);
 void dp_if_down(const char *name);
@@ -169,7 +180,10 @@ void dp_if_move(const char *name, int netns);
 /* The network namespace of the calling thread */
 int dp_netns_open(void);
 void dp_netns_enter(int netns);
-void dp_netns_enter_new(void);
+
+/* A new one, which the thread does not enter */
+int dp_netns_new(void);
+
 void dp_if_get_mac(const char *name, uint8_t mac[6]);
 void dp_arp_add(const char *name, const char *address, const uint8_t mac[6]);
 void dp_set_ip_forward(void);

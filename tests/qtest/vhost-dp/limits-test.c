@@ -56,14 +56,9 @@ static const Driver drivers[] = {
 /* Persistent, as the administrator makes them */
 static void make_interfaces(const Driver *d)
 {
-    int fd;
-
     dp_if_up("lo");
     dp_veth_new("v0", "v1");
-    fd = dp_tap_open("tap0", IFF_VNET_HDR |
-                     (d->queues > 1 ? IFF_MULTI_QUEUE : 0));
-    dp_tap_set_persistent(fd, true);
-    close(fd);
+    dp_tap_new("tap0", IFF_VNET_HDR | (d->queues > 1 ? IFF_MULTI_QUEUE : 0));
     dp_if_up("tap0");
 }
 

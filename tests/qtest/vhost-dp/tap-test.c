@@ -312,15 +312,6 @@ static void check_is_back(DpRig *r, const char *name, unsigned seed)
     check_traffic(r, seed);
 }
 
-/* A persistent tap, made by somebody else */
-static void make_tap(const char *name, int flags)
-{
-    int fd = dp_tap_open(name, IFF_VNET_HDR | flags);
-
-    dp_tap_set_persistent(fd, true);
-    close(fd);
-}
-
 static int queue_flags(const DpRig *r)
 {
     return r->pairs > 1 ? IFF_MULTI_QUEUE : 0;
@@ -425,7 +416,7 @@ static void test_deleted(const void *opaque)
     for (i = 0; i < ROUNDS; i++) {
         dp_change_under_traffic(r, dp_if_delete, "tap0", "'tap0' was deleted");
         g_assert_false(dp_if_exists("tap0"));
-        make_tap("tap0", queue_flags(r));
+        dp_tap_new("tap0", IFF_VNET_HDR | queue_flags(r));
         /* It is down at first */
         dp_wait_until(dp_link_is(r, false, "'tap0' is down"));
         check_is_back(r, "tap0", i);
@@ -449,10 +440,10 @@ static void test_deleted_and_different(const void *opaque)
     dp_wait_until(dp_link_is(r, false, "not a tap"));
     dp_if_delete("tap0");
     dp_wait_until(dp_link_is(r, false, "deleted"));
-    make_tap("tap0", 0);
+    dp_tap_new("tap0", IFF_VNET_HDR);
     dp_wait_until(dp_link_is(r, false, "multi_queue"));
     dp_if_delete("tap0");
-    make_tap("tap0", IFF_MULTI_QUEUE);
+    dp_tap_new("tap0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
     check_is_back(r, "tap0", 1);
     dp_check_usage(r->qts, before);
     dp_rig_free(r);
@@ -515,7 +506,7 @@ static void test_fds(const void *opaque)
     dp_change_under_traffic(r, dp_if_delete, "tap0",
                          pairs > 1 ? "fds= cannot open it again" :
                                      "fd= cannot open it again");
-    make_tap("tap0", queue_flags(r));
+    dp_tap_new("tap0", IFF_VNET_HDR | queue_flags(r));
     dp_if_up("tap0");
     g_usleep(DP_QUIET_US);
     g_assert_true(dp_link_is(r, false, "deleted"));
@@ -669,7 +660,7 @@ static void test_renamed(const void *opaque)
     check_is_back(r, "other0", 3);
     /* What is looked for is what ifname= said */
     dp_change_under_traffic(r, dp_if_delete, "other0", "deleted");
-    make_tap("tap0", queue_flags(r));
+    dp_tap_new("tap0", IFF_VNET_HDR | queue_flags(r));
     check_is_back(r, "tap0", 4);
     check_name(r, "tap0");
     dp_rig_free(r);
@@ -680,13 +671,10 @@ static void check_moved(DpRig *r)
 {
     DpUsage before = dp_usage(r->qts);
     int here = dp_netns_open();
-    int there;
+    int there = dp_netns_new();
     unsigned i;
 
     check_traffic(r, 1);
-    dp_netns_enter_new();
-    there = dp_netns_open();
-    dp_netns_enter(here);
     dp_if_move("tap0", there);
     dp_wait_until(dp_link_is(r, false, "'tap0' is down"));
     dp_netns_enter(there);

@@ -269,14 +269,10 @@ static void test_deleted_under_traffic(const void *opaque)
     unsigned i;
 
     for (i = 0; i < 16; i++) {
-        int fd;
-
         dp_change_under_traffic(r, dp_if_delete, "tap0",
                                 "'tap0' was deleted");
         close(r->sock);
-        fd = dp_tap_open("tap0", IFF_VNET_HDR);
-        dp_tap_set_persistent(fd, true);
-        close(fd);
+        dp_tap_new("tap0", IFF_VNET_HDR);
         r->sock = dp_sock_open("tap0", false);
         dp_wait_until(dp_link_is(r, true, NULL));
         dp_check_transmit(r->nic, r->sock, 100, i);
