@@ -27,6 +27,7 @@
 #include "qemu/thread.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
+#include "commands.h"
 #include "fault-rig.h"
 
 /* ---- Calls that wait ---- */
@@ -103,14 +104,15 @@ static void test_detach_waits(const void *opaque)
     dp_rig_free(r);
 }
 
-/* ---- The query ---- */
+/* ---- The monitor ---- */
 
 typedef struct Watchdog {
     QemuSemaphore end;
+    GThread *thread;
     bool barked;
 } Watchdog;
 
-/* A query that waits would wait for ever */
+/* A command that waits would wait for ever */
 static void *watchdog_run(void *opaque)
 {
     Watchdog *dog = opaque;
@@ -122,6 +124,21 @@ static void *watchdog_run(void *opaque)
     return NULL;
 }
 
+static void watchdog_start(Watchdog *dog)
+{
+    qemu_sem_init(&dog->end, 0);
+    dog->thread = g_thread_new("watchdog", watchdog_run, dog);
+}
+
+/* The test fails if it was too late */
+static void watchdog_stop(Watchdog *dog)
+{
+    qemu_sem_post(&dog->end);
+    g_thread_join(dog->thread);
+    qemu_sem_destroy(&dog->end);
+    g_assert_false(dog->barked);
+}
+
 /*
  * An IOThread is in the middle of a burst, with all that it has locked, and a
  * call of the main thread's would wait as well.
@@ -130,7 +147,6 @@ static void test_query(const void *opaque)
 {
     const FaultDriver *driver = opaque;
     Watchdog dog = {};
-    GThread *thread;
     QDict *info;
     Rig *r;
 
@@ -144,16 +160,12 @@ static void test_query(const void *opaque)
     rig_guest_add(r, 1, 200, 1);
     dp_publish(&r->nic->queue[DP_TX]);
     wait_held();
-    qemu_sem_init(&dog.end, 0);
-    thread = g_thread_new("watchdog", watchdog_run, &dog);
+    watchdog_start(&dog);
     info = dp_query(r->qts, "vd0");
     g_assert_nonnull(info);
     g_assert_true(qdict_get_bool(info, "link-up"));
     qobject_unref(info);
-    qemu_sem_post(&dog.end);
-    g_thread_join(thread);
-    qemu_sem_destroy(&dog.end);
-    g_assert_false(dog.barked);
+    watchdog_stop(&dog);
     let_go();
     rig_wait_sent(r, 1);
     rig_check_works(r);
@@ -424,6 +436,38 @@ static bool link_is(QTestState *qts, bool up, const char *word)
     return dp_link_is(&(DpRig) { .qts = qts }, up, word);
 }
 
+/* The look at one interface does not end, and others come and go */
+static void test_monitor(const void *opaque)
+{
+    QTestState *qts = start_tap(FAULT_QEMU);
+    DpUsage before;
+    Watchdog dog = {};
+    unsigned i;
+
+    dp_wait_until(link_is(qts, true, NULL));
+    before = dp_usage(qts);
+    dp_tap_new("tap1", IFF_VNET_HDR);
+    dp_run_good(qts, ADD_TAP("tap1"));
+    fault_arm((DpFault) {
+        .calls = DP_CALL_IOCTL, .files = DP_FILE_TUN,
+        .threads = DP_THREAD_OTHER, .arg = (uint32_t)TUNGETIFF, .hold = 1,
+    });
+    dp_if_set_mtu("tap0", 1400);
+    wait_held();
+    watchdog_start(&dog);
+    for (i = 0; i < 3; i++) {
+        dp_run_good(qts, ADD_NETDEV("vd1", "tap1"));
+        dp_run_good(qts, DEL_NETDEV("vd1"));
+    }
+    watchdog_stop(&dog);
+    let_go();
+    /* The thread ends what could not be ended before */
+    dp_check_usage(qts, before);
+    dp_if_down("tap0");
+    dp_wait_until(link_is(qts, false, "'tap0' is down"));
+    qtest_quit(qts);
+}
+
 /* The watch makes none of these calls, or now and then one */
 static void check_rests(uint32_t calls, uint32_t files)
 {
@@ -556,6 +600,37 @@ static void test_renamed(const void *opaque)
     g_assert_cmpuint(qatomic_read(&fault->seen), ==, 0);
     fault_disarm();
     qtest_quit(qts);
+}
+
+/*
+ * In QEMU's sandbox nobody enters a namespace: an interface that went to
+ * another one is followed by what its descriptor says.
+ */
+static void test_sandbox(const void *qemu)
+{
+    int here = dp_netns_open();
+    int there = dp_netns_new();
+    QTestState *qts;
+
+    qts = start_tap(qemu);
+    dp_wait_until(link_is(qts, true, NULL));
+    dp_if_down("tap0");
+    dp_wait_until(link_is(qts, false, "'tap0' is down"));
+    dp_if_up("tap0");
+    dp_wait_until(link_is(qts, true, NULL));
+
+    dp_if_move("tap0", there);
+    dp_wait_until(link_is(qts, false, "'tap0' is down"));
+    in_netns(there, dp_if_up, "tap0");
+    dp_wait_until(link_is(qts, true, NULL));
+    in_netns(there, dp_if_down, "tap0");
+    dp_wait_until(link_is(qts, false, "'tap0' is down"));
+    in_netns(there, dp_if_delete, "tap0");
+    dp_wait_until(link_is(qts, false, "'tap0' was deleted"));
+
+    qtest_quit(qts);
+    close(here);
+    close(there);
 }
 
 /* ---- What is missing for a while ---- */
@@ -695,7 +770,11 @@ int main(int argc, char **argv)
 
         dp_add_test(path, &errors[i], test_refused);
     }
+    dp_add_test("watch/monitor", NULL, test_monitor);
     dp_add_test("watch/moved", NULL, test_moved);
+    dp_add_sandbox_test("watch/sandbox", test_sandbox);
+    dp_add_privileged_sandbox_test("watch/sandbox-privileged", test_sandbox);
+    dp_add_sandbox_test("watch/look-alike/sandbox", test_look_alike);
     dp_add_test("watch/renamed", NULL, test_renamed);
     dp_add_test("watch/namesake", NULL, test_namesake);
     dp_add_test("watch/exhausted/tap", &others_tap, test_exhausted);

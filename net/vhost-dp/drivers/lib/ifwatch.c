@@ -21,14 +21,17 @@
  * and ends.  That takes privileges; without them the watch looks once a
  * second.
  *
- * The watch's own mutex guards what is published and who is told of it.  It is
- * never held across a system call, so anybody may take it.  Members that are
- * not said to be guarded by it are the thread's own.
+ * A watch has two mutexes.  One is held while look() runs, so whoever ends the
+ * watch waits for its own look, and not for that of another interface: what is
+ * left to do the thread does when it gets there.  The first look happens in the
+ * thread that makes the watch, and waits for no other, either.
+ *
+ * The second guards what is published and who is told of it.  It is never held
+ * across a system call, so anybody may take it.
  */
 
 #include "qemu/osdep.h"
 #include <linux/filter.h>
-#include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
@@ -41,14 +44,8 @@
 #include "qemu/main-loop.h"
 #include "qemu/sockets.h"
 #include "qemu/timer.h"
-#include "qemu/units.h"
 #include "system/iothread.h"
 #include "ifwatch.h"
-
-/* Linux 5.14; not in the headers of all C libraries */
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
 
 #define IFWATCH_INTERVAL_MS 1000
 
@@ -71,17 +68,16 @@ struct VhostDPIfWatch {
     AioContext *ctx;
     QEMUBH *bh;
     QEMUTimer *timer;
-    QemuEvent idle;             /* the first look, or the end, is over */
+    bool asked;                 /* atomic: a queue pair wants to know */
 
+    /* Guarded by look_lock, which is held while look() runs */
+    QemuMutex look_lock;
+    bool ended;                 /* look() must not run any more */
     IfNet here, there;
     bool away;                  /* there is what is watched */
-    bool listening;             /* here.events has its handler */
     bool by_clock;
     int ifindex;                /* whose messages count, or 0 */
     char ifname[IFNAMSIZ];      /* or its name, or empty */
-
-    bool ends;                  /* atomic */
-    bool asked;                 /* atomic: a queue pair wants to know */
 
     /* Guarded by lock */
     QemuMutex lock;
@@ -92,175 +88,9 @@ struct VhostDPIfWatch {
     QEMUBH **pair;              /* of each that is attached */
 };
 
-/* ---- State ---- */
-
-/* An ioctl failed.  If it is not for want of an interface, there is one. */
-static VhostDPIfState if_state_unknown(void)
-{
-    return errno == ENODEV ? VHOST_DP_IF_GONE : VHOST_DP_IF_UP;
-}
-
-VhostDPIfState vhost_dp_if_state(int sock, const char *ifname, int *ifindex)
-{
-    struct ifreq ifr = {};
-
-    if (ifindex) {
-        *ifindex = 0;
-    }
-    pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), ifname);
-    if (ioctl(sock, SIOCGIFINDEX, &ifr) < 0) {
-        return if_state_unknown();
-    }
-    if (ifindex) {
-        *ifindex = ifr.ifr_ifindex;
-    }
-    if (ioctl(sock, SIOCGIFFLAGS, &ifr) < 0) {
-        return if_state_unknown();
-    }
-    if (!(ifr.ifr_flags & IFF_UP)) {
-        return VHOST_DP_IF_DOWN;
-    }
-    return ifr.ifr_flags & IFF_RUNNING ? VHOST_DP_IF_UP :
-                                         VHOST_DP_IF_NO_CARRIER;
-}
-
-bool vhost_dp_if_name(int sock, int ifindex, char *name)
-{
-    struct ifreq ifr = { .ifr_ifindex = ifindex };
-
-    if (ifindex <= 0 || ioctl(sock, SIOCGIFNAME, &ifr) < 0) {
-        return false;
-    }
-    pstrcpy(name, IFNAMSIZ, ifr.ifr_name);
-    return true;
-}
-
-char *vhost_dp_if_reason(VhostDPIfState state, const char *ifname)
-{
-    switch (state) {
-    case VHOST_DP_IF_GONE:
-        return g_strdup_printf("interface '%s' was deleted", ifname);
-    case VHOST_DP_IF_DOWN:
-        return g_strdup_printf("interface '%s' is down", ifname);
-    case VHOST_DP_IF_NO_CARRIER:
-        return g_strdup_printf("interface '%s' has no carrier", ifname);
-    case VHOST_DP_IF_UP:
-        break;
-    }
-    return NULL;
-}
-
-bool vhost_dp_if_same_netns(int a, int b)
-{
-    uint64_t cookie_a, cookie_b;
-    socklen_t len = sizeof(cookie_a);
-
-    return getsockopt(a, SOL_SOCKET, SO_NETNS_COOKIE, &cookie_a, &len) == 0 &&
-           getsockopt(b, SOL_SOCKET, SO_NETNS_COOKIE, &cookie_b, &len) == 0 &&
-           cookie_a == cookie_b;
-}
-
 /* ---- Messages ---- */
 
-/* The first attribute of @type between @rta and @len bytes on, or NULL */
-static const struct rtattr *if_attribute(const struct rtattr *rta, int len,
-                                         unsigned type)
-{
-    while (RTA_OK(rta, len)) {
-        if ((rta->rta_type & NLA_TYPE_MASK) == type) {
-            return rta;
-        }
-        rta = RTA_NEXT(rta, len);
-    }
-    return NULL;
-}
-
-static const struct rtattr *if_nested(const struct rtattr *rta, unsigned type)
-{
-    return rta ? if_attribute(RTA_DATA(rta), RTA_PAYLOAD(rta), type) : NULL;
-}
-
-static uint32_t if_number(const struct rtattr *rta)
-{
-    uint32_t n = 0;
-
-    if (rta && RTA_PAYLOAD(rta) >= sizeof(n)) {
-        memcpy(&n, RTA_DATA(rta), sizeof(n));
-    }
-    return n;
-}
-
-/* Ask for interface @ifname.  Returns the length of the answer, or 0. */
-static size_t if_request(int nl, const char *ifname, void *buf, size_t size)
-{
-    struct {
-        struct nlmsghdr nh;
-        struct ifinfomsg ifi;
-        struct rtattr rta;
-        char name[RTA_ALIGN(IFNAMSIZ)];
-    } request = {
-        .nh.nlmsg_type = RTM_GETLINK,
-        .nh.nlmsg_flags = NLM_F_REQUEST,
-        .rta.rta_type = IFLA_IFNAME,
-    };
-    ssize_t len;
-
-    pstrcpy(request.name, IFNAMSIZ, ifname);
-    request.rta.rta_len = RTA_LENGTH(strlen(request.name) + 1);
-    request.nh.nlmsg_len = NLMSG_LENGTH(sizeof(request.ifi)) +
-                           RTA_ALIGN(request.rta.rta_len);
-    if (send(nl, &request, request.nh.nlmsg_len, 0) < 0) {
-        return 0;
-    }
-    /* The kernel has answered when send() returns */
-    len = recv(nl, buf, size, MSG_DONTWAIT);
-    return len < 0 ? 0 : len;
-}
-
-bool vhost_dp_if_tap_queues(int nl, const char *ifname, unsigned *n)
-{
-    g_autofree struct nlmsghdr *nh = g_malloc(64 * KiB);
-    size_t len = if_request(nl, ifname, nh, 64 * KiB);
-    const struct rtattr *data, *queues;
-
-    if (len < NLMSG_SPACE(sizeof(struct ifinfomsg)) || nh->nlmsg_len > len ||
-        nh->nlmsg_type != RTM_NEWLINK) {
-        return false;
-    }
-    data = if_attribute(IFLA_RTA(NLMSG_DATA(nh)), IFLA_PAYLOAD(nh),
-                        IFLA_LINKINFO);
-    queues = if_nested(data, IFLA_INFO_KIND);
-    if (!queues || strncmp(RTA_DATA(queues), "tun", RTA_PAYLOAD(queues))) {
-        return false;
-    }
-    data = if_nested(data, IFLA_INFO_DATA);
-    queues = if_nested(data, IFLA_TUN_NUM_QUEUES);
-    if (!queues) {
-        return false;
-    }
-    *n = if_number(queues) +
-         if_number(if_nested(data, IFLA_TUN_NUM_DISABLED_QUEUES));
-    return true;
-}
-
-/* Is a message about what the watch follows? */
-static bool ifwatch_is_meant(VhostDPIfWatch *watch, const struct nlmsghdr *nh)
-{
-    const struct ifinfomsg *ifi = NLMSG_DATA(nh);
-    const struct rtattr *name;
-
-    if (nh->nlmsg_type != RTM_NEWLINK && nh->nlmsg_type != RTM_DELLINK) {
-        return false;
-    }
-    if (watch->ifindex) {
-        return ifi->ifi_index == watch->ifindex;
-    }
-    name = if_attribute(IFLA_RTA(ifi), IFLA_PAYLOAD(nh), IFLA_IFNAME);
-    return name && watch->ifname[0] &&
-           !strncmp(RTA_DATA(name), watch->ifname,
-                    MIN(RTA_PAYLOAD(name), IFNAMSIZ));
-}
-
+/* With look_lock */
 static void ifwatch_run_look(VhostDPIfWatch *watch)
 {
     watch->look(watch, watch->opaque);
@@ -282,7 +112,8 @@ static void ifwatch_readable(void *opaque)
     bool meant = false;
     int i;
 
-    for (i = 0; i < IFWATCH_MESSAGES; i++) {
+    QEMU_LOCK_GUARD(&watch->look_lock);
+    for (i = 0; i < IFWATCH_MESSAGES && !watch->ended; i++) {
         ssize_t len = recv(net->events, buf, sizeof(buf), MSG_DONTWAIT);
 
         if (len < 0) {
@@ -292,7 +123,7 @@ static void ifwatch_readable(void *opaque)
         }
         if (len >= NLMSG_SPACE(sizeof(struct ifinfomsg))) {
             nh->nlmsg_len = MIN(nh->nlmsg_len, len);
-            meant |= ifwatch_is_meant(watch, nh);
+            meant |= vhost_dp_if_is_meant(nh, watch->ifindex, watch->ifname);
         }
     }
     /* What QEMU's own namespace said before the watch left it is dropped */
@@ -305,6 +136,10 @@ static void ifwatch_timer(void *opaque)
 {
     VhostDPIfWatch *watch = opaque;
 
+    QEMU_LOCK_GUARD(&watch->look_lock);
+    if (watch->ended) {
+        return;
+    }
     if (watch->by_clock) {
         vhost_dp_ifwatch_look_in(watch, IFWATCH_INTERVAL_MS);
     }
@@ -419,7 +254,7 @@ static bool ifnet_open_there(IfNet *net, int netns)
     IfEntry entry = { .netns = netns, .net = net };
     GThread *thread;
 
-    /* QEMU is ended for setns() by its -sandbox (spawn=deny) */
+    /* QEMU's -sandbox (spawn=deny) ends the thread that calls setns() */
     if (prctl(PR_GET_SECCOMP) != 0) {
         return false;
     }
@@ -643,7 +478,8 @@ static void ifwatch_thread_free_bh(void *opaque)
     object_unref(OBJECT(opaque));
 }
 
-static void ifwatch_thread_put(void)
+/* The thread has nothing more to do for one of its watches */
+static void ifwatch_thread_put_bh(void *opaque)
 {
     if (--ifwatch_users == 0) {
         /* Frees its name; the reference that we hold keeps the thread */
@@ -654,41 +490,42 @@ static void ifwatch_thread_put(void)
     }
 }
 
+static void ifwatch_free(VhostDPIfWatch *watch)
+{
+    ifnet_close(&watch->here);
+    qemu_mutex_destroy(&watch->look_lock);
+    qemu_mutex_destroy(&watch->lock);
+    g_free(watch->reason);
+    g_free(watch->pair);
+    g_free(watch);
+}
+
+/* In the thread, after the last look */
 static void ifwatch_end(VhostDPIfWatch *watch)
 {
     ifwatch_leave(watch);
     ifnet_listen(&watch->here, false);
     timer_free(watch->timer);
     qemu_bh_delete(watch->bh);
-    qemu_event_set(&watch->idle);
+    ifwatch_free(watch);
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), ifwatch_thread_put_bh,
+                            NULL);
 }
 
 static void ifwatch_bh(void *opaque)
 {
     VhostDPIfWatch *watch = opaque;
+    bool ended;
 
-    if (qatomic_read(&watch->ends)) {
+    WITH_QEMU_LOCK_GUARD(&watch->look_lock) {
+        ended = watch->ended;
+        if (!ended) {
+            ifwatch_run_look(watch);
+        }
+    }
+    if (ended) {
         ifwatch_end(watch);
-        return;
     }
-    if (!watch->listening) {
-        watch->listening = true;
-        ifnet_listen(&watch->here, true);
-        ifwatch_run_look(watch);
-        qemu_event_set(&watch->idle);
-        return;
-    }
-    ifwatch_run_look(watch);
-}
-
-static void ifwatch_free(VhostDPIfWatch *watch)
-{
-    ifnet_close(&watch->here);
-    qemu_event_destroy(&watch->idle);
-    qemu_mutex_destroy(&watch->lock);
-    g_free(watch->reason);
-    g_free(watch->pair);
-    g_free(watch);
 }
 
 VhostDPIfWatch *vhost_dp_ifwatch_new(unsigned queue_pairs,
@@ -706,8 +543,8 @@ VhostDPIfWatch *vhost_dp_ifwatch_new(unsigned queue_pairs,
     watch->state = VHOST_DP_IF_UP;
     watch->npairs = queue_pairs;
     watch->pair = g_new0(QEMUBH *, queue_pairs);
+    qemu_mutex_init(&watch->look_lock);
     qemu_mutex_init(&watch->lock);
-    qemu_event_init(&watch->idle, false);
     if (!ifnet_open(&watch->here)) {
         error_setg_errno(errp, errno, "cannot watch the interface: netlink");
         ifwatch_free(watch);
@@ -722,8 +559,10 @@ VhostDPIfWatch *vhost_dp_ifwatch_new(unsigned queue_pairs,
     watch->bh = aio_bh_new(watch->ctx, ifwatch_bh, watch);
     watch->timer = aio_timer_new(watch->ctx, QEMU_CLOCK_REALTIME, SCALE_MS,
                                  ifwatch_timer, watch);
-    qemu_bh_schedule(watch->bh);
-    qemu_event_wait(&watch->idle);
+    WITH_QEMU_LOCK_GUARD(&watch->look_lock) {
+        ifnet_listen(&watch->here, true);
+        ifwatch_run_look(watch);
+    }
     return watch;
 }
 
@@ -732,10 +571,8 @@ void vhost_dp_ifwatch_free(VhostDPIfWatch *watch)
     if (!watch) {
         return;
     }
-    qemu_event_reset(&watch->idle);
-    qatomic_set(&watch->ends, true);
+    WITH_QEMU_LOCK_GUARD(&watch->look_lock) {
+        watch->ended = true;
+    }
     qemu_bh_schedule(watch->bh);
-    qemu_event_wait(&watch->idle);
-    ifwatch_free(watch);
-    ifwatch_thread_put();
 }

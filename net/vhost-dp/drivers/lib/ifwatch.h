@@ -11,7 +11,7 @@
  * a queue pair could not send, or it is time to try again.  There the driver
  * may make system calls that wait for the kernel's RTNL lock, which others may
  * hold for 150 ms while they make or delete interfaces; neither an IOThread
- * that moves frames nor a holder of the BQL may.
+ * that moves frames nor a holder of the BQL may, but in open and close.
  *
  * What look() finds it publishes.  The queue pairs are told by a bottom half in
  * their AioContexts; whoever else wants to know reads what was published.
@@ -20,6 +20,7 @@
 #ifndef NET_VHOST_DP_DRIVERS_LIB_IFWATCH_H
 #define NET_VHOST_DP_DRIVERS_LIB_IFWATCH_H
 
+#include <linux/netlink.h>
 #include <net/if.h>
 #include "block/aio.h"
 
@@ -71,6 +72,14 @@ char *vhost_dp_if_reason(VhostDPIfState state, const char *ifname);
 bool vhost_dp_if_tap_queues(int nl, const char *ifname, unsigned *n);
 
 /*
+ * Is message @nh, whose length was checked, about the interface with the number
+ * @ifindex; or, if that is 0, about one that is called @ifname?  Makes no
+ * system call.
+ */
+bool vhost_dp_if_is_meant(const struct nlmsghdr *nh, int ifindex,
+                          const char *ifname);
+
+/*
  * Are two sockets of one network namespace?  False if the kernel does not say
  */
 bool vhost_dp_if_same_netns(int a, int b);
@@ -87,10 +96,12 @@ typedef struct VhostDPIfWatch VhostDPIfWatch;
  *        reported, and then vhost_dp_ifwatch_publish().  It must not take the
  *        BQL.
  *
- * @look is called for the first time, in the watch's thread, before the return.
+ * @look is called for the first time by the calling thread, before the return,
+ * and by one thread at a time.
  *
- * Lock: BQL, for whose holder the first look may wait as open does.  Returns
- * NULL with @errp set if there is no thread or descriptor for it.
+ * Lock: BQL, for whose holder the first look may wait as open does.  Waits for
+ * no other watch.  Returns NULL with @errp set if there is no thread or
+ * descriptor for it.
  */
 VhostDPIfWatch *vhost_dp_ifwatch_new(unsigned queue_pairs,
                                      void (*look)(VhostDPIfWatch *watch,
@@ -98,8 +109,9 @@ VhostDPIfWatch *vhost_dp_ifwatch_new(unsigned queue_pairs,
                                      void *opaque, Error **errp);
 
 /*
- * Ends when @look does not run, and will not again.  No queue pair is attached.
- * @watch may be NULL.  Lock: BQL.
+ * Returns when @look does not run, and will not again: waits for a look of this
+ * watch that has begun, and for no other.  No queue pair is attached.  @watch
+ * may be NULL, and is not to be used any more.  Lock: BQL.
  */
 void vhost_dp_ifwatch_free(VhostDPIfWatch *watch);
 
@@ -111,8 +123,7 @@ void vhost_dp_ifwatch_look(VhostDPIfWatch *watch);
 
 /*
  * Call @fn in the watch's thread.  That may be after vhost_dp_ifwatch_free(),
- * so
- * @opaque must not belong to the driver.  Thread and lock: any.
+ * so @opaque must not belong to the driver.  Thread and lock: any.
  */
 void vhost_dp_ifwatch_run(VhostDPIfWatch *watch, void (*fn)(void *opaque),
                           void *opaque);
@@ -141,7 +152,7 @@ void vhost_dp_ifwatch_detach(VhostDPIfWatch *watch, unsigned pair);
 VhostDPIfState vhost_dp_ifwatch_read(VhostDPIfWatch *watch, char *name,
                                      char **reason);
 
-/* ---- For look().  Thread: the watch's. ---- */
+/* ---- For look(), and called by it alone ---- */
 
 /**
  * vhost_dp_ifwatch_publish: say how it is

@@ -158,7 +158,7 @@ struct VhostDPTap {
     unsigned nqueues;
     VhostDPIfWatch *watch;
 
-    /* The watch's thread's own, see tap-link.c */
+    /* The look's own, see tap-link.c */
     char name[IFNAMSIZ];        /* when last seen */
     int ifindex;                /* in the namespace that is watched, or 0 */
     bool located;               /* ifindex was looked for */

@@ -11,7 +11,8 @@
  * nothing.  An interface that is down, or gone, takes the link down.
  *
  * tap_look() runs in the thread of the interface's watch (ifwatch.h), where
- * it may wait for the kernel, and publishes the state.  The queue pairs follow
+ * it may wait for the kernel, and publishes the state (the first time it runs
+ * in the thread that opens the driver).  The queue pairs follow
  * it in their IOThreads without a system call that could wait.  They make the
  * watch look when the kernel does not take a frame.
  *
@@ -397,7 +398,7 @@ static char *tap_come_back(VhostDPTap *tap, VhostDPIfWatch *watch,
     return why;
 }
 
-/* ---- The watch's thread ---- */
+/* ---- The watch ---- */
 
 static void tap_look(VhostDPIfWatch *watch, void *opaque)
 {
