@@ -177,6 +177,17 @@ static bool fails_on(uint32_t call, int fd, uint64_t arg, const char *what)
     return its_turn(what, arg);
 }
 
+/* A call takes longer */
+static void delay_on(uint32_t call, int fd)
+{
+    int saved = errno;
+
+    if (may_fail(call) && fault->delay && is_meant(file_of(fd), 0)) {
+        usleep(fault->delay * 1000);
+    }
+    errno = saved;
+}
+
 /* ---- The C library's ---- */
 
 /* Calls whose first argument is a descriptor, and that have nothing special */
@@ -185,10 +196,14 @@ static bool fails_on(uint32_t call, int fd, uint64_t arg, const char *what)
     type shim_##name params AS(#name); \
     type shim_##name params \
     { \
+        type r; \
         if (fails_on(call, fd, 0, name_of_##name)) { \
             return -1; \
         } \
-        return NEXT(type params, #name) args; \
+        delay_on(call, fd); \
+        r = NEXT(type params, #name) args; \
+        delay_on(call, fd); \
+        return r; \
     }
 
 CALL_ON_FD(int, bind, DP_CALL_BIND,

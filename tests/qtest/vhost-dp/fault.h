@@ -81,6 +81,7 @@ typedef struct DpFault {
     int32_t err;                /* errno */
     uint32_t skip;              /* so many pass, */
     uint32_t count;             /* and so many fail */
+    uint32_t delay;             /* ms that each takes before, and after */
     uint32_t hold;              /* atomic: they wait before, while it is set */
     uint32_t vhost_net;         /* there is one, which does nothing */
     /* What happened since it was armed */

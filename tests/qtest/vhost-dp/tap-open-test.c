@@ -241,7 +241,6 @@ static void test_fds_no_permission(const void *opaque)
 static void test_queues(const void *opaque)
 {
     QTestState *qts = qtest_init("-M pc -nodefaults");
-    int fd;
 
     /* One that is created */
     dp_run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'mq%d'"));
@@ -252,9 +251,7 @@ static void test_queues(const void *opaque)
     dp_wait_until(!dp_if_exists("mq0"));
 
     /* One that is there; also with one queue pair only */
-    fd = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
-    dp_tap_set_persistent(fd, true);
-    close(fd);
+    dp_tap_new("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
     dp_run_good(qts, ADD_TAP("mq0"));
     dp_run_good(qts, ADD_NETDEV_WITH("vd0", "mq0", "'queues': 4"));
     dp_run_good(qts, DEL_NETDEV("vd0"));
@@ -262,9 +259,7 @@ static void test_queues(const void *opaque)
     dp_run_good(qts, DEL_NETDEV("vd0"));
 
     /* One that has a single queue */
-    fd = dp_tap_open("sq0", IFF_VNET_HDR);
-    dp_tap_set_persistent(fd, true);
-    close(fd);
+    dp_tap_new("sq0", IFF_VNET_HDR);
     dp_run_good(qts, ADD_TAP("sq0"));
     dp_check_error(qtest_qmp(qts, ADD_NETDEV_WITH("vd0", "sq0",
                                                   "'queues': 2")),
@@ -304,53 +299,6 @@ static void test_busy(const void *opaque)
     g_assert_true(dp_if_exists("busy0"));
 }
 
-/*
- * An interface with several queues has room for two, and gives each a part of
- * the frames: whoever comes second is refused.
- */
-static void test_shared(const void *opaque)
-{
-    QTestState *qts = qtest_init("-M pc -nodefaults");
-    QTestState *first;
-    DpUsage before;
-    unsigned i;
-    int fd;
-
-    fd = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
-    dp_tap_set_persistent(fd, true);
-    close(fd);
-    first = qtest_init("-M none -object vhost-dp-tap,id=mq0 "
-                       "-netdev vhost-dp,id=vd0,driver=mq0,queues=2");
-    dp_run_good(qts, ADD_TAP("mq0"));
-    dp_run_good(qts, ADD_TAP_WITH("drv0", "'fd': 'name'"));
-    fd = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
-    send_fd(qts, "name", fd);
-    close(fd);
-    before = dp_usage(qts);
-    for (i = 0; i < 2; i++) {
-        dp_check_error(qtest_qmp(qts, ADD_NETDEV("vd0", "mq0")),
-                       "mq0", "ifname=mq0", "in use", NULL);
-        dp_check_error(qtest_qmp(qts, ADD_NETDEV_WITH("vd0", "mq0",
-                                                      "'queues': 2")),
-                       "mq0", "ifname=mq0", "in use", NULL);
-        dp_check_error(qtest_qmp(qts, ADD_NETDEV("vd0", "drv0")),
-                       "drv0", "fd=name", "'mq0' is in use", "3 open queues",
-                       NULL);
-        dp_check_usage(qts, before);
-    }
-    qtest_quit(first);
-
-    dp_run_good(qts, ADD_NETDEV("vd0", "drv0"));
-    /* The same for two netdevs of one QEMU */
-    dp_check_error(qtest_qmp(qts, ADD_NETDEV("vd1", "mq0")),
-                   "mq0", "ifname=mq0", "in use", NULL);
-    dp_run_good(qts, DEL_NETDEV("vd0"));
-    dp_run_good(qts, DEL_OBJECT("drv0"));
-    dp_run_good(qts, ADD_NETDEV_WITH("vd1", "mq0", "'queues': 2"));
-    dp_check_goes_on(qts);
-    qtest_quit(qts);
-}
-
 /* Without CAP_NET_ADMIN an interface cannot be created, but one can be used */
 static void test_no_permission(const void *opaque)
 {
@@ -364,9 +312,7 @@ static void test_no_permission(const void *opaque)
     g_assert_false(dp_if_exists("tap5"));
 
     /* The administrator makes one that everybody may use */
-    fd = dp_tap_open("tap5", IFF_VNET_HDR);
-    dp_tap_set_persistent(fd, true);
-    close(fd);
+    dp_tap_new("tap5", IFF_VNET_HDR);
     dp_run_good(qts, ADD_NETDEV("vd0", "drv0"));
     dp_run_good(qts, DEL_NETDEV("vd0"));
     g_assert_true(dp_if_exists("tap5"));
@@ -470,7 +416,6 @@ int main(int argc, char **argv)
     dp_add_test("fds/no-permission", NULL, test_fds_no_permission);
     dp_add_test("queues", NULL, test_queues);
     dp_add_test("error/ifname/busy", NULL, test_busy);
-    dp_add_test("error/shared", NULL, test_shared);
     dp_add_test("error/ifname/no-permission", NULL, test_no_permission);
     dp_add_test("ifname", NULL, test_ifname);
     return g_test_run();

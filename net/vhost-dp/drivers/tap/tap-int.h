@@ -203,6 +203,46 @@ void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads);
 /* Is @fd one of TAP_DEVICE?  Otherwise it is a macvtap's.  Any thread. */
 bool vhost_dp_tap_fd_is_tun(int fd);
 
+/* ---- tap-share.c: who else uses the interface ---- */
+
+/*
+ * Are more queues of tap @name open than the @ours that we have?  The kernel
+ * gives each a part of the frames, whoever has it.  May wait for the kernel.
+ *
+ * Thread: any that may wait.  Lock: none.  Returns EBUSY then, and 0 if not,
+ * or if QEMU is forbidden to ask; or an error that may pass.
+ */
+int vhost_dp_tap_find_others(const char *name, unsigned ours);
+
+/*
+ * Begin to open interface @name, and end it: a second program that does waits
+ * meanwhile, until one queue is open.  Waits for another's turn for some 100
+ * ms at most.
+ *
+ * Thread: any that may wait.  Lock: none.  Returns a descriptor for
+ * vhost_dp_tap_end_turn(); or -1 if somebody else has the interface already, or
+ * there is no turn to be had: then vhost_dp_tap_find_others() decides alone.
+ */
+int vhost_dp_tap_take_turn(const char *name);
+void vhost_dp_tap_end_turn(int turn);
+
+/*
+ * For open with fd= or fds=: set tap->nopen to how many queues of interface
+ * @name are open, if that is known.  Waits for some 3 ms at most for those of a
+ * program that ends just now.  @nl: see vhost_dp_if_tap_queues().
+ *
+ * Thread: that of the first look.  Lock: BQL.
+ */
+void vhost_dp_tap_count_queues(VhostDPTap *tap, int nl, const char *name);
+
+/*
+ * After that: are queues of the interface open that were not passed?  Then ours
+ * are detached, until they are used again, so that the others lose no frames.
+ *
+ * Lock: BQL.  Returns false with @errp set then.
+ */
+bool vhost_dp_tap_check_others(VhostDPTap *tap, Error **errp);
+
 /* ---- tap-link.c: the state of the interface ---- */
 
 /*

@@ -62,10 +62,6 @@
 #define TAP_BUSY_MS 50
 #define TAP_RETRY_MS 1000
 
-/* How long open waits for queues of a program that has ended just now */
-#define TAP_OTHERS_US (500 * 1000)
-#define TAP_OTHERS_STEP_US (5 * 1000)
-
 /* ---- Through the descriptor ---- */
 
 /* Without waiting for anybody */
@@ -221,23 +217,6 @@ static VhostDPIfState tap_get_state(VhostDPTap *tap, VhostDPIfWatch *watch,
     return tap_fd_state(tap);
 }
 
-/*
- * For open with fd= or fds=: how many queues of the interface are open, if that
- * is known.  Those of a program that has just ended may go within a moment.
- */
-static void tap_count_queues(VhostDPTap *tap, VhostDPIfWatch *watch,
-                             const char *name)
-{
-    int64_t deadline = g_get_monotonic_time() + TAP_OTHERS_US;
-
-    while (tap->ifindex &&
-           vhost_dp_if_tap_queues(vhost_dp_ifwatch_sock(watch), name,
-                                  &tap->nopen) &&
-           tap->nopen > tap->nqueues && g_get_monotonic_time() < deadline) {
-        g_usleep(TAP_OTHERS_STEP_US);
-    }
-}
-
 /* ---- Queues that the guest does not use ---- */
 
 /* Let the kernel use each queue, or not.  Interfaces with one queue cannot. */
@@ -331,10 +310,7 @@ static bool tap_end_swaps(VhostDPTap *tap)
     return true;
 }
 
-/*
- * Open all queues anew.  Returns false with @errp set if that is not possible.
- */
-static bool tap_reopen(VhostDPTap *tap, int sock, Error **errp)
+static bool tap_reopen_queues(VhostDPTap *tap, int sock, Error **errp)
 {
     unsigned i, k;
 
@@ -359,6 +335,18 @@ static bool tap_reopen(VhostDPTap *tap, int sock, Error **errp)
         qatomic_store_release(&tap->queue[i].swap, TAP_SWAP_READY);
     }
     return true;
+}
+
+/*
+ * Open all queues anew.  Returns false with @errp set if that is not possible.
+ */
+static bool tap_reopen(VhostDPTap *tap, int sock, Error **errp)
+{
+    int turn = vhost_dp_tap_take_turn(tap->real_ifname);
+    bool ok = tap_reopen_queues(tap, sock, errp);
+
+    vhost_dp_tap_end_turn(turn);
+    return ok;
 }
 
 /*
@@ -412,8 +400,9 @@ static void tap_look(VhostDPIfWatch *watch, void *opaque)
     }
     tap_set_queues(tap);
     state = tap_get_state(tap, watch, tap->name);
-    if (first && tap->passed.n) {
-        tap_count_queues(tap, watch, tap->name);
+    if (first && tap->passed.n && tap->ifindex) {
+        vhost_dp_tap_count_queues(tap, vhost_dp_ifwatch_sock(watch),
+                                  tap->name);
     }
     if (state == VHOST_DP_IF_GONE) {
         reason = tap_come_back(tap, watch, tap->name);

@@ -17,13 +17,14 @@
  * are the administrator's business.  With fd= and fds=, QEMU needs no
  * privileges.
  *
+ * One that somebody else uses is refused, see tap-share.c.
+ *
  * An interface that was deleted and is there again is opened by name once more,
  * in the thread of its watch: see tap-link.c.  The options cannot change then.
  */
 
 #include "qemu/osdep.h"
 #include <linux/ethtool.h>
-#include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
@@ -158,25 +159,6 @@ static bool tap_has_header(int fd)
 }
 
 /*
- * Are more queues of tap @name open than the @ours that we have?  The kernel
- * gives each a part of the frames, whoever has it.  Returns EBUSY then, and 0
- * if not, or if QEMU is forbidden to ask; or an error that may pass.
- */
-static int tap_find_others(const char *name, unsigned ours)
-{
-    int nl = qemu_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-    unsigned n;
-    bool others;
-
-    if (nl < 0) {
-        return errno == EMFILE || errno == ENFILE ? errno : 0;
-    }
-    others = vhost_dp_if_tap_queues(nl, name, &n) && n > ours;
-    close(nl);
-    return others ? EBUSY : 0;
-}
-
-/*
  * Attach to a queue of interface @name, the @i'th for us, or create it.
  * Returns a descriptor, or -1.
  */
@@ -195,7 +177,7 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
     if (queue_pairs > 1) {
         ifr.ifr_flags |= IFF_MULTI_QUEUE;
     }
-    err = exists ? tap_find_others(name, i) : 0;
+    err = exists ? vhost_dp_tap_find_others(name, i) : 0;
     if (!err && ioctl(fd, TUNSETIFF, &ifr) < 0) {
         err = errno;
     }
@@ -206,7 +188,8 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
     }
     /* Somebody may have come between */
     if (!err) {
-        err = tap_has_header(fd) ? tap_find_others(ifr.ifr_name, i + 1) : EBUSY;
+        err = tap_has_header(fd) ?
+              vhost_dp_tap_find_others(ifr.ifr_name, i + 1) : EBUSY;
     }
     if (err) {
         close(fd);
@@ -216,14 +199,12 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
     return fd;
 }
 
-static bool tap_open_by_name(VhostDPTap *tap, unsigned queue_pairs,
-                             Error **errp)
+static bool tap_open_queues_by_name(VhostDPTap *tap, unsigned queue_pairs,
+                                    Error **errp)
 {
     struct ifreq ifr = {};
     unsigned i;
 
-    pstrcpy(tap->real_ifname, sizeof(tap->real_ifname),
-            tap->ifname ?: tap->parent_obj.id);
     for (i = 0; i < queue_pairs; i++) {
         int fd = tap_attach_by_name(tap, tap->real_ifname, i, queue_pairs,
                                     errp);
@@ -238,6 +219,20 @@ static bool tap_open_by_name(VhostDPTap *tap, unsigned queue_pairs,
         }
     }
     return true;
+}
+
+static bool tap_open_by_name(VhostDPTap *tap, unsigned queue_pairs,
+                             Error **errp)
+{
+    bool ok;
+    int turn;
+
+    pstrcpy(tap->real_ifname, sizeof(tap->real_ifname),
+            tap->ifname ?: tap->parent_obj.id);
+    turn = vhost_dp_tap_take_turn(tap->real_ifname);
+    ok = tap_open_queues_by_name(tap, queue_pairs, errp);
+    vhost_dp_tap_end_turn(turn);
+    return ok;
 }
 
 /* ---- Descriptors from outside ---- */
@@ -388,32 +383,6 @@ static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
     return true;
 }
 
-/*
- * Are queues of the interface open that were not passed to us?  Then ours are
- * detached, until they are used again, so that the others lose no frames.
- */
-static bool tap_check_others(VhostDPTap *tap, Error **errp)
-{
-    ERRP_GUARD();
-    struct ifreq detach = { .ifr_flags = IFF_DETACH_QUEUE };
-    unsigned i;
-
-    if (!tap->passed.n || tap->nopen <= tap->nqueues) {
-        return true;
-    }
-    for (i = 0; i < tap->passed.n; i++) {
-        ioctl(tap->passed.fd[i], TUNSETQUEUE, &detach);
-    }
-    error_setg(errp, "%s=%s: interface '%s' is in use: it has %u open queues, "
-               "and %s here", vhost_dp_tap_fds_option(tap), tap->fd ?: tap->fds,
-               tap->real_ifname, tap->nopen,
-               tap->nqueues == 1 ? "one of them is" : "not all of them are");
-    error_append_hint(errp, "Another program has the others, and would get a "
-                      "part of the frames: end that, or pass descriptors of "
-                      "another interface.\n");
-    return false;
-}
-
 void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads)
 {
     tap_fd_set_offload(fd,
@@ -479,7 +448,7 @@ bool vhost_dp_tap_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
     ok = tap->fd || tap->fds ? tap_open_passed(tap, queue_pairs, errp) :
                                tap_open_by_name(tap, queue_pairs, errp);
     ok = ok && vhost_dp_tap_link_open(tap, errp) &&
-         tap_check_others(tap, errp);
+         vhost_dp_tap_check_others(tap, errp);
     for (i = 0; ok && i < queue_pairs; i++) {
         ok = tap_configure(tap, tap->queue[i].fd, errp);
     }
