@@ -12,6 +12,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/bswap.h"
 #include "qobject/qdict.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "standard-headers/linux/virtio_pci.h"
@@ -315,6 +317,92 @@ static void test_control_vector(const void *opaque)
     dp_rig_free(r);
 }
 
+/*
+ * What an irqfd sends does not go to memory.  Here it is an NMI, which is the
+ * one kind of message that a CPU takes without having set its APIC up.
+ */
+#define NMI_VECTOR  0x8         /* of real mode: IP and CS */
+#define NMI_HANDLER 0x600
+#define NMI_COUNT   0x700
+
+static void nmi_setup(DpRig *r, unsigned entry)
+{
+    /* incw %cs:NMI_COUNT; iret */
+    static const uint8_t handler[] = {
+        0x2e, 0xff, 0x06, NMI_COUNT & 0xff, NMI_COUNT >> 8, 0xcf,
+    };
+    QPCIDevice *dev = r->nic->pci->pdev;
+    uint64_t at = dev->msix_table_off + entry * PCI_MSIX_ENTRY_SIZE;
+
+    memcpy(dp_host(r->guest, NMI_HANDLER), handler, sizeof(handler));
+    stl_le_p(dp_host(r->guest, NMI_VECTOR), NMI_HANDLER);
+    qpci_io_writel(dev, dev->msix_table_bar, at + PCI_MSIX_ENTRY_LOWER_ADDR,
+                   0xfee00000);
+    qpci_io_writel(dev, dev->msix_table_bar, at + PCI_MSIX_ENTRY_UPPER_ADDR,
+                   0);
+    qpci_io_writel(dev, dev->msix_table_bar, at + PCI_MSIX_ENTRY_DATA, 4 << 8);
+    qpci_io_writel(dev, dev->msix_table_bar, at + PCI_MSIX_ENTRY_VECTOR_CTRL,
+                   0);
+}
+
+/* Returns whether it changed */
+static bool nmi_counted(DpRig *r)
+{
+    static uint16_t last;
+    uint16_t now = qatomic_read((uint16_t *)dp_host(r->guest, NMI_COUNT));
+    bool changed = now != last;
+
+    last = now;
+    return changed;
+}
+
+/* Both have the vector, and each has an irqfd, whenever they chose it */
+static void test_shared_vector(const void *opaque)
+{
+    const char *kvm = dp_kvm_options();
+    const unsigned entry = 3;
+    DpRig *r;
+    unsigned i;
+
+    if (!kvm) {
+        return;
+    }
+    r = dp_rig_start(&(DpSetup) { .msix = true, .more = kvm }, false);
+    nmi_setup(r, entry);
+    choose_vector(r, DP_TX, entry);
+    dp_check_transmit(r->nic, r->sock, 300, 1);
+    g_usleep(DP_QUIET_US);
+    if (!nmi_counted(r)) {
+        g_test_skip("this KVM's CPU takes no NMI in real mode");
+        dp_rig_free(r);
+        return;
+    }
+    dp_rig_restart(r);
+    for (i = 0; i < 3; i++) {
+        nmi_setup(r, entry);
+        if (i == 1) {
+            choose_vector(r, DP_RX, entry);
+        }
+        msix_set_enabled(r, false);
+        choose_vector(r, DP_TX, entry);
+        choose_vector(r, DP_RX, entry);
+        msix_set_enabled(r, true);
+        nmi_counted(r);
+        dp_check_transmit(r->nic, r->sock, 300, 1);
+        dp_wait_until(nmi_counted(r));
+        dp_check_receive(r->nic, r->sock, 300, 2);
+        dp_wait_until(nmi_counted(r));
+        if (i == 1) {
+            /* One of them leaves: the other one's stays */
+            choose_vector(r, DP_TX, 2);
+            dp_check_receive(r->nic, r->sock, 300, 2);
+            dp_wait_until(nmi_counted(r));
+        }
+        dp_rig_restart(r);
+    }
+    dp_rig_free(r);
+}
+
 /* ---- Features ---- */
 
 /* Those of a modern device can be anything, which libqos does not like */
@@ -531,6 +619,7 @@ int main(int argc, char **argv)
         }
     }
     dp_add_test("late/control-vector", NULL, test_control_vector);
+    dp_add_test("late/shared-vector", NULL, test_shared_vector);
     dp_add_test("late/features-of-others/legacy", NULL,
                 test_features_of_others);
     dp_add_test("late/features-of-others/modern", (void *)true,
