@@ -11,17 +11,26 @@
 
 #define INTERVAL_US (60 * G_USEC_PER_SEC)
 
-bool error_report_limited_cond(int64_t *next, const char *fmt, ...)
+bool error_report_limited(ErrorReportLimit *limit, const char *fmt, ...)
 {
     int64_t now = g_get_monotonic_time();
+    g_autofree char *line = NULL;
     va_list ap;
 
-    if (now < *next) {
+    if (now < limit->next) {
+        limit->suppressed++;
         return false;
     }
-    *next = now + INTERVAL_US;
     va_start(ap, fmt);
-    error_vreport(fmt, ap);
+    line = g_strdup_vprintf(fmt, ap);
     va_end(ap);
+    if (limit->suppressed) {
+        error_report("%s (suppressed before this: %u)", line,
+                     limit->suppressed);
+    } else {
+        error_report("%s", line);
+    }
+    limit->next = now + INTERVAL_US;
+    limit->suppressed = 0;
     return true;
 }

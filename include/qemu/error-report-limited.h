@@ -6,9 +6,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A guest may make the same line of QEMU's log appear as often as it likes: by
- * starting a device in vain, for instance.  These functions print such a line
- * at most once a minute.  Thread: any that may call error_report(), one at a
- * time for the same line.
+ * starting a device in vain, for instance.  Each object that reports such
+ * errors has a limit for them, so that one device does not hide the errors of
+ * another one.
  */
 
 #ifndef QEMU_ERROR_REPORT_LIMITED_H
@@ -16,23 +16,23 @@
 
 #include "qemu/error-report.h"
 
+/* All zeroes at first; nothing has to be freed */
+typedef struct ErrorReportLimit {
+    int64_t next;               /* when a line may be printed, monotonic us */
+    unsigned suppressed;        /* lines that were not, since the last one */
+} ErrorReportLimit;
+
 /**
- * error_report_limited_cond: like error_report(), but only now and then
- * @next: 0 at first; when the next line may be printed
+ * error_report_limited: like error_report(), but at most once a minute
+ * @limit: of the object that reports it
  *
- * For lines of which each object has its own.
+ * The line that is printed next says how many were suppressed before it.
+ *
+ * Thread: any that may call error_report(), one at a time for the same @limit.
  *
  * Returns whether the line was printed.
  */
-bool error_report_limited_cond(int64_t *next, const char *fmt, ...)
+bool error_report_limited(ErrorReportLimit *limit, const char *fmt, ...)
     G_GNUC_PRINTF(2, 3);
-
-/* The same, with a @next for each place in the source */
-#define error_report_limited(fmt, ...)                  \
-    ({                                                  \
-        static int64_t next_line_;                      \
-        error_report_limited_cond(&next_line_,          \
-                                  fmt, ##__VA_ARGS__);  \
-    })
 
 #endif /* QEMU_ERROR_REPORT_LIMITED_H */

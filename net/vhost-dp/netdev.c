@@ -22,7 +22,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/error-report-limited.h"
+#include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-net.h"
@@ -241,9 +241,9 @@ static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
 
     if (nc->peer && nc->peer->info->type != NET_CLIENT_DRIVER_NIC) {
         /* check_peer_type() is not asked when a hub is connected */
-        error_report_limited_cond(&netdev->next_log, "vhost-dp netdev '%s': "
-                                  "it needs a virtio-net device as its peer, "
-                                  "and not a hub", netdev->id);
+        error_report_limited(&netdev->report_limit, "vhost-dp netdev '%s': it "
+                             "needs a virtio-net device as its peer, and not "
+                             "a hub", netdev->id);
         return size;
     }
     if (nc->peer && !vhost_dp_port_is_started(s->port) &&
@@ -323,9 +323,9 @@ void vhost_dp_start_failed(NetClientState *nc, int err)
 {
     VhostDPNetdev *netdev = netdev_state(nc)->netdev;
 
-    error_report_limited_cond(&netdev->next_log, "vhost-dp netdev '%s': the "
-                              "data path cannot start: %s; the link stays "
-                              "down until it can", netdev->id, strerror(-err));
+    error_report_limited(&netdev->report_limit, "vhost-dp netdev '%s': the "
+                         "data path cannot start: %s; the link stays down "
+                         "until it can", netdev->id, strerror(-err));
     netdev->start_failed = true;
     qemu_bh_schedule(netdev->link_bh);
     if (err != -EINVAL && err != -EFAULT && err != -ENOMEM) {

@@ -9,6 +9,7 @@
 #ifndef NET_VHOST_DP_NETDEV_H
 #define NET_VHOST_DP_NETDEV_H
 
+#include "qemu/error-report-limited.h"
 #include "qemu/timer.h"
 #include "net/net.h"
 #include "port.h"
@@ -46,7 +47,7 @@ typedef struct VhostDPNetdev {
     char *driver_reason;        /* and why */
     bool start_failed;          /* the last time that vhost was started */
     QEMUTimer retry_timer;      /* to forget that, so that it starts again */
-    int64_t next_log;           /* see error_report_limited_cond() */
+    ErrorReportLimit report_limit;
 
     QTAILQ_ENTRY(VhostDPNetdev) next;
 } VhostDPNetdev;

@@ -25,7 +25,6 @@
 
 #include "qemu/osdep.h"
 #include <sys/eventfd.h>
-#include "qemu/error-report-limited.h"
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
@@ -195,12 +194,11 @@ static void backend_violation_bh(void *opaque)
             trace_vhost_dp_violation(be->name, queue_name(i),
                                      VhostDPViolation_str(why[i]));
             /* Under the BQL the device cannot have been stopped meanwhile */
-            error_report_limited_cond(&be->violation_next_log[i],
-                                      "vhost-dp netdev '%s': %s queue %d "
-                                      "stopped, the guest's driver is at "
-                                      "fault: %s", be->name, queue_name(i),
-                                      be->dev->vq_index + i,
-                                      vhost_dp_violation_text(why[i]));
+            error_report_limited(&be->violation_limit[i], "vhost-dp netdev "
+                                 "'%s': %s queue %d stopped, the guest's "
+                                 "driver is at fault: %s", be->name,
+                                 queue_name(i), be->dev->vq_index + i,
+                                 vhost_dp_violation_text(why[i]));
             backend_set_needs_reset(be, i);
         }
     }
@@ -229,13 +227,12 @@ static int backend_start_queue(VhostDPBackend *be, unsigned i)
 /* backend_start_queue() returned @r.  Without the lock: the log may wait. */
 static void backend_report_start(VhostDPBackend *be, unsigned i, int r)
 {
-    error_report_limited_cond(&be->next_log, "vhost-dp netdev '%s': cannot "
-                              "start the %s queue: %s", be->name,
-                              queue_name(i), r == -EINVAL ?
-                              "its size is invalid (up to 1024, for split "
-                              "rings a power of two), or its saved state is" :
-                              "the ring is not aligned, or not in one piece "
-                              "of RAM");
+    error_report_limited(&be->report_limit, "vhost-dp netdev '%s': cannot "
+                         "start the %s queue: %s", be->name, queue_name(i),
+                         r == -EINVAL ?
+                         "its size is invalid (up to 1024, for split rings a "
+                         "power of two), or its saved state is" :
+                         "the ring is not aligned, or not in one piece of RAM");
 }
 
 /* Lock held */
@@ -732,9 +729,9 @@ void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index)
     if (r < 0) {
         /* Without a ring it does not make the next start of the device fail */
         virtio_queue_reset(be->vdev, index);
-        error_report_limited_cond(&be->next_log, "vhost-dp netdev '%s': %s "
-                                  "queue %u cannot be enabled in a running "
-                                  "device", be->name, queue_name(i), index);
+        error_report_limited(&be->report_limit, "vhost-dp netdev '%s': %s "
+                             "queue %u cannot be enabled in a running device",
+                             be->name, queue_name(i), index);
         backend_set_needs_reset(be, i);
     }
 }

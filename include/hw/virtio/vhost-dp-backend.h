@@ -20,6 +20,7 @@
 #ifndef HW_VIRTIO_VHOST_DP_BACKEND_H
 #define HW_VIRTIO_VHOST_DP_BACKEND_H
 
+#include "qemu/error-report-limited.h"
 #include "qemu/thread.h"
 #include "hw/virtio/vhost-dp-vring.h"
 
@@ -107,8 +108,8 @@ typedef struct VhostDPBackend {
     MemoryListener listener;    /* from init to cleanup */
     QEMUBH *violation_bh;       /* main loop */
     bool in_error[VHOST_DP_QUEUES]; /* DEVICE_NEEDS_RESET was set for it */
-    int64_t next_log;           /* see error_report_limited_cond() */
-    int64_t violation_next_log[VHOST_DP_QUEUES];
+    ErrorReportLimit report_limit;
+    ErrorReportLimit violation_limit[VHOST_DP_QUEUES];
     AddressSpace *dma_as;       /* while started behind a vIOMMU, or NULL */
     MemoryListener dma_listener;    /* the same */
     unsigned dma_iommus;        /* sections of IOMMUs in dma_as */

@@ -92,10 +92,15 @@ static void give_fds(DpRig *r, Fds *fds)
 
 /* ---- What brings the data path back ---- */
 
-static void set_link(DpRig *r, bool up)
+static void set_link_of(DpRig *r, const char *nic, bool up)
 {
     qtest_qmp_assert_success(r->qts, "{ 'execute': 'set_link', 'arguments':"
-                             " { 'name': 'nic', 'up': %i } }", up);
+                             " { 'name': %s, 'up': %i } }", nic, up);
+}
+
+static void set_link(DpRig *r, bool up)
+{
+    set_link_of(r, "nic", up);
 }
 
 static void check_works(DpRig *r)
@@ -226,18 +231,24 @@ static void test_bad_ring(const void *opaque)
 
 /* ---- The log ---- */
 
-static unsigned count_lines(const char *path)
+/* Those that have @text in them, once */
+static unsigned count_lines_with(const char *path, const char *text)
 {
     g_autofree char *log = NULL;
     unsigned n = 0;
     const char *p;
 
     g_assert_true(g_file_get_contents(path, &log, NULL, NULL));
-    for (p = log; (p = strchr(p, '\n')); p++) {
+    for (p = log; (p = strstr(p, text)); p++) {
         n++;
     }
     g_test_message("%s", log);
     return n;
+}
+
+static unsigned count_lines(const char *path)
+{
+    return count_lines_with(path, "\n");
 }
 
 /* However often it is tried, there are a few lines: who is it, and why */
@@ -279,6 +290,42 @@ static void test_log(const void *opaque)
     /* Each of QEMU's own says something else */
     g_assert_cmpuint(count_lines(log), <=, lines + 4);
     unlink(log);
+    dp_rig_free(r);
+}
+
+/* What one device says does not hide what another one does */
+static void test_log_of_two(const void *opaque)
+{
+    g_autofree char *log = NULL, *more = NULL;
+    int fd = g_file_open_tmp("vhost-dp-log-XXXXXX", &log, NULL);
+    DpNic *second;
+    DpRig *r;
+    Fds fds;
+    unsigned i;
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    more = g_strdup_printf("-object vhost-dp-null,id=null1 "
+                           "-netdev vhost-dp,id=vd1,driver=null1 "
+                           "-device virtio-net-pci,netdev=vd1,id=nic1,"
+                           "addr=05.0,romfile= 2>%s", log);
+    r = dp_rig_start(&(DpSetup) { .more = more }, false);
+    second = dp_nic_new(r->guest, 5, r->features);
+    set_link_of(r, "nic", false);
+    set_link_of(r, "nic1", false);
+    take_fds(r, &fds);
+    for (i = 0; i < 10; i++) {
+        set_link_of(r, "nic", true);
+        set_link_of(r, "nic", false);
+    }
+    g_assert_cmpuint(count_lines_with(log, "Error binding guest notifier"),
+                     ==, 1);
+    set_link_of(r, "nic1", true);
+    g_assert_cmpuint(count_lines_with(log, "Error binding guest notifier"),
+                     ==, 2);
+    give_fds(r, &fds);
+    unlink(log);
+    dp_nic_free(second);
     dp_rig_free(r);
 }
 
@@ -401,6 +448,7 @@ int main(int argc, char **argv)
     dp_add_test("start/link-up", NULL, test_link_up);
     dp_add_test("start/bad-ring", NULL, test_bad_ring);
     dp_add_test("start/log", NULL, test_log);
+    dp_add_test("start/log-of-two", NULL, test_log_of_two);
     dp_add_test("start/mask", NULL, test_mask);
     dp_add_test("start/masked", NULL, test_masked_start);
     dp_add_test("start/queue-reset", NULL, test_queue_reset);
