@@ -185,18 +185,24 @@ static void inbox_give_back(VhostDPInbox *inbox)
     }
 }
 
-void vhost_dp_inbox_open(VhostDPInbox *inbox, bool open)
+void vhost_dp_inbox_open(VhostDPInbox *inbox)
+{
+    QEMU_LOCK_GUARD(&inbox->lock);
+    inbox->open = true;
+}
+
+void vhost_dp_inbox_close(VhostDPInbox *inbox)
 {
     unsigned in_hand = 0;
 
-    if (!open && inbox->out) {
+    if (inbox->out) {
         in_hand = inbox->out->frames;
         inbox_give_back(inbox);
     }
     QEMU_LOCK_GUARD(&inbox->lock);
-    inbox->open = open;
+    inbox->open = false;
     inbox->lost.closed += in_hand;
-    if (!open && inbox->in) {
+    if (inbox->in) {
         inbox->lost.closed += inbox->in->frames;
         inbox->in->used = 0;
         inbox->in->frames = 0;
@@ -206,7 +212,7 @@ void vhost_dp_inbox_open(VhostDPInbox *inbox, bool open)
 
 void vhost_dp_inbox_retire(VhostDPInbox *inbox)
 {
-    vhost_dp_inbox_open(inbox, false);
+    vhost_dp_inbox_close(inbox);
     WITH_QEMU_LOCK_GUARD(&inbox->lock) {
         inbox->bh = NULL;
     }

@@ -56,11 +56,11 @@ bool vhost_dp_inbox_put(VhostDPInbox *inbox, const VhostDPFrame *frames,
 
 /* ---- The reader: one thread ---- */
 
-/*
- * Be ready for frames, or not: those that wait are lost then.  None is lent,
- * unless @open was so before.
- */
-void vhost_dp_inbox_open(VhostDPInbox *inbox, bool open);
+/* Be ready for frames from now on, if that is not so yet */
+void vhost_dp_inbox_open(VhostDPInbox *inbox);
+
+/* Take no frames any more; those that wait, or are in hand, are lost */
+void vhost_dp_inbox_close(VhostDPInbox *inbox);
 
 /* The reader has gone: nothing is accepted any more, and no bh scheduled */
 void vhost_dp_inbox_retire(VhostDPInbox *inbox);
@@ -81,7 +81,7 @@ unsigned vhost_dp_inbox_get(VhostDPInbox *inbox, VhostDPFrame *frames,
 /* All frames that were lent are given back */
 void vhost_dp_inbox_release(VhostDPInbox *inbox);
 
-/* Frames that were lost since the last call: for want of room, or in open */
+/* Frames that were lost since the last call: for want of room, or in close */
 typedef struct VhostDPInboxLost {
     uint64_t full;
     uint64_t closed;

@@ -43,7 +43,7 @@ void vhost_dp_port_poll_init(PortPoll *poll, int64_t limit)
     *poll = (PortPoll) { .limit = limit, .window = limit };
 }
 
-static void poll_begin(PortPoll *poll, int64_t now)
+void vhost_dp_port_poll_turn(PortPoll *poll, int64_t now)
 {
     if (!poll->limit || poll->state != PORT_POLL_OFF) {
         return;
@@ -57,17 +57,11 @@ static void poll_begin(PortPoll *poll, int64_t now)
     }
 }
 
-void vhost_dp_port_poll_turn(PortPoll *poll, int64_t now, bool looking)
-{
-    poll->looking = looking;
-    poll_begin(poll, now);
-}
-
 void vhost_dp_port_poll_pass(PortPoll *poll, int64_t now)
 {
     if (poll->worked && poll->limit) {
         /* The pass may be the one that was to end polling */
-        poll_begin(poll, now);
+        vhost_dp_port_poll_turn(poll, now);
         if (poll->state == PORT_POLL_BEGUN) {
             poll->state = PORT_POLL_WORKED;
         }

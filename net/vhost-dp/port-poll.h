@@ -28,7 +28,7 @@ typedef enum PortPollState {
 /* Written by port-poll.c, and by the functions below */
 typedef struct PortPoll {
     PortPollState state;
-    bool looking;               /* nothing else caused the pass at hand */
+    bool looking;               /* nothing else causes the next pass, or did */
     bool worked;                /* the pass at hand has found work */
     int64_t limit;              /* busy-poll-us=; 0: never poll.  Set once. */
     int64_t window;             /* how long to poll after work; 0: do not */
@@ -55,6 +55,12 @@ static inline void port_poll_hit(PortPoll *poll)
     poll->state = PORT_POLL_HIT;
 }
 
+/* The next pass has no other cause than that the port polls */
+static inline void port_poll_look(PortPoll *poll)
+{
+    poll->looking = true;
+}
+
 /* What follows in the pass at hand is no look for its own sake */
 static inline void port_poll_looked(PortPoll *poll)
 {
@@ -64,11 +70,8 @@ static inline void port_poll_looked(PortPoll *poll)
 /* @limit: how long to poll at most; 0: never */
 void vhost_dp_port_poll_init(PortPoll *poll, int64_t limit);
 
-/**
- * vhost_dp_port_poll_turn: a turn begins at @now
- * @looking: there was no notification, and nothing was left to do
- */
-void vhost_dp_port_poll_turn(PortPoll *poll, int64_t now, bool looking);
+/* A turn begins at @now */
+void vhost_dp_port_poll_turn(PortPoll *poll, int64_t now);
 
 /* A pass is over at @now: goes on for a while if it has found work */
 void vhost_dp_port_poll_pass(PortPoll *poll, int64_t now);

@@ -134,7 +134,7 @@ void vhost_dp_port_rx_open(VhostDPEnginePort *port)
 {
     port->rx->ready = true;
     rx_set_state(port, PORT_RX_DRIVER);
-    vhost_dp_inbox_open(port->inbox, true);
+    vhost_dp_inbox_open(port->inbox);
 }
 
 void vhost_dp_port_rx_discard(VhostDPEnginePort *port,
@@ -156,7 +156,7 @@ void vhost_dp_port_rx_off(VhostDPEnginePort *port)
 void vhost_dp_port_rx_drop(VhostDPEnginePort *port, VhostDPDropReason reason)
 {
     rx_lose(port, reason);
-    vhost_dp_inbox_open(port->inbox, false);
+    vhost_dp_inbox_close(port->inbox);
     vhost_dp_port_rx_count_inbox(port);
     if (port->rx->state >= PORT_RX_DRIVER) {
         rx_set_state(port, PORT_RX_OFF);

@@ -61,15 +61,15 @@ static bool turn_pass(VhostDPEnginePort *port, bool *more)
     return true;
 }
 
-bool vhost_dp_port_turn_hold(VhostDPEnginePort *port)
+void vhost_dp_port_turn_hold(VhostDPEnginePort *port)
 {
-    bool looking = port->turn.state == PORT_TURN_POLL;
-
+    if (port->turn.state == PORT_TURN_POLL) {
+        port_poll_look(&port->poll);
+    }
     port->turn.state = PORT_TURN_RUNNING;
-    return looking;
 }
 
-void vhost_dp_port_turn(VhostDPEnginePort *port, bool looking)
+void vhost_dp_port_turn(VhostDPEnginePort *port)
 {
     int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     int64_t end = now + PORT_TURN_NS;
@@ -78,7 +78,7 @@ void vhost_dp_port_turn(VhostDPEnginePort *port, bool looking)
     bool all, more;
 
     turn->state = PORT_TURN_RUNNING;
-    vhost_dp_port_poll_turn(&port->poll, now, looking);
+    vhost_dp_port_poll_turn(&port->poll, now);
     do {
         all = turn_pass(port, &more);
         now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
@@ -120,7 +120,7 @@ void vhost_dp_port_notified(VhostDPEnginePort *port)
         break;
     case PORT_TURN_IDLE:
     case PORT_TURN_POLL:
-        vhost_dp_port_turn(port, false);
+        vhost_dp_port_turn(port);
         break;
     }
 }

@@ -22,13 +22,11 @@ void vhost_dp_port_notified(VhostDPEnginePort *port);
 /*
  * The bottom half runs, and ends with a turn: until then, what the driver says
  * is noted, and causes no turn of its own.  Lock: none.
- *
- * Returns true if there was no other cause than polling.
  */
-bool vhost_dp_port_turn_hold(VhostDPEnginePort *port);
+void vhost_dp_port_turn_hold(VhostDPEnginePort *port);
 
-/* A turn.  @looking: for no other cause than polling.  Lock: none. */
-void vhost_dp_port_turn(VhostDPEnginePort *port, bool looking);
+/* A turn.  Lock: none. */
+void vhost_dp_port_turn(VhostDPEnginePort *port);
 
 /*
  * Listen to @fd for kicks of a queue, or to nothing if it is -1.  Lock held:

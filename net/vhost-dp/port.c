@@ -295,8 +295,8 @@ static void port_end(VhostDPEnginePort *port)
 static void port_bh(void *opaque)
 {
     VhostDPEnginePort *port = opaque;
-    bool looking = vhost_dp_port_turn_hold(port);
 
+    vhost_dp_port_turn_hold(port);
     if (qatomic_xchg(&port->changed, false) && !port_reconcile(port)) {
         port_end(port);
         return;
@@ -305,7 +305,7 @@ static void port_bh(void *opaque)
     if (unlikely(vhost_dp_inbox_ready(port->inbox))) {
         vhost_dp_port_rx_count_inbox(port);
     }
-    vhost_dp_port_turn(port, looking);
+    vhost_dp_port_turn(port);
 }
 
 /* ---- What the backend tells ---- */

@@ -101,7 +101,7 @@ static void test_order(void)
     unsigned next = 0, seen = 0;
     unsigned i, n;
 
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     vhost_dp_inbox_join(inbox);
     g_assert_false(vhost_dp_inbox_ready(inbox));
     g_assert_cmpuint(vhost_dp_inbox_get(inbox, frames, 1), ==, 0);
@@ -134,7 +134,7 @@ static void test_metadata(void)
     VhostDPFrame in, out;
     uint8_t data[100];
 
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     vhost_dp_inbox_join(inbox);
     make_frame(&in, data, sizeof(data), 1);
     in.flags = 1;
@@ -163,7 +163,7 @@ static void test_wakeups(void)
     VhostDPInbox *inbox = inbox_new();
     VhostDPFrame frame;
 
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     vhost_dp_inbox_join(inbox);
     put(inbox, 100, 1);
     g_assert_true(was_woken());
@@ -194,7 +194,7 @@ static void test_full(void)
     unsigned got = 0;
     unsigned i, n;
 
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     vhost_dp_inbox_join(inbox);
     for (i = 0; i < room; i++) {
         put(inbox, 10000, i);
@@ -231,10 +231,10 @@ static void test_closed(void)
     make_frame(&frame, data, sizeof(data), 1);
     vhost_dp_inbox_join(inbox);
     g_assert_false(vhost_dp_inbox_put(inbox, &frame, 1));
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     put(inbox, 100, 1);
     put(inbox, 100, 2);
-    vhost_dp_inbox_open(inbox, false);
+    vhost_dp_inbox_close(inbox);
     g_assert_false(vhost_dp_inbox_put(inbox, &frame, 1));
     lost = vhost_dp_inbox_take_lost(inbox);
     g_assert_cmpuint(lost.closed, ==, 2);
@@ -242,7 +242,7 @@ static void test_closed(void)
     g_assert_cmpuint(vhost_dp_inbox_get(inbox, &frame, 1), ==, 0);
 
     /* What the reader has taken over, and not looked at, does not come later */
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     put(inbox, 100, 3);
     put(inbox, 100, 4);
     put(inbox, 100, 5);
@@ -250,9 +250,9 @@ static void test_closed(void)
     check_frame(&frame, 100, 3);
     put(inbox, 100, 6);
     vhost_dp_inbox_release(inbox);
-    vhost_dp_inbox_open(inbox, false);
+    vhost_dp_inbox_close(inbox);
     g_assert_cmpuint(vhost_dp_inbox_take_lost(inbox).closed, ==, 3);
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     put(inbox, 100, 7);
     g_assert_cmpuint(vhost_dp_inbox_get(inbox, &frame, 1), ==, 1);
     check_frame(&frame, 100, 7);
@@ -271,7 +271,7 @@ static void test_retired(void)
 
     make_frame(&frame, data, sizeof(data), 1);
     vhost_dp_inbox_join(inbox);
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     put(inbox, 100, 1);
     vhost_dp_inbox_retire(inbox);
     qemu_bh_delete(bh);
@@ -344,7 +344,7 @@ static void test_threads(void)
     unsigned i, n;
     bool last = false;
 
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     for (i = 0; i < WRITERS; i++) {
         w[i].inbox = inbox;
         w[i].index = i;
@@ -398,7 +398,7 @@ static void test_perf(const void *opaque)
     unsigned i;
     double ns;
 
-    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_open(inbox);
     vhost_dp_inbox_join(inbox);
     for (i = 0; i < 64; i++) {
         make_frame(&in[i], data + i * len, len, i);

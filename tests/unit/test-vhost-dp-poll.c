@@ -16,7 +16,7 @@
 /* A turn of one pass at @now, which finds work if @worked */
 static void turn(PortPoll *poll, int64_t now, bool worked)
 {
-    vhost_dp_port_poll_turn(poll, now, false);
+    vhost_dp_port_poll_turn(poll, now);
     if (worked) {
         port_poll_worked(poll);
     }
@@ -111,7 +111,8 @@ static void test_hit(void)
     for (i = 0; i < 20; i++) {
         turn(&poll, now, true);
         now += LIMIT / 2;
-        vhost_dp_port_poll_turn(&poll, now, true);
+        port_poll_look(&poll);
+        vhost_dp_port_poll_turn(&poll, now);
         g_assert_true(poll.looking);
         port_poll_hit(&poll);
         vhost_dp_port_poll_pass(&poll, now);
