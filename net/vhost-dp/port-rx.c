@@ -183,7 +183,13 @@ static bool rx_polls_driver(const VhostDPEnginePort *port)
     return port_poll_is_on(&port->poll) && port->caps.rx_poll;
 }
 
-void vhost_dp_port_rx_settle(VhostDPEnginePort *port)
+/* May it be asked at all?  Others only while they may call. */
+static bool rx_may_ask(const VhostDPEnginePort *port)
+{
+    return port->rx->enabled || rx_polls_driver(port);
+}
+
+bool vhost_dp_port_rx_settle(VhostDPEnginePort *port)
 {
     PortRx *rx = port->rx;
     bool enable = (rx->state == PORT_RX_DISCARD ||
@@ -192,10 +198,12 @@ void vhost_dp_port_rx_settle(VhostDPEnginePort *port)
                   port->turn.state != PORT_TURN_PARKED &&
                   !rx_polls_driver(port);
 
-    if (enable != rx->enabled) {
-        rx->enabled = enable;
-        port->dc->rx_enable(port->drv, port->index, enable);
+    if (enable == rx->enabled) {
+        return false;
     }
+    rx->enabled = enable;
+    port->dc->rx_enable(port->drv, port->index, enable);
+    return enable && rx->ready;
 }
 
 /* ---- Into the guest's buffers ---- */
@@ -541,7 +549,7 @@ static bool rx_try_into(VhostDPEnginePort *port, unsigned *left)
     PortRx *rx = port->rx;
 
     if (likely(!rx->long_frames) || !port->dc->rx_into || !rx->ready ||
-        rx->state != PORT_RX_DRIVER) {
+        !rx_may_ask(port) || rx->state != PORT_RX_DRIVER) {
         return false;
     }
     /* The driver may say in rx_into that there are more */
@@ -568,7 +576,7 @@ static bool rx_fetch(VhostDPEnginePort *port)
     /* What is read ahead of rx_into has to be copied */
     bool one = rx->long_frames && port->dc->rx_into;
 
-    if (poll && !rx_polls_driver(port)) {
+    if (poll ? !rx_polls_driver(port) : !rx_may_ask(port)) {
         return false;
     }
     /* The driver may say in rx_burst that there are more */

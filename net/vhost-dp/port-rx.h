@@ -29,8 +29,10 @@ void vhost_dp_port_rx_kicked(VhostDPEnginePort *port);
 /*
  * A pass is over: tells the driver whether it may call from now on.  It may do
  * so before this returns.
+ *
+ * Returns true if that is new, and there may be frames: look once more.
  */
-void vhost_dp_port_rx_settle(VhostDPEnginePort *port);
+bool vhost_dp_port_rx_settle(VhostDPEnginePort *port);
 
 /* From now on frames go to the guest */
 void vhost_dp_port_rx_open(VhostDPEnginePort *port);

@@ -84,8 +84,9 @@ void vhost_dp_port_turn(VhostDPEnginePort *port)
         now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
         /* Also of a pass that a control operation cut short */
         vhost_dp_port_poll_pass(&port->poll, now);
-        vhost_dp_port_rx_settle(port);
-        more |= turn->news;
+        if (vhost_dp_port_rx_settle(port) || turn->news) {
+            more = true;
+        }
         if (all && (more ? now >= end :
                            !vhost_dp_port_poll_end(&port->poll, now))) {
             next = more ? PORT_TURN_MORE :

@@ -30,7 +30,8 @@
  *
  * Shown, by the absence of "invalid end state": the port never sleeps with a
  * frame and a buffer for it.  By assertions: the driver has no handler that
- * would fire in vain, while there are no buffers or the vIOMMU does not answer;
+ * would fire in vain, while there are no buffers or the vIOMMU does not answer,
+ * and is not asked for frames when it may not call, unless it is polled;
  * in state GUEST the guest was asked to kick, and frames are lent; what a
  * driver says in rx_enable comes inside of a turn, which has yet to look at it.
  *
@@ -41,6 +42,7 @@
  *   SETTLE_FIRST     the driver is told before the pass, not after it
  *   ENABLE_GUEST     the driver may call while there are no buffers
  *   NO_KICKED        a kick does not change the state
+ *   ASK_DISABLED     the driver is asked for frames while it may not call
  */
 
 #ifndef FRAMES
@@ -66,7 +68,7 @@ bool kicked;                    /* the eventfd */
 mtype state = TURN_IDLE;
 mtype rx = RX_DRIVER;
 byte lent;
-bool ready;
+bool ready = true;              /* as when the queue was started just now */
 bool news;
 bool polls;
 bool bh = true;
@@ -123,6 +125,9 @@ inline settle()
     if
     :: shall_call && !may_call ->
         may_call = true;
+#ifndef NO_NEWS
+        more = more || ready;
+#endif
 #ifdef AT_ONCE
         if
         :: have > 0 ->
@@ -140,10 +145,16 @@ inline settle()
 inline fetch()
 {
     if
-#ifdef RX_POLL
-    :: ready || polls ->
-#else
+#ifdef ASK_DISABLED
     :: ready ->
+#elif defined(RX_POLL)
+    :: ready && may_call || polls ->
+        assert(may_call || polls);
+#else
+    :: ready && may_call ->
+#endif
+#ifndef RX_POLL
+        assert(may_call);
 #endif
         ready = false;
         d_step {
@@ -318,4 +329,5 @@ done:
  *   breaks: SETTLE_FIRST: assertion violated ((rx==8)&&(state!=1))
  *   breaks: ENABLE_GUEST: assertion violated ((rx==8)&&(state!=1))
  *   breaks: NO_KICKED: invalid end state
+ *   breaks: ASK_DISABLED: assertion violated may_call
  */

@@ -172,6 +172,7 @@ static unsigned driver_rx_burst(VhostDPDriver *drv, unsigned pair,
     unsigned i;
 
     g_assert_true(s->drv->open && s->port);
+    g_assert_true(s->rx_enabled);
     g_assert_cmpuint(s->lent, ==, 0);
     n = stress_random(&s->random, n + 1);
     if (n == 0) {
