@@ -55,8 +55,8 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 from prep import debian, edits, qemu                        # noqa: E402
-from prep.common import (PrepareError, note, say,           # noqa: E402
-                         write_if_changed)
+from prep.common import (UNAVAILABLE, PrepareError,         # noqa: E402
+                         Unavailable, note, say, write_if_changed)
 from prep.tree import Tree, source_of                                  # noqa: E402
 
 ROOT = Path(os.path.realpath(__file__)).parent.parent
@@ -161,8 +161,8 @@ def load_config(name):
 def update_tree(tree):
     """Link and edit; say what changed."""
     linked = tree.link()
-    changed = edits.apply(edits.load(ROOT / 'integration'), tree.source,
-                          tree.state / 'pristine')
+    changed = edits.apply(edits.load(ROOT / 'integration', tree.compat()),
+                          tree.source, tree.state / 'pristine')
     if linked:
         say(f'Linking our files (changed: {len(linked)})')
     for path in changed:
@@ -177,10 +177,11 @@ def command_configure(arguments):
         config = {'build': str(build), 'root': str(ROOT),
                   'python': sys.executable, 'options': arguments.options,
                   'install': not arguments.no_install,  # for the Makefile
+                  'qemu': arguments.qemu,
                   'qemu_src': arguments.qemu_src and
                   os.path.abspath(arguments.qemu_src)}
         write_if_changed(build / CONFIG, json.dumps(config, indent=2) + '\n')
-        qemu.describe(tree.ensure_source(arguments.qemu_src))
+        qemu.describe(tree.ensure_source(arguments.qemu_src, arguments.qemu))
         update_tree(tree)
         qemu.Qemu(tree, sys.executable, arguments.options).configure()
     say(f'Configured in {arguments.build_dir}.  Now run make')
@@ -192,7 +193,8 @@ def prepared(arguments):
     if tree.origin() is None:
         # an earlier run could not fetch it, or somebody removed it
         with locked(build):
-            qemu.describe(tree.ensure_source(config.get('qemu_src')))
+            qemu.describe(tree.ensure_source(config.get('qemu_src'),
+                                             config.get('qemu')))
     return tree, qemu.Qemu(tree, config['python'], config['options'])
 
 
@@ -272,6 +274,7 @@ def parse_arguments(words):
         return sub
 
     sub = command('configure', command_configure)
+    sub.add_argument('--qemu')
     sub.add_argument('--qemu-src')
     sub.add_argument('--no-install', action='store_true')
     sub.add_argument('options', nargs='*', help="QEMU's configure options")
@@ -292,6 +295,9 @@ def main():
     arguments = parse_arguments(sys.argv[1:])
     try:
         arguments.function(arguments)
+    except Unavailable as error:
+        print(f'error: {error}', file=sys.stderr)
+        return UNAVAILABLE
     except PrepareError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

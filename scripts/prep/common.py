@@ -19,6 +19,13 @@ class PrepareError(Exception):
     """Something the user has to know; the message says what to do."""
 
 
+class Unavailable(PrepareError):
+    """What is asked for is not to be had from here: main() returns UNAVAILABLE"""
+
+
+UNAVAILABLE = 3
+
+
 def verbose():
     return os.environ.get('V', '') not in ('', '0')
 

@@ -12,15 +12,17 @@ import re
 import subprocess
 from pathlib import Path
 
-from .common import PrepareError, note, run_step
+from .common import PrepareError, Unavailable, note, run_step
 
 KEYRINGS = ('/usr/share/keyrings/debian-archive-keyring.gpg',
             '/usr/share/keyrings/debian-archive-keyring.pgp')
 
-# The suites that may carry QEMU 10.0, the best first.
-QEMU_SUITES = ('trixie', 'trixie-updates', 'trixie-security',
-               'bookworm-backports')
-QEMU_SERIES = '10.0'
+# The suites that carry a series of QEMU, the best first; others are looked for
+# in the last ones.
+QEMU_SUITES = {'10.0': ('trixie', 'trixie-updates', 'trixie-security',
+                        'bookworm-backports'),
+               '10.2': ('sid',)}
+NEW_SUITES = ('sid', 'forky', 'trixie-backports')
 
 # The suites that carry meson 1.5 or later as a package without any binary.
 MESON_SUITES = ('bookworm-backports', 'trixie')
@@ -219,10 +221,10 @@ def _each_suite(apt, kind, suites):
     entries = machine_entries()
     found = archives(entries)
     if not found:
-        raise PrepareError(
+        raise Unavailable(
             'this machine\'s apt knows no Debian archive (looked at apt-get '
-            'indextargets and /etc/apt): add one, or give a QEMU '
-            f'{QEMU_SERIES} tree with --qemu-src=DIR')
+            'indextargets and /etc/apt): add one, or give a QEMU tree '
+            'with --qemu-src=DIR')
     problems = []
     reached = False
     for suite in suites:
@@ -237,15 +239,29 @@ def _each_suite(apt, kind, suites):
             yield suite
             break
     if not reached:
-        raise PrepareError(
+        raise Unavailable(
             (problems or ['the archive has none of the suites'])[0]
             + '\nNo package list could be fetched.  Is there a network?  A '
-            f'QEMU {QEMU_SERIES} tree that is already on this machine can be '
-            'given with --qemu-src=DIR')
+            'QEMU tree that is already on this machine can be given with '
+            '--qemu-src=DIR')
 
 
-def fetch_qemu_source(directory, logs):
-    """Download QEMU's source package; return (its .dsc file, its version)."""
+def newest_first(versions):
+    """@versions by dpkg's order, each once."""
+    left = set(versions)
+    ordered = []
+    while left:
+        ordered.append(version_key_max(left))
+        left.remove(ordered[-1])
+    return ordered
+
+
+def fetch_qemu_source(series, directory, logs):
+    """Download the source package of QEMU @series, as '10.0'.
+
+    Returns (its .dsc file, its version).  An archive may list a version and not
+    have its files: then the next one is taken, here or in the next suite.
+    """
     directory = Path(directory)
     done = directory / 'complete'
     if done.exists():
@@ -254,30 +270,48 @@ def fetch_qemu_source(directory, logs):
         if dsc:
             return dsc, version
     apt = PrivateApt(directory / 'apt', logs)
-    for suite in _each_suite(apt, 'deb-src', QEMU_SUITES):
-        offered = field_values(apt.query('showsrc', '--only-source', 'qemu'),
-                               'Version')
-        version = version_key_max(
-            v for v in offered
-            if re.match(rf'(\d+:)?{re.escape(QEMU_SERIES)}\.', v))
-        if version is None:
-            note(f'{suite} has no QEMU {QEMU_SERIES} (it has '
+    found = []                      # what there was instead
+    for suite in _each_suite(apt, 'deb-src',
+                             QEMU_SUITES.get(series, NEW_SUITES)):
+        offered = newest_first(field_values(
+            apt.query('showsrc', '--only-source', 'qemu'), 'Version'))
+        wanted = [v for v in offered
+                  if re.match(rf'(\d+:)?{re.escape(series)}\.', v)]
+        if not wanted:
+            found.append(f'{suite} has {", ".join(offered) or "no qemu"}')
+            note(f'{suite} has no QEMU {series} (it has '
                  f'{", ".join(offered) or "none"})')
-            continue
-        for old in directory.glob('qemu_*'):
-            old.unlink()
+        for version in wanted:
+            dsc = _fetch_version(apt, suite, version, directory)
+            if dsc:
+                done.write_text(version + '\n', encoding='utf-8')
+                return dsc, version
+            found.append(f'{suite} lists {version}, whose files the archive '
+                         'does not have')
+    raise Unavailable(f'no suite offers the source of QEMU {series}: '
+                      f'{"; ".join(found)}.  Give a tree with --qemu-src=DIR')
+
+
+def _fetch_version(apt, suite, version, directory):
+    """The .dsc file of @version; None if the archive does not have it all."""
+    for old in directory.glob('qemu_*'):
+        old.unlink()
+    try:
         apt.run(f'Fetching the QEMU source (qemu {version} from {suite})',
                 'fetch-qemu.log', directory,
                 'source', '--download-only', '--only-source',
                 f'qemu={version}')
-        dsc = next(directory.glob('qemu_*.dsc'), None)
-        if dsc is None:
-            raise PrepareError(f'apt-get fetched no qemu_*.dsc; see {logs}/'
-                               'fetch-qemu.log')
-        done.write_text(version + '\n', encoding='utf-8')
-        return dsc, version
-    raise PrepareError(f'no suite offers QEMU {QEMU_SERIES}: give a tree with '
-                       '--qemu-src=DIR')
+    except PrepareError as error:
+        if '404' not in str(error):
+            raise
+        note(f'{suite} lists qemu {version}, but the archive answers 404 when '
+             'asked for it')
+        return None
+    dsc = next(directory.glob('qemu_*.dsc'), None)
+    if dsc is None:
+        raise PrepareError(f'apt-get fetched no qemu_*.dsc; see {apt.logs}/'
+                           'fetch-qemu.log')
+    return dsc
 
 
 def fetch_package(name, suites, directory, logs, accept=lambda version: True):

@@ -13,10 +13,12 @@ import shutil
 import tomllib
 from pathlib import Path, PurePosixPath
 
+from . import versions
 from .common import PrepareError, write_if_changed
+from .compat import Compat
 
 KEYS = {'path', 'anchor', 'within', 'before', 'after', 'expression',
-        'replacement', 'why', 'patch'}
+        'replacement', 'why', 'patch', 'qemu'}
 
 
 class Edit:
@@ -32,6 +34,13 @@ class Edit:
             if not isinstance(value, str):
                 raise PrepareError(f'{self.name}: {key} is no string')
         self.patch = fields.get('patch', patch)
+        self.qemu = None            # the version from which on it is made
+        if 'qemu' in fields:
+            self.qemu = versions.condition(fields['qemu'])
+            if self.qemu is None:
+                raise PrepareError(f'{self.name}: qemu is {fields["qemu"]!r}, '
+                                   "and not of the form '>=10.2' (what older "
+                                   'ones need has its place in compat/)')
         self.path = fields.get('path', '')
         parts = PurePosixPath(self.path).parts
         if not parts or self.path.startswith('/') or '..' in parts:
@@ -123,19 +132,29 @@ class Edit:
 OUR_FILES = 'F: @files of series/patches.toml@\n'
 
 
-def _our_files(directory):
+def _our_files(directory, compat):
     table = tomllib.loads((directory / 'series' / 'patches.toml').read_text())
     patterns = [pattern for patch in table['patch']
                 for pattern in patch.get('files', [])]
+    patterns += compat.files()
     return ''.join(f'F: {pattern}\n' for pattern in sorted(patterns))
 
 
-def load(directory):
-    """All edits of the tables in @directory, by the tables' names."""
+# The patch of what older releases lack, unless a table or an edit says another.
+COMPAT_PATCH = 'api'
+
+
+def load(directory, compat=None):
+    """All edits of the tables in @directory and @compat, by the tables' names.
+
+    Those for newer versions of QEMU than that of @compat are left out; without
+    @compat there are those for the newest.
+    """
     directory = Path(directory)
+    compat = compat or Compat(directory.parent)
     edits = []
-    for table in sorted(directory.glob('*.toml')):
-        name = f'{table.parent.name}/{table.name}'
+    for table in [*sorted(directory.glob('*.toml')), *compat.tables()]:
+        name = str(table.relative_to(directory.parent))
         try:
             with open(table, 'rb') as source:
                 content = tomllib.load(source)
@@ -143,7 +162,8 @@ def load(directory):
             raise PrepareError(f'{name}: {error}') from error
         entries = content.pop('edit', [])
         # what its edits belong to; by default the patch of the table's name
-        patch = content.pop('patch', table.stem)
+        patch = content.pop('patch', table.stem if table.parent == directory
+                            else COMPAT_PATCH)
         if content:
             raise PrepareError(f'{name}: unknown key '
                                f'{", ".join(sorted(content))}')
@@ -151,9 +171,11 @@ def load(directory):
             raise PrepareError(f'{name}: edits are [[edit]] tables')
         edits += [Edit(name, number, fields, patch)
                   for number, fields in enumerate(entries, 1)]
+    edits = [edit for edit in edits if compat.wants(edit.qemu)]
     for edit in edits:
         if edit.expression is None and OUR_FILES in edit.text:
-            edit.text = edit.text.replace(OUR_FILES, _our_files(directory))
+            edit.text = edit.text.replace(OUR_FILES,
+                                          _our_files(directory, compat))
     return edits
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from . import edits
 from .common import PrepareError
-from .tree import SAME_PATH, collect_files
+from .compat import SAME_PATH
+from .files import collect_files
 
 TABLE = 'integration/series/patches.toml'
 NONE = 'none'                   # edits that only this repository needs
-PATCH_KEYS = {'name', 'subject', 'message', 'files'}
+PATCH_KEYS = {'name', 'subject', 'message', 'files', 'older'}
 
 # Lists of files, where an entry waits for the patch of what it names.
 LISTS = ('meson.build', 'trace-events', 'MAINTAINERS')
@@ -31,13 +32,14 @@ class Patch:
         if set(fields) - PATCH_KEYS or not {'name', 'subject', 'message'} <= \
            set(fields):
             raise PrepareError(f'{TABLE}: patch {index + 1} needs name, '
-                               'subject and message, may have files, and '
-                               f'has {", ".join(sorted(fields))}')
+                               'subject and message, may have files and '
+                               f'older, and has {", ".join(sorted(fields))}')
         self.index = index
         self.name = fields['name']
         self.subject = fields['subject']
         self.message = fields['message'].strip()
         self.files = fields.get('files', [])
+        self.older = fields.get('older', False)     # compat/ alone may fill it
 
 
 def matches(path, pattern):
@@ -153,11 +155,14 @@ FILTERS = {'meson.build': filter_meson, 'trace-events': filter_trace_events,
 class Series:
     """The series of the repository @root, for the prepared tree @source.
 
-    @pristine has the originals of the files that are edited there.
+    @pristine has the originals of the files that are edited there, @compat
+    what its QEMU lacks.
     """
 
-    def __init__(self, root, source, pristine):
+    def __init__(self, root, source, pristine, compat):
         self.root = Path(root)
+        self.compat = compat
+        self.additions = compat.files()
         self.source = Path(source)
         self.pristine = Path(pristine)
         self._read_table()
@@ -167,6 +172,9 @@ class Series:
             if path not in self.ours:
                 raise PrepareError(f'{TABLE}: holds a part of {path}, which is '
                                    'no file of ours')
+        used = {patch.name for its in self.edits.values() for _, patch in its}
+        self.patches = [patch for patch in self.patches
+                        if not patch.older or patch.name in used]
         self._refuse_empty()
 
     def _read_table(self):
@@ -218,12 +226,15 @@ class Series:
         for name, pattern in sorted(unused):
             raise PrepareError(f'{TABLE}: patch {name} has files {pattern}, '
                                'and there are none')
+        for path in self.additions:
+            ours[path] = self._patch(edits.COMPAT_PATCH, path)
         return ours
 
     def _assign_edits(self):
         """The edits of each of QEMU's files, with their patches."""
         by_path = {}
-        for edit in edits.load(self.root / 'integration'):
+        for edit in edits.load(self.root / 'integration',
+                               self.compat):
             if edit.patch == NONE:
                 continue
             patch = self._patch(edit.patch, edit.name)
@@ -248,6 +259,8 @@ class Series:
 
     def where(self, path):
         """The file in which the content of @path, or its original, is."""
+        if path in self.additions:
+            return self.additions[path]
         if path in self.ours:
             return self.root / path
         kept = self.pristine / path
@@ -274,7 +287,7 @@ class Series:
         return result
 
     def _own_text(self, path, index, present):
-        data = (self.root / path).read_bytes()
+        data = self.compat.rewrite(path, self.where(path).read_bytes())
         holds = [line for its_path, patch, line in self.holds
                  if its_path == path and patch.index > index]
         name = os.path.basename(path)

@@ -16,15 +16,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import debian
-from .common import PrepareError, run_step, write_if_changed
+from . import debian, versions
+from .common import PrepareError, note, run_step, write_if_changed
+from .compat import SAME_PATH, Compat
+from .files import collect_files
 
 STATE = '.vhost-dp'
-SERIES = '10.0'
-
-# Our directories that appear at the same path in the QEMU tree.
-SAME_PATH = ('include', 'net', 'hw', 'util', 'qapi', 'docs',
-             'tests/unit', 'tests/qtest')
 
 # QEMU's build enters these through our own fragment, and meson's subdir() does
 # not leave the directory of the meson.build that calls it: they appear below
@@ -33,8 +30,6 @@ FRAGMENT = 'vhost-dp'
 OWN_TESTS = ('tests/guest', 'tests/integration', 'tests/bench', 'tests/fuzz',
              'tests/models', 'tests/nested', 'tests/tsan',
              'tests/differential')
-
-IGNORED = re.compile(r'^\.|~$|\.(orig|rej|pyc|swp)$|^__pycache__$|^#.*#$')
 
 
 # ------------------------------------------------------------ QEMU's source
@@ -55,11 +50,11 @@ def qemu_version(directory):
         raise PrepareError(f'{directory} is no QEMU source tree (it needs '
                            'VERSION, configure, and a meson.build of the '
                            "project 'qemu')")
-    match = re.fullmatch(re.escape(SERIES) + r'\.(\d+)', version)
-    if not match or int(match[1]) >= 50:
-        # x.y.50 and up is what leads to the next release
+    number = versions.parse(version)
+    if number is None or number[:2] < versions.OLDEST:
         raise PrepareError(f'{directory} is QEMU {version}; vhost-dp needs '
-                           f'QEMU {SERIES}.x')
+                           f'{".".join(map(str, versions.OLDEST))} or later '
+                           f'({versions.KNOWN})')
     return version
 
 
@@ -89,19 +84,6 @@ def source_of(build):
     return build.with_name(build.name + '.src')
 
 
-def collect_files(root, places):
-    """Map the relative path to the path, for all files below @places."""
-    found = {}
-    for place in places:
-        for where, directories, names in os.walk(Path(root) / place):
-            directories[:] = [d for d in directories if not IGNORED.search(d)]
-            for name in names:
-                if not IGNORED.search(name):
-                    path = Path(where) / name
-                    found[str(path.relative_to(root))] = path
-    return found
-
-
 class Tree:
     """The prepared tree of one build directory."""
 
@@ -125,8 +107,16 @@ class Tree:
                 f'{STATE}/source.json).  Remove it, or run make distclean, '
                 'and try again') from None
 
-    def ensure_source(self, qemu_src):
-        """Make the tree unless it is there; @qemu_src is a path or None."""
+    def version(self):
+        """The version of the tree that is there, as numbers."""
+        return versions.parse(self.origin()['version'])
+
+    def ensure_source(self, qemu_src, series=None):
+        """Make the tree unless it is there.
+
+        @qemu_src is a path or None.  Without it, it is Debian's QEMU @series,
+        by default versions.DEFAULT.
+        """
         if qemu_src is not None:
             qemu_src = Path(os.path.realpath(qemu_src))
         origin = self.origin()
@@ -137,6 +127,12 @@ class Tree:
                     f'{self.source} was made from {origin["from"]}, not from '
                     f'--qemu-src={qemu_src}.  Run make distclean first, or '
                     'use another --build-dir')
+            if series is not None and \
+               versions.parse(origin['version'])[:2] != versions.series(series):
+                raise PrepareError(
+                    f'{self.source} is QEMU {origin["version"]}, and not of '
+                    f'--qemu={series}.  Run make distclean first, or use '
+                    'another --build-dir')
             return origin
         unfinished = self.source.with_name(self.source.name + '.tmp')
         if unfinished.exists():
@@ -146,12 +142,17 @@ class Tree:
             copy_source(qemu_src, unfinished, self.logs / 'copy-qemu.log')
             made_from = str(qemu_src)
         else:
-            download = self.build / 'prep' / 'qemu'
+            series = series or versions.DEFAULT
+            versions.series(series)
+            download = self.build / 'prep' / f'qemu-{series}'
             download.mkdir(parents=True, exist_ok=True)
-            dsc, package = debian.fetch_qemu_source(download, self.logs)
+            dsc, package = debian.fetch_qemu_source(series, download, self.logs)
             debian.unpack_source(dsc, unfinished, self.logs)
             version = qemu_version(unfinished)
             made_from = f'Debian source package qemu {package}'
+        if not versions.is_tested(versions.parse(version)):
+            note(f'QEMU {version}: {versions.KNOWN}.  An edit that does not '
+                 'fit is named below')
         origin = {'from': made_from, 'version': version}
         write_if_changed(unfinished / STATE / 'source.json',
                          json.dumps(origin, indent=2) + '\n')
@@ -172,40 +173,49 @@ class Tree:
 
     # -------------------------------------------------------- our files
 
-    def _own_files(self):
+    def compat(self):
+        """What the QEMU of this tree lacks."""
+        return Compat(self.root, self.version())
+
+    def _own_files(self, compat):
         """Map the path in the QEMU tree to our file, for all of our files."""
         wanted = collect_files(self.root, SAME_PATH)
         for path, ours in collect_files(self.root, OWN_TESTS).items():
             wanted[f'{FRAGMENT}/{path}'] = ours
         wanted[f'{FRAGMENT}/meson.build'] = self.root / 'meson.build'
+        for path, ours in compat.files().items():
+            if path in wanted:
+                raise PrepareError(f'{ours} hides {wanted[path]}')
+            wanted[path] = ours
         return wanted
 
     def link(self):
         """Link all of our files; return the paths that were added or removed.
 
-        Nothing of QEMU's is ever replaced, and nothing is touched that is
-        already as it should be.
+        A file that has to be otherwise for this QEMU is there as a copy that
+        cannot be written.  Nothing of QEMU's is ever replaced, and nothing is
+        touched that is already as it should be.
         """
         record = self.state / 'links.json'
         try:
             old = set(json.loads(record.read_text(encoding='utf-8')))
         except FileNotFoundError:
             old = set()
-        wanted = self._own_files()
+        compat = self.compat()
+        wanted = self._own_files(compat)
 
         # First, because a file may have become a directory.
         changed = []
         for path in sorted(old - set(wanted)):
             target = self.source / path
-            if target.is_symlink():
+            if target.is_symlink() or target.is_file():
                 target.unlink()
                 changed.append(path)
             self._remove_empty(target.parent)
 
         for path in sorted(wanted):
             target = self.source / path
-            if os.path.lexists(target) and \
-               not (path in old and target.is_symlink()):
+            if os.path.lexists(target) and path not in old:
                 raise PrepareError(f'{path} is a file of QEMU\'s own: ours of '
                                    'that name would hide it.  Rename ours')
 
@@ -213,20 +223,9 @@ class Tree:
         # behind that the next one takes for QEMU's.
         write_if_changed(record, json.dumps(sorted(old | set(wanted)),
                                             indent=0) + '\n')
-        source = os.path.realpath(self.source)
         for path, ours in sorted(wanted.items()):
-            target = self.source / path
-            directory = os.path.dirname(os.path.join(source, path))
-            text = os.path.relpath(os.path.realpath(ours.parent) + '/'
-                                   + ours.name, directory)
-            if target.is_symlink():
-                if os.readlink(target) == text:
-                    continue
-                target.unlink()
-            else:
-                target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(text)
-            changed.append(path)
+            if self._put(path, ours, compat):
+                changed.append(path)
         write_if_changed(record, json.dumps(sorted(wanted), indent=0) + '\n')
 
         # meson notices a changed file, but not a new directory: the list of
@@ -238,6 +237,26 @@ class Tree:
         write_if_changed(self.source / FRAGMENT / 'tests' / 'meson.build',
                          ''.join(lines))
         return changed
+
+    def _put(self, path, ours, compat):
+        """Put our file to its place in the tree; return whether it was not."""
+        target = self.source / path
+        data = ours.read_bytes()
+        rewritten = compat.rewrite(path, data)
+        if rewritten != data:
+            return write_if_changed(target, rewritten, 0o444)
+        directory = os.path.dirname(os.path.join(os.path.realpath(self.source),
+                                                 path))
+        text = os.path.relpath(os.path.realpath(ours.parent) + '/'
+                               + ours.name, directory)
+        if os.path.lexists(target):
+            if target.is_symlink() and os.readlink(target) == text:
+                return False
+            target.unlink()
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(text)
+        return True
 
     def _remove_empty(self, directory):
         while directory != self.source:

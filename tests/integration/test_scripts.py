@@ -32,12 +32,34 @@ class Options(fake.FakeProject):
         self.assertFalse(self.build.exists())
 
     def test_bad_words(self):
-        for word in ('--qemu-src', '--build-dir=', 'word',
+        for word in ('--qemu-src', '--qemu=', '--build-dir=', 'word',
                      '--qemu-src=/nowhere', ):
             with self.subTest(word=word):
                 said = self.run_command([self.root / 'configure', word],
                                         good=False)
                 self.assertIn(word.strip('='), said)
+
+    def test_two_sources(self):
+        said = self.run_command(
+            [self.root / 'configure', '--qemu=10.2', f'--qemu-src={self.qemu}'],
+            good=False)
+        self.assertIn('--qemu and --qemu-src exclude each other', said)
+
+    def test_no_series(self):
+        for series in ('10', '10.2.2', 'new'):
+            with self.subTest(series=series):
+                said = self.run_script('configure', f'--build-dir={self.build}',
+                                       f'--qemu={series}', good=False)
+                self.assertIn(repr(series), said)
+
+    def test_another_series(self):
+        """What is there is not of the series that is asked for."""
+        self.configure()
+        said = self.run_script('configure', f'--build-dir={self.build}',
+                               '--qemu=10.2', good=False)
+        self.assertIn('QEMU 10.0.3', said)
+        self.assertIn('--qemu=10.2', said)
+        self.assertIn('distclean', said)
 
     def test_no_install(self):
         """Nothing is installed, now or by a later make; what is missing is named."""

@@ -28,7 +28,7 @@ class Source(fake.FakeProject):
         self.configure()
 
     def test_other_release(self):
-        for version in ('9.2.1', '10.1.0', '10.0.50', '10.00', 'x'):
+        for version in ('9.2.1', '9.2.50', '10.00', '11', 'x'):
             with self.subTest(version=version):
                 self.make_qemu(version)
                 said = self.configure(good=False)
