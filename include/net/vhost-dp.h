@@ -39,7 +39,7 @@
 
 #include "qemu/units.h"
 #include "qom/object.h"
-#include "block/aio.h"
+#include "qemu/aio.h"
 #include "qapi/qapi-types-vhost-dp.h"
 
 /* ---- Limits ---- */

@@ -271,7 +271,7 @@ static bool driver_can_be_deleted(UserCreatable *uc)
     return !VHOST_DP_DRIVER(uc)->claimed_by;
 }
 
-static void driver_class_init(ObjectClass *oc, void *data)
+static void driver_class_init(ObjectClass *oc, const void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
@@ -300,7 +300,7 @@ static const TypeInfo driver_info = {
     .instance_finalize = driver_instance_finalize,
     .class_size = sizeof(VhostDPDriverClass),
     .class_init = driver_class_init,
-    .interfaces = (InterfaceInfo[]) {
+    .interfaces = (const InterfaceInfo[]) {
         { TYPE_USER_CREATABLE },
         { }
     },

@@ -50,6 +50,26 @@
 /* Grace period for a peer to connect before it is logged as missing */
 #define LINK_PEER_MS 2000
 
+/* Features that the data path has to know; offloads are not here */
+static const int vhost_dp_feature_bits[] = {
+    VIRTIO_F_NOTIFY_ON_EMPTY,
+    VIRTIO_RING_F_INDIRECT_DESC,
+    VIRTIO_RING_F_EVENT_IDX,
+    VIRTIO_F_ANY_LAYOUT,
+    VIRTIO_F_VERSION_1,
+    VIRTIO_F_IOMMU_PLATFORM,
+    VIRTIO_F_RING_PACKED,
+    VIRTIO_F_RING_RESET,
+    VIRTIO_F_IN_ORDER,
+    VIRTIO_F_NOTIFICATION_DATA,
+    VIRTIO_NET_F_MRG_RXBUF,
+    VIRTIO_NET_F_MTU,
+    VIRTIO_NET_F_RSS,
+    VIRTIO_NET_F_RSC_EXT,
+    VIRTIO_NET_F_HASH_REPORT,
+    VHOST_INVALID_FEATURE_BIT
+};
+
 VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);
 
 static NetVhostDPState *netdev_state(NetClientState *nc)
@@ -58,7 +78,8 @@ static NetVhostDPState *netdev_state(NetClientState *nc)
     return DO_UPCAST(NetVhostDPState, nc, nc);
 }
 
-struct vhost_net *vhost_dp_get_vhost_net(NetClientState *nc)
+/* NULL while the netdev is being created or deleted */
+static struct vhost_net *netdev_get_vhost_net(NetClientState *nc)
 {
     return netdev_state(nc)->vhost_net;
 }
@@ -382,18 +403,17 @@ static bool netdev_has_uso(NetClientState *nc)
 }
 
 /* Called for the first queue pair, on behalf of all */
-static void netdev_set_offload(NetClientState *nc, int csum, int tso4,
-                               int tso6, int ecn, int ufo, int uso4, int uso6)
+static void netdev_set_offload(NetClientState *nc, const NetOffloads *ol)
 {
     VhostDPNetdev *netdev = netdev_state(nc)->netdev;
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(netdev->drv);
-    uint32_t offloads = (csum ? VHOST_DP_OFFLOAD_CSUM : 0) |
-                        (tso4 ? VHOST_DP_OFFLOAD_TSO4 : 0) |
-                        (tso6 ? VHOST_DP_OFFLOAD_TSO6 : 0) |
-                        (ecn ? VHOST_DP_OFFLOAD_ECN : 0) |
-                        (ufo ? VHOST_DP_OFFLOAD_UFO : 0) |
-                        (uso4 ? VHOST_DP_OFFLOAD_USO4 : 0) |
-                        (uso6 ? VHOST_DP_OFFLOAD_USO6 : 0);
+    uint32_t offloads = (ol->csum ? VHOST_DP_OFFLOAD_CSUM : 0) |
+                        (ol->tso4 ? VHOST_DP_OFFLOAD_TSO4 : 0) |
+                        (ol->tso6 ? VHOST_DP_OFFLOAD_TSO6 : 0) |
+                        (ol->ecn ? VHOST_DP_OFFLOAD_ECN : 0) |
+                        (ol->ufo ? VHOST_DP_OFFLOAD_UFO : 0) |
+                        (ol->uso4 ? VHOST_DP_OFFLOAD_USO4 : 0) |
+                        (ol->uso6 ? VHOST_DP_OFFLOAD_USO6 : 0);
     unsigned i;
 
     if (netdev->start_failed) {
@@ -479,6 +499,7 @@ static NetClientInfo net_vhost_dp_info = {
     .set_vnet_hdr_len = netdev_set_vnet_hdr_len,
     .set_vnet_le = netdev_set_vnet_le,
     .set_vnet_be = netdev_set_vnet_be,
+    .get_vhost_net = netdev_get_vhost_net,
     .check_peer_type = netdev_check_peer_type,
 };
 
@@ -507,6 +528,8 @@ static bool netdev_init_vhost(VhostDPNetdev *netdev, NetVhostDPState *s,
         .backend_type = VHOST_BACKEND_TYPE_DP,
         .net_backend = &s->nc,
         .nvqs = VHOST_DP_QUEUES,
+        .feature_bits = vhost_dp_feature_bits,
+        .max_tx_queue_size = VIRTQUEUE_MAX_SIZE,
         .opaque = vhost_dp_port_backend(s->port),
     };
 

@@ -61,7 +61,7 @@ typedef struct PortRx PortRx;
 
 QEMU_BUILD_BUG_ON(VHOST_DP_BURST_FRAMES != 1 << (PORT_BURST_SIZES - 1));
 
-/* Counters of one direction.  The IOThread's; read with qatomic_read_u64(). */
+/* Counters of one direction.  The IOThread's; read with qatomic_read(). */
 typedef struct PortStats {
     uint64_t packets;
     uint64_t bytes;

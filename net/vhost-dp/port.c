@@ -597,28 +597,28 @@ static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
                   VHOST_DP_QUEUE_STATE_STOPPED;
     info->size = vq->num;
 
-    info->packets = qatomic_read_u64(&stats->packets);
-    info->bytes = qatomic_read_u64(&stats->bytes);
+    info->packets = qatomic_read(&stats->packets);
+    info->bytes = qatomic_read(&stats->bytes);
     for (i = 0; i < PORT_BURST_SIZES; i++) {
-        uint64_t n = qatomic_read_u64(&stats->bursts[i]);
+        uint64_t n = qatomic_read(&stats->bursts[i]);
 
         info->bursts += n;
         QAPI_LIST_APPEND(sizes, n);
     }
-    info->polls = qatomic_read_u64(&stats->polls);
-    info->poll_hits = qatomic_read_u64(&stats->poll_hits);
-    info->kicks = qatomic_read_u64(&stats->kicks);
-    info->kicks_suppressed = qatomic_read_u64(&stats->kicks_suppressed);
-    info->iotlb_hits = qatomic_read_u64(&vq->iotlb_hits);
-    info->iotlb_misses = qatomic_read_u64(&vq->iotlb_misses);
-    info->calls = qatomic_read_u64(&be->calls[queue]);
-    info->calls_suppressed = qatomic_read_u64(&stats->calls_suppressed);
-    info->direct_packets = qatomic_read_u64(&stats->direct);
-    info->software_checksums = qatomic_read_u64(&stats->soft_checksums);
-    info->software_segments = qatomic_read_u64(&stats->soft_segments);
+    info->polls = qatomic_read(&stats->polls);
+    info->poll_hits = qatomic_read(&stats->poll_hits);
+    info->kicks = qatomic_read(&stats->kicks);
+    info->kicks_suppressed = qatomic_read(&stats->kicks_suppressed);
+    info->iotlb_hits = qatomic_read(&vq->iotlb_hits);
+    info->iotlb_misses = qatomic_read(&vq->iotlb_misses);
+    info->calls = qatomic_read(&be->calls[queue]);
+    info->calls_suppressed = qatomic_read(&stats->calls_suppressed);
+    info->direct_packets = qatomic_read(&stats->direct);
+    info->software_checksums = qatomic_read(&stats->soft_checksums);
+    info->software_segments = qatomic_read(&stats->soft_segments);
 
     for (i = 0; i < VHOST_DP_DROP_REASON__MAX; i++) {
-        uint64_t n = qatomic_read_u64(&stats->drops[i]);
+        uint64_t n = qatomic_read(&stats->drops[i]);
 
         if (n) {
             VhostDPDropInfo *drop = g_new0(VhostDPDropInfo, 1);
@@ -629,7 +629,7 @@ static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
         }
     }
     for (i = 0; i < VHOST_DP_VIOLATION__MAX; i++) {
-        uint64_t n = qatomic_read_u64(&vq->violations[i]);
+        uint64_t n = qatomic_read(&vq->violations[i]);
 
         if (n) {
             VhostDPViolationInfo *violation = g_new0(VhostDPViolationInfo, 1);

@@ -13,7 +13,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "hw/qdev-core.h"
+#include "hw/core/qdev.h"
 #include "hw/virtio/virtio-bus.h"
 #include "standard-headers/linux/virtio_ids.h"
 #include "system/dma.h"
@@ -30,7 +30,7 @@ static void diff_bus_notify(DeviceState *proxy, uint16_t vector)
     the_one->called = true;
 }
 
-static void diff_bus_class_init(ObjectClass *klass, void *data)
+static void diff_bus_class_init(ObjectClass *klass, const void *data)
 {
     VIRTIO_BUS_CLASS(klass)->notify = diff_bus_notify;
 }
@@ -56,7 +56,7 @@ static uint64_t diff_device_get_features(VirtIODevice *vdev, uint64_t features,
            1ULL << VIRTIO_RING_F_INDIRECT_DESC | 1ULL << VIRTIO_F_IN_ORDER;
 }
 
-static void diff_device_class_init(ObjectClass *klass, void *data)
+static void diff_device_class_init(ObjectClass *klass, const void *data)
 {
     VirtioDeviceClass *vdc = VIRTIO_DEVICE_CLASS(klass);
 

@@ -227,7 +227,7 @@ static void driver_instance_init(Object *obj)
     }
 }
 
-static void driver_class_init(ObjectClass *oc, void *data)
+static void driver_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

@@ -22,7 +22,7 @@
 #ifndef TESTS_TSAN_EMULATOR_H
 #define TESTS_TSAN_EMULATOR_H
 
-#include "exec/memory.h"
+#include "system/memory.h"
 
 #define EMULATOR_RAM_SIZE (4 * MiB)
 

@@ -132,7 +132,7 @@ static void script_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
 {
 }
 
-static void script_class_init(ObjectClass *oc, void *data)
+static void script_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

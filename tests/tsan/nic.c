@@ -219,10 +219,11 @@ int vhost_virtqueue_start(struct vhost_dev *dev, VirtIODevice *vdev,
     return 0;
 }
 
-void vhost_virtqueue_stop(struct vhost_dev *dev, VirtIODevice *vdev,
-                          struct vhost_virtqueue *vq, unsigned idx)
+int vhost_virtqueue_stop(struct vhost_dev *dev, VirtIODevice *vdev,
+                         struct vhost_virtqueue *vq, unsigned idx)
 {
     stop_queue(container_of(dev, Nic, dev), idx);
+    return 0;
 }
 
 static uint64_t logged_features(Nic *nic)

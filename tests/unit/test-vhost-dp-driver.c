@@ -85,7 +85,7 @@ static void sample_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
     *caps = (VhostDPCaps) { .max_queue_pairs = 1 };
 }
 
-static void sample_class_init(ObjectClass *oc, void *data)
+static void sample_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

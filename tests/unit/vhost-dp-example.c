@@ -171,7 +171,7 @@ static const VhostDPOption ex_options[] = {
     { }
 };
 
-static void ex_class_init(ObjectClass *oc, void *data)
+static void ex_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

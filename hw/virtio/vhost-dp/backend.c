@@ -27,7 +27,7 @@
 #include <sys/eventfd.h>
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
-#include "exec/address-spaces.h"
+#include "system/address-spaces.h"
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/vhost-dp-backend.h"
 #include "linux-headers/linux/vhost.h"

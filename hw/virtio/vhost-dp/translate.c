@@ -35,7 +35,7 @@
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
-#include "exec/memory.h"
+#include "system/memory.h"
 #include "system/cpus.h"
 #include "hw/virtio/vhost.h"
 #include "linux-headers/linux/vhost.h"

@@ -15,7 +15,8 @@
 #ifndef HW_VIRTIO_VHOST_DP_MEMORY_H
 #define HW_VIRTIO_VHOST_DP_MEMORY_H
 
-#include "exec/memory.h"
+#include "system/memory.h"
+#include "system/memory_cached.h"
 #include "system/xen.h"
 
 typedef struct VhostDPRegion {

@@ -206,11 +206,11 @@ struct VhostDPVring {
 /**
  * vhost_dp_count: raise a counter that one thread at a time writes
  *
- * Readers use qatomic_read_u64() and need no lock.
+ * Readers use qatomic_read() and need no lock.
  */
 static inline void vhost_dp_count(uint64_t *counter, uint64_t n)
 {
-    qatomic_set_u64(counter, *counter + n);
+    qatomic_set(counter, *counter + n);
 }
 
 /**

@@ -388,7 +388,7 @@ static void null_instance_init(Object *obj)
     null->burst = VHOST_DP_BURST_FRAMES;
 }
 
-static void null_class_init(ObjectClass *oc, void *data)
+static void null_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

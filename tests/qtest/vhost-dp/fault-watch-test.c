@@ -422,9 +422,9 @@ static QTestState *start_tap(const char *qemu)
 
     dp_tap_new("tap0", IFF_VNET_HDR);
     dp_if_up("tap0");
-    qts = qtest_init_with_env(qemu, "-M none -object vhost-dp-tap,id=drv0,"
-                              "ifname=tap0 -name qtest,debug-threads=on",
-                              true);
+    qts = qtest_init_ext(qemu, "-M none -object vhost-dp-tap,id=drv0,"
+                         "ifname=tap0 -name qtest,debug-threads=on",
+                         NULL, true);
     qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_add', 'arguments': {"
                              " 'type': 'vhost-dp', 'id': 'vd0',"
                              " 'driver': 'drv0' } }");
@@ -688,7 +688,7 @@ static QTestState *start_others(const Others *o, const char *netdev)
     QTestState *qts;
 
     make_others(o);
-    qts = qtest_init_with_env(FAULT_QEMU, args, true);
+    qts = qtest_init_ext(FAULT_QEMU, args, NULL, true);
     dp_wait_until(link_is(qts, true, NULL));
     dp_if_delete("v0");
     dp_wait_until(link_is(qts, false, "deleted"));

@@ -38,7 +38,7 @@ QTestState *dp_qemu_new(const char *var)
 {
     g_autofree char *args = g_strdup_printf("-M %s -nodefaults", dp_machine());
 
-    return qtest_init_with_env(var, args, true);
+    return qtest_init_ext(var, args, NULL, true);
 }
 
 uint64_t dp_gpa_not_ram(void)
@@ -139,8 +139,7 @@ static DpGuest *guest_new_on(bool mmio, const char *var, const char *options,
     if (oob) {
         qlist_append_str(capabilities, "oob");
     }
-    guest->qts = qtest_init_with_env_and_capabilities(var, args, capabilities,
-                                                      true);
+    guest->qts = qtest_init_ext(var, args, capabilities, true);
     qobject_unref(capabilities);
     alloc_new(guest);
     bus_new(guest);

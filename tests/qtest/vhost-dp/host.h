@@ -97,7 +97,7 @@ bool dp_test_is_packed(void);
  * dp_qemu_unprivileged: runs QEMU without CAP_NET_ADMIN and CAP_NET_RAW, and
  * without those that overrule the modes of files
  *
- * Returns the name of an environment variable, for qtest_init_with_env().
+ * Returns the name of an environment variable, for qtest_init_ext().
  */
 const char *dp_qemu_unprivileged(void);
 

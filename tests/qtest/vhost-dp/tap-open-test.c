@@ -203,8 +203,8 @@ static void test_fds_twice(const void *opaque)
 /* QEMU without privileges uses all queues that it was given, again and again */
 static void test_fds_no_permission(const void *opaque)
 {
-    QTestState *qts = qtest_init_with_env(dp_qemu_unprivileged(),
-                                          "-M pc -nodefaults", true);
+    QTestState *qts = qtest_init_ext(dp_qemu_unprivileged(),
+                                     "-M pc -nodefaults", NULL, true);
     DpUsage before = dp_usage(qts);
     unsigned i;
 
@@ -302,8 +302,8 @@ static void test_busy(const void *opaque)
 /* Without CAP_NET_ADMIN an interface cannot be created, but one can be used */
 static void test_no_permission(const void *opaque)
 {
-    QTestState *qts = qtest_init_with_env(dp_qemu_unprivileged(),
-                                          "-M pc -nodefaults", true);
+    QTestState *qts = qtest_init_ext(dp_qemu_unprivileged(),
+                                     "-M pc -nodefaults", NULL, true);
     int fd;
 
     dp_run_good(qts, ADD_TAP_WITH("drv0", "'ifname': 'tap5'"));

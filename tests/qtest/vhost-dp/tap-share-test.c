@@ -99,8 +99,8 @@ static void test_race(const void *opaque)
         dp_tap_new("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
     }
     for (i = 0; i < ARRAY_SIZE(qts); i++) {
-        qts[i] = qtest_init_with_env(FAULT_QEMU, "-M none "
-                                     "-object vhost-dp-tap,id=mq0", true);
+        qts[i] = qtest_init_ext(FAULT_QEMU, "-M none "
+                                "-object vhost-dp-tap,id=mq0", NULL, true);
     }
     for (round = 0; round < ROUNDS; round++) {
         QDict *answer[ARRAY_SIZE(qts)];
@@ -164,7 +164,7 @@ static void test_count(const void *opaque)
     QTestState *qts;
 
     other = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
-    qts = qtest_init_with_env(FAULT_QEMU, "-M none", true);
+    qts = qtest_init_ext(FAULT_QEMU, "-M none", NULL, true);
     fd = dp_tap_open("mq0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
     send_fd(qts, "name", fd);
     close(fd);

@@ -140,7 +140,7 @@ static void afp_instance_finalize(Object *obj)
     qemu_mutex_destroy(&afp->lock);
 }
 
-static void afp_class_init(ObjectClass *oc, void *data)
+static void afp_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

@@ -200,7 +200,7 @@ static void afxdp_instance_finalize(Object *obj)
     qemu_mutex_destroy(&xdp->lock);
 }
 
-static void afxdp_class_init(ObjectClass *oc, void *data)
+static void afxdp_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

@@ -22,7 +22,7 @@
 
 #include <linux/netlink.h>
 #include <net/if.h>
-#include "block/aio.h"
+#include "qemu/aio.h"
 
 typedef enum VhostDPIfState {
     VHOST_DP_IF_GONE,           /* there is no such interface */

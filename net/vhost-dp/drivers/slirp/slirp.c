@@ -111,7 +111,7 @@ static void slirp_instance_init(Object *obj)
     vhost_dp_slirp_options_init(&s->opts);
 }
 
-static void slirp_class_init(ObjectClass *oc, void *data)
+static void slirp_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

@@ -350,10 +350,7 @@ static bool tap_open_passed(VhostDPTap *tap, unsigned queue_pairs,
 
 static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
 {
-    ERRP_GUARD();
-    NetdevTapOptions options = {
-        .has_sndbuf = tap->has_sndbuf, .sndbuf = tap->sndbuf,
-    };
+    int sndbuf = tap->sndbuf ? MIN(tap->sndbuf, INT_MAX) : INT_MAX;
     int hdr_len = VHOST_DP_TAP_GET_CLASS(tap)->hdr_len;
     int little_endian = 1;
     GError *gerr = NULL;
@@ -375,9 +372,10 @@ static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
                          "virtio-net header");
         return false;
     }
-    tap_set_sndbuf(fd, &options, errp);
-    if (*errp) {
-        error_prepend(errp, "sndbuf=%" PRIu64 ": ", tap->sndbuf);
+    /* Also without the option: the last user may have set a limit */
+    if (ioctl(fd, TUNSETSNDBUF, &sndbuf) < 0 && tap->has_sndbuf) {
+        error_setg_errno(errp, errno, "sndbuf=%" PRIu64 ": cannot limit what "
+                         "the interface's send buffer takes", tap->sndbuf);
         return false;
     }
     return true;
@@ -385,14 +383,17 @@ static bool tap_configure(VhostDPTap *tap, int fd, Error **errp)
 
 void vhost_dp_tap_apply_offloads(int fd, uint32_t offloads)
 {
-    tap_fd_set_offload(fd,
-                       !!(offloads & VHOST_DP_OFFLOAD_CSUM),
-                       !!(offloads & VHOST_DP_OFFLOAD_TSO4),
-                       !!(offloads & VHOST_DP_OFFLOAD_TSO6),
-                       !!(offloads & VHOST_DP_OFFLOAD_ECN),
-                       !!(offloads & VHOST_DP_OFFLOAD_UFO),
-                       !!(offloads & VHOST_DP_OFFLOAD_USO4),
-                       !!(offloads & VHOST_DP_OFFLOAD_USO6));
+    NetOffloads ol = {
+        .csum = offloads & VHOST_DP_OFFLOAD_CSUM,
+        .tso4 = offloads & VHOST_DP_OFFLOAD_TSO4,
+        .tso6 = offloads & VHOST_DP_OFFLOAD_TSO6,
+        .ecn = offloads & VHOST_DP_OFFLOAD_ECN,
+        .ufo = offloads & VHOST_DP_OFFLOAD_UFO,
+        .uso4 = offloads & VHOST_DP_OFFLOAD_USO4,
+        .uso6 = offloads & VHOST_DP_OFFLOAD_USO6,
+    };
+
+    tap_fd_set_offload(fd, &ol);
 }
 
 static void tap_probe_offloads(VhostDPTap *tap, int fd)

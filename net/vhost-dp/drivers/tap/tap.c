@@ -194,7 +194,7 @@ static void tap_instance_finalize(Object *obj)
     vhost_dp_fds_close(&VHOST_DP_TAP(obj)->passed);
 }
 
-static void tap_class_init(ObjectClass *oc, void *data)
+static void tap_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
     VhostDPTapClass *tc = VHOST_DP_TAP_CLASS(oc);

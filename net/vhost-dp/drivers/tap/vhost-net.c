@@ -360,7 +360,7 @@ static void vnet_instance_finalize(Object *obj)
     vhost_dp_fds_close(&VHOST_DP_VHOST_NET(obj)->passed);
 }
 
-static void vnet_class_init(ObjectClass *oc, void *data)
+static void vnet_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
     VhostDPTapClass *tc = VHOST_DP_TAP_CLASS(oc);

@@ -72,7 +72,7 @@ static int vu_connect(VhostDPVhostUser *vu)
     if (fd < 0) {
         return -errno;
     }
-    qemu_socket_set_nonblock(fd);
+    g_unix_set_fd_nonblocking(fd, true, NULL);
     pstrcpy(addr.sun_path, sizeof(addr.sun_path), vu->path);
     r = RETRY_ON_EINTR(connect(fd, (struct sockaddr *)&addr, sizeof(addr)));
     if (r < 0) {
@@ -311,7 +311,7 @@ static void vu_acceptable(void *opaque)
     }
     /* One at a time; others wait in the backlog */
     vu_listen(vu, false);
-    qemu_socket_set_nonblock(fd);
+    g_unix_set_fd_nonblocking(fd, true, NULL);
     vu->fd = fd;
     vu_connected(vu);
 }
@@ -327,7 +327,7 @@ static bool vu_open_socket(VhostDPVhostUser *vu, Error **errp)
             error_prepend(errp, "path=%s: ", vu->path);
             return false;
         }
-        qemu_socket_set_nonblock(vu->listen_fd);
+        g_unix_set_fd_nonblocking(vu->listen_fd, true, NULL);
         vu_listen(vu, true);
         return true;
     }

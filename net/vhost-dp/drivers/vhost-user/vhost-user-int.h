@@ -91,7 +91,7 @@ struct VhostDPVhostUser {
     VuState state;
     int fd;                     /* path=: of the connection, or -1 */
     int listen_fd;              /* path=,server=on, or -1 */
-    CharBackend chr;            /* chardev= */
+    CharFrontend chr;           /* chardev= */
     bool chr_open;
     guint chr_watch;            /* until there is room to send, or 0 */
     QEMUTimer *timer;           /* to connect, or to go on */

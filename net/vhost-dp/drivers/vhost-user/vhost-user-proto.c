@@ -382,7 +382,7 @@ static void vu_make_step_message(VhostDPVhostUser *vu)
 /* Follow the guest, which uses other queue pairs now: both rings of each */
 static void vu_make_active_message(VhostDPVhostUser *vu)
 {
-    uint64_t differs = qatomic_read_u64(&vu->active) ^ vu->told_active;
+    uint64_t differs = qatomic_read(&vu->active) ^ vu->told_active;
 
     if (!vu_has(vu->peer_features, VHOST_USER_F_PROTOCOL_FEATURES)) {
         return;

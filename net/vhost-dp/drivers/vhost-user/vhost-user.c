@@ -203,7 +203,7 @@ static bool vu_set_active(VhostDPDriver *drv, unsigned pair, bool active)
     WITH_QEMU_LOCK_GUARD(&vu->lock) {
         uint64_t bit = 1ULL << pair;
 
-        qatomic_set_u64(&vu->active, active ? vu->active | bit :
+        qatomic_set(&vu->active, active ? vu->active | bit :
                                               vu->active & ~bit);
     }
     qemu_bh_schedule(vu->bh);
@@ -250,7 +250,7 @@ static void vu_instance_finalize(Object *obj)
     qemu_mutex_destroy(&VHOST_DP_VHOST_USER(obj)->lock);
 }
 
-static void vu_class_init(ObjectClass *oc, void *data)
+static void vu_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 

@@ -103,7 +103,7 @@ void vhost_dp_vqpair_count_violation(VhostDPVqPair *pair,
 {
     QEMU_LOCK_GUARD(&pair->lock);
 
-    qatomic_set_u64(&pair->violations[violation],
+    qatomic_set(&pair->violations[violation],
                     pair->violations[violation] + 1);
 }
 
@@ -127,7 +127,7 @@ VhostDPPeerInfo *vhost_dp_vqpair_query(VhostDPVqPair *const *pair, unsigned n,
         uint64_t count = 0;
 
         for (i = 0; i < n; i++) {
-            count += qatomic_read_u64(&pair[i]->violations[v]);
+            count += qatomic_read(&pair[i]->violations[v]);
         }
         if (count) {
             VhostDPPeerViolationInfo *each = g_new0(VhostDPPeerViolationInfo,
