@@ -25,7 +25,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all configured build help check check-unit check-qtest check-guest
 .PHONY: check-tsan check-models check-differential check-fuzz
-.PHONY: check-nested check-integration check-long check-asan check-aarch64 check-qemu install deb docs series series-check fuzz soak bench demo clean distclean need-run need-guest
+.PHONY: check-nested check-integration check-next-compile check-next check-long check-asan check-aarch64 check-qemu install deb docs series series-check fuzz soak bench demo clean distclean need-run need-guest
 
 all: build
 
@@ -44,6 +44,10 @@ help:
 	@echo "  check-guest          tests that boot a guest"
 	@echo "  check-nested         device tests inside a guest, with modules of its kernel"
 	@echo "  check-integration    tests of the scripts that prepare QEMU's source"
+	@echo "  check-next-compile   the next QEMU (10.2), in $(NEXT_DIR): our files and the edited"
+	@echo "                       ones compile, the patch series applies; skipped where the archive"
+	@echo "                       does not serve its source"
+	@echo "  check-next         the next QEMU, built whole, and all of the tests above on it"
 	@echo "  check-long         what takes longer: check-asan, check-aarch64, soak, and the tests"
 	@echo "                     above with more operations"
 	@echo "  check-asan           unit and device tests on a second build with AddressSanitizer,"
@@ -87,8 +91,10 @@ need-guest:
 	$(NEED) run guest
 
 # What has to be installed comes first: it needs somebody to look at it.
+CHECKS := unit models tsan differential fuzz qtest guest nested integration
+
 check: need-guest build
-	$(CHECK) unit models tsan differential fuzz qtest guest nested integration
+	$(CHECK) $(CHECKS) next
 
 check-unit: build
 	$(CHECK) unit
@@ -116,6 +122,19 @@ check-nested: need-guest build
 
 check-integration: build
 	$(CHECK) integration
+
+check-next-compile: build
+	$(CHECK) next
+
+# As in scripts/next.py, which works in the same directory
+NEXT_DIR := $(BUILD_DIR)-next
+
+$(NEXT_DIR)/prep/configured.json:
+	./configure --qemu=10.2 --build-dir="$(NEXT_DIR)" --enable-werror
+
+check-next: need-guest $(NEXT_DIR)/prep/configured.json
+	@$(PREPARE) build --build-dir="$(NEXT_DIR)" $(JOBS)
+	@scripts/python.sh scripts/check.py --build-dir="$(NEXT_DIR)" $(CHECKS)
 
 ASAN_DIR := $(BUILD_DIR)-asan
 
