@@ -146,7 +146,8 @@ class Maker:
 
     def _write_cover(self, path):
         subject, _, text = (ROOT / COVER).read_text().partition('\n')
-        text = text.strip().replace('@FIGURES@', figures())
+        text = text.strip().replace('@FIGURES@', figures()).replace(
+            '@QEMU@', self.tree.origin()['version'])
         letter = path.read_text()
         for mark, what in (('*** SUBJECT HERE ***', subject),
                            ('*** BLURB HERE ***', text)):
