@@ -29,7 +29,8 @@
  * Invariants: between passes, frames are lent in DRIVER, GUEST and GUEST_POLL
  * only, and in the latter two always.  The inbox is open in these three.  The
  * driver may call (rx_enable) in DISCARD, HAND_OVER and DRIVER, unless the turn
- * is PARKED, or the driver is polled; it is asked when it may call, or polled.  Nothing but OFF without a driver.
+ * is PARKED, or the driver is polled; it is asked when it may call, or polled.
+ * Nothing but OFF without a driver.
  */
 typedef enum PortRxState {
     PORT_RX_OFF,                /* the driver keeps what it has */

@@ -111,7 +111,7 @@ static VhostDPRegion *iommu_find_region(VhostDPMemory *mem, MemoryRegion *mr,
     return NULL;
 }
 
-/* What that costs, a frame or the queue, the ring decides when it looks again */
+/* What that costs, frame or queue, the ring decides when it looks again */
 static void iommu_refuse(VhostDPBackend *be, unsigned q, uint64_t tag)
 {
     trace_vhost_dp_iommu_fault(be->name, q == VHOST_DP_RX ? "receive" :
