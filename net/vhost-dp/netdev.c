@@ -287,8 +287,8 @@ void vhost_dp_reset_device(NetClientState *nc)
 
     for (i = 0; i < netdev->nqueues; i++) {
         if (netdev->queue[i]) {
-            vhost_dp_backend_reset(
-                vhost_dp_port_backend(netdev->queue[i]->port));
+            vhost_dp_pair_reset(
+                vhost_dp_port_pair(netdev->queue[i]->port));
         }
     }
 }
@@ -305,11 +305,11 @@ void vhost_dp_reset_queue(NetClientState *nc, unsigned index)
     VirtIODevice *vdev = VIRTIO_DEVICE(qemu_get_nic_opaque(nc->peer));
     unsigned i;
 
-    vhost_dp_backend_reset_queue(vhost_dp_port_backend(netdev_state(nc)->port),
-                                 index);
+    vhost_dp_pair_reset_queue(vhost_dp_port_pair(netdev_state(nc)->port),
+                              index);
     for (i = 0; i < netdev->nqueues; i++) {
-        if (netdev->queue[i] && vhost_dp_backend_in_error(
-                vhost_dp_port_backend(netdev->queue[i]->port))) {
+        if (netdev->queue[i] && vhost_dp_pair_in_error(
+                vhost_dp_port_pair(netdev->queue[i]->port))) {
             return;
         }
     }
@@ -320,8 +320,8 @@ void vhost_dp_reset_queue(NetClientState *nc, unsigned index)
 
 void vhost_dp_enable_queue(NetClientState *nc, unsigned index)
 {
-    vhost_dp_backend_enable_queue(vhost_dp_port_backend(netdev_state(nc)->port),
-                                  index);
+    vhost_dp_pair_enable_queue(vhost_dp_port_pair(netdev_state(nc)->port),
+                               index);
 }
 
 /* One queue pair is about to be started; if another fails, all are stopped */
@@ -530,7 +530,7 @@ static bool netdev_init_vhost(VhostDPNetdev *netdev, NetVhostDPState *s,
         .nvqs = VHOST_DP_QUEUES,
         .feature_bits = vhost_dp_feature_bits,
         .max_tx_queue_size = VIRTQUEUE_MAX_SIZE,
-        .opaque = vhost_dp_port_backend(s->port),
+        .opaque = vhost_dp_port_pair(s->port),
     };
 
     s->vhost_net = vhost_net_init(&options);

@@ -18,13 +18,13 @@
 
 void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue)
 {
-    VhostDPVring *vq = &port->backend.vq[queue];
+    VhostDPVring *vq = &port->pair.vq[queue];
 
     if (!vq->nshadow) {
         return;
     }
     if (vhost_dp_vring_flush(vq)) {
-        port->backend.call_pending[queue] = true;
+        port->pair.call_pending[queue] = true;
         port->call = true;
     } else {
         vhost_dp_count(&port->stats[queue].calls_suppressed, 1);
@@ -35,9 +35,9 @@ void vhost_dp_port_call(VhostDPEnginePort *port)
 {
     if (port->call) {
         port->call = false;
-        qemu_mutex_lock(&port->backend.lock);
-        vhost_dp_backend_call(&port->backend);
-        qemu_mutex_unlock(&port->backend.lock);
+        qemu_mutex_lock(&port->pair.lock);
+        vhost_dp_pair_call(&port->pair);
+        qemu_mutex_unlock(&port->pair.lock);
     }
 }
 

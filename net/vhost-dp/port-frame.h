@@ -71,10 +71,10 @@ static inline void port_count_look(VhostDPEnginePort *port, unsigned queue,
 static inline bool port_queue_runs(const VhostDPEnginePort *port,
                                    unsigned queue)
 {
-    const VhostDPBackend *be = &port->backend;
+    const VhostDPPair *pair = &port->pair;
 
-    return be->vq[queue].running &&
-           likely(be->generation[queue] == port->generation[queue]);
+    return pair->vq[queue].running &&
+           likely(pair->generation[queue] == port->generation[queue]);
 }
 
 /* Publishes what was pushed to a queue.  Lock held. */
@@ -86,12 +86,12 @@ void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue);
  */
 static inline unsigned port_end_burst(VhostDPEnginePort *port, unsigned queue)
 {
-    VhostDPBackend *be = &port->backend;
+    VhostDPPair *pair = &port->pair;
 
-    if (unlikely(be->vq[queue].broken)) {
-        vhost_dp_backend_report(be);
+    if (unlikely(pair->vq[queue].broken)) {
+        vhost_dp_pair_report(pair);
     }
-    return vhost_dp_backend_missed(be) ? PORT_MISSED : 0;
+    return vhost_dp_pair_missed(pair) ? PORT_MISSED : 0;
 }
 
 /* Calls the guest, once, for all that was flushed.  Lock: none. */

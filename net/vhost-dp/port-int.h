@@ -26,7 +26,7 @@
  *     link             why it is down                       port-link.c
  *
  * All of these are the IOThread's own: no lock guards them, and nobody else
- * looks.  What control wants is in @backend and in @conf, under backend.lock.
+ * looks.  What control wants is in @pair and in @conf, under pair.lock.
  * Control changes it and schedules the bottom half (port_reconcile()), which
  * brings the states in line.  Until that has run, a burst sees by
  * port_queue_runs() that the states are about another start of the queue, and
@@ -39,7 +39,7 @@
 #include "qemu/event_notifier.h"
 #include "qemu/host-utils.h"
 #include "qemu/thread.h"
-#include "hw/virtio/vhost-dp-backend.h"
+#include "hw/virtio/vhost-dp-pair.h"
 #include "net/vhost-dp.h"
 #include "system/iothread.h"
 #include "port-inbox.h"
@@ -78,7 +78,7 @@ typedef struct PortStats {
 } PortStats;
 
 /*
- * What control has set.  Guarded by backend.lock; written by port.c, under the
+ * What control has set.  Guarded by pair.lock; written by port.c, under the
  * BQL.
  */
 typedef struct PortConf {
@@ -140,7 +140,7 @@ struct VhostDPPortSet {
     VhostDPEnginePort *port[];
 };
 
-/* The handler of what backend.kick[queue].watched is */
+/* The handler of what pair.kick[queue].watched is */
 typedef struct PortKick {
     EventNotifier notifier;
     unsigned queue;
@@ -157,7 +157,7 @@ struct VhostDPEnginePort {
     VhostDPDriverClass *dc;
     PortTx *tx;
     PortRx *rx;
-    VhostDPBurst *burst;        /* chains of either queue; backend.lock */
+    VhostDPBurst *burst;        /* chains of either queue; pair.lock */
     VhostDPInbox *inbox;        /* frames that other pairs' threads received */
     QEMUBH *bh;                 /* in ctx: reconcile, then a turn */
 
@@ -166,15 +166,15 @@ struct VhostDPEnginePort {
     PortTurn turn;
     PortPoll poll;
     VhostDPCaps caps;           /* tx_offloads changes */
-    bool call;                  /* backend.call_pending may be set */
+    bool call;                  /* pair.call_pending may be set */
     uint32_t fragment_id;       /* for the next IPv6 datagram */
-    /* backend.generation at the last look: that the states are about */
+    /* pair.generation at the last look: that the states are about */
     uint32_t generation[VHOST_DP_QUEUES];
 
-    /* Guarded by backend.lock */
+    /* Guarded by pair.lock */
     PortConf conf;
 
-    QEMU_ALIGNED(PORT_CACHE_LINE) VhostDPBackend backend;
+    QEMU_ALIGNED(PORT_CACHE_LINE) VhostDPPair pair;
     QEMU_ALIGNED(PORT_CACHE_LINE) PortStats stats[VHOST_DP_QUEUES];
 
     /* ---- No burst needs the rest ---- */

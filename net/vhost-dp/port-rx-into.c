@@ -176,7 +176,7 @@ static void rx_into_lend(VhostDPEnginePort *port, const VhostDPFrame *frame,
 static unsigned rx_into_chains(VhostDPEnginePort *port, VhostDPVring *vq,
                                unsigned n, bool *more, bool *tried)
 {
-    bool mergeable = port->backend.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
+    bool mergeable = port->pair.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
     PortRx *rx = port->rx;
     PortRxInto *into = rx->into;
     size_t skip = port->conf.hdr_len + VHOST_DP_HEAD_BYTES;
@@ -230,8 +230,8 @@ static unsigned rx_into_chains(VhostDPEnginePort *port, VhostDPVring *vq,
 
 PortRxIntoResult vhost_dp_port_rx_into(VhostDPEnginePort *port)
 {
-    VhostDPBackend *be = &port->backend;
-    VhostDPVring *vq = &be->vq[VHOST_DP_RX];
+    VhostDPPair *pair = &port->pair;
+    VhostDPVring *vq = &pair->vq[VHOST_DP_RX];
     bool more = true;
     bool tried = false;
     bool notified;
@@ -240,13 +240,13 @@ PortRxIntoResult vhost_dp_port_rx_into(VhostDPEnginePort *port)
     if (!port->rx->into) {
         port->rx->into = g_new(PortRxInto, 1);
     }
-    QEMU_LOCK_GUARD(&be->lock);
-    if (!port_queue_runs(port, VHOST_DP_RX) || !be->enabled || vq->broken) {
+    QEMU_LOCK_GUARD(&pair->lock);
+    if (!port_queue_runs(port, VHOST_DP_RX) || !pair->enabled || vq->broken) {
         return PORT_RX_INTO_UNFIT;
     }
     notified = vq->notify;
     vhost_dp_vring_disable_notify(vq);
-    n = vhost_dp_vring_pop(vq, be->mem, port->burst, RX_INTO_CHAINS,
+    n = vhost_dp_vring_pop(vq, pair->mem, port->burst, RX_INTO_CHAINS,
                            PORT_RX_WANT_BYTES);
     used = rx_into_chains(port, vq, n, &more, &tried);
     /* Buffers that stay in the queue were no find */

@@ -383,7 +383,7 @@ static bool rx_fill_soft(VhostDPEnginePort *port, VhostDPVring *vq, unsigned n,
 static unsigned rx_fill_burst(VhostDPEnginePort *port, VhostDPVring *vq,
                               unsigned n, bool *progress)
 {
-    bool mergeable = port->backend.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
+    bool mergeable = port->pair.features & (1ULL << VIRTIO_NET_F_MRG_RXBUF);
     PortRx *rx = port->rx;
     uint64_t packets = 0;
     uint64_t bytes = 0;
@@ -498,7 +498,7 @@ static RxResult rx_deliver(VhostDPEnginePort *port, VhostDPVring *vq)
         if (unlikely(dealt && looked >= VHOST_DP_VRING_MAX_DESCS)) {
             return RX_AGAIN;
         }
-        n = vhost_dp_vring_pop(vq, port->backend.mem, port->burst, max,
+        n = vhost_dp_vring_pop(vq, port->pair.mem, port->burst, max,
                                want == VHOST_DP_VRING_BURST ?
                                PORT_RX_WANT_BYTES : UINT32_MAX);
         rx_count_pop(port, notified, n);
@@ -665,8 +665,8 @@ static unsigned rx_follow(VhostDPEnginePort *port, RxResult result)
 
 unsigned vhost_dp_port_rx(VhostDPEnginePort *port)
 {
-    VhostDPBackend *be = &port->backend;
-    VhostDPVring *vq = &be->vq[VHOST_DP_RX];
+    VhostDPPair *pair = &port->pair;
+    VhostDPVring *vq = &pair->vq[VHOST_DP_RX];
     PortRx *rx = port->rx;
     RxResult result;
     unsigned left = 0;
@@ -683,8 +683,8 @@ unsigned vhost_dp_port_rx(VhostDPEnginePort *port)
         return PORT_MORE;
     }
 
-    WITH_QEMU_LOCK_GUARD(&be->lock) {
-        if (unlikely(!port_queue_runs(port, VHOST_DP_RX) || !be->enabled)) {
+    WITH_QEMU_LOCK_GUARD(&pair->lock) {
+        if (unlikely(!port_queue_runs(port, VHOST_DP_RX) || !pair->enabled)) {
             /* The reconcile BH is on its way */
             return 0;
         }

@@ -36,21 +36,21 @@
  */
 static bool turn_pass(VhostDPEnginePort *port, bool *more)
 {
-    VhostDPBackend *be = &port->backend;
+    VhostDPPair *pair = &port->pair;
     unsigned left;
 
     port->turn.news = false;
     *more = false;
-    if (!vhost_dp_backend_may_run(be)) {
+    if (!vhost_dp_pair_may_run(pair)) {
         return false;
     }
     left = vhost_dp_port_tx(port);
-    if (!vhost_dp_backend_may_run(be)) {
+    if (!vhost_dp_pair_may_run(pair)) {
         return false;
     }
     left |= vhost_dp_port_rx(port);
     if (unlikely(left & PORT_MISSED)) {
-        if (!vhost_dp_backend_resolve(be)) {
+        if (!vhost_dp_pair_resolve(pair)) {
             /* A driver with frames would wake us up in vain, all the time */
             port->turn.state = PORT_TURN_PARKED;
             return false;
@@ -134,8 +134,8 @@ static void port_kick(EventNotifier *notifier)
     VhostDPEnginePort *port = kick->port;
     bool running;
 
-    WITH_QEMU_LOCK_GUARD(&port->backend.lock) {
-        running = port->backend.vq[kick->queue].running;
+    WITH_QEMU_LOCK_GUARD(&port->pair.lock) {
+        running = port->pair.vq[kick->queue].running;
     }
     if (!running) {
         /* Not for us: the handler is about to be removed */
@@ -152,7 +152,7 @@ static void port_kick(EventNotifier *notifier)
 void vhost_dp_port_watch_kick(VhostDPEnginePort *port, unsigned queue, int fd)
 {
     PortKick *kick = &port->kick[queue];
-    int *watched = &port->backend.kick[queue].watched;
+    int *watched = &port->pair.kick[queue].watched;
 
     if (*watched == fd) {
         return;

@@ -336,7 +336,7 @@ static bool tx_burst(VhostDPEnginePort *port, VhostDPVring *vq)
     bool notified = vq->notify;
 
     vhost_dp_vring_disable_notify(vq);
-    popped = vhost_dp_vring_pop(vq, port->backend.mem, port->burst,
+    popped = vhost_dp_vring_pop(vq, port->pair.mem, port->burst,
                                 VHOST_DP_BURST_FRAMES, VHOST_DP_BURST_BYTES);
     port_count_look(port, VHOST_DP_TX, popped);
     if (!popped) {
@@ -388,8 +388,8 @@ static bool tx_burst_of_rest(VhostDPEnginePort *port)
 
 unsigned vhost_dp_port_tx(VhostDPEnginePort *port)
 {
-    VhostDPBackend *be = &port->backend;
-    VhostDPVring *vq = &be->vq[VHOST_DP_TX];
+    VhostDPPair *pair = &port->pair;
+    VhostDPVring *vq = &pair->vq[VHOST_DP_TX];
     PortTx *tx = port->tx;
     unsigned left = 0;
 
@@ -397,14 +397,14 @@ unsigned vhost_dp_port_tx(VhostDPEnginePort *port)
         return 0;
     }
 
-    qemu_mutex_lock(&be->lock);
+    qemu_mutex_lock(&pair->lock);
     /*
      * Those of a disabled pair too, or its frames would be stuck there.  But
      * one that was just enabled, and the driver not told, is left alone: the
      * reconcile BH is on its way, and a turn follows it.
      */
     if (port_queue_runs(port, VHOST_DP_TX) && !vq->broken &&
-        likely(!be->enabled || !port_is_inactive(port))) {
+        likely(!pair->enabled || !port_is_inactive(port))) {
         if (unlikely(tx->soft) && vhost_dp_port_soft_has_rest(tx->soft) ?
             tx_burst_of_rest(port) : tx_burst(port, vq)) {
             left = PORT_MORE;
@@ -414,7 +414,7 @@ unsigned vhost_dp_port_tx(VhostDPEnginePort *port)
         }
         left |= port_end_burst(port, VHOST_DP_TX);
     }
-    qemu_mutex_unlock(&be->lock);
+    qemu_mutex_unlock(&pair->lock);
     return left;
 }
 
@@ -465,7 +465,7 @@ static void tx_send_injected(VhostDPEnginePort *port, TxInjected *packet)
         .len = packet->len,
     };
 
-    QEMU_LOCK_GUARD(&port->backend.lock);
+    QEMU_LOCK_GUARD(&port->pair.lock);
     if (port->dc->tx_burst(port->drv, port->index, &frame, 1)) {
         port_count_burst(port, VHOST_DP_TX, 1, packet->len);
     } else {

@@ -11,7 +11,7 @@
  * This one is about a port's life.
  *
  * Everything that control operations change (started or not, kick fds, dead
- * or alive) is only noted by them, under the backend's lock.  One bottom half
+ * or alive) is only noted by them, under the pair's lock.  One bottom half
  * brings the actual state (fd handlers, driver attached, what becomes of
  * frames) in line with what is wanted, whatever order the changes came in.
  *
@@ -166,19 +166,19 @@ typedef struct PortWanted {
 /* Lock held: as long as that is so, the states are about what @wanted says */
 static void port_look(VhostDPEnginePort *port, PortWanted *wanted)
 {
-    VhostDPBackend *be = &port->backend;
+    VhostDPPair *pair = &port->pair;
     unsigned i;
 
     wanted->dead = port->conf.dead;
-    wanted->enabled = be->enabled;
-    wanted->link_down = !be->vq[VHOST_DP_RX].running && port->conf.nic_down;
+    wanted->enabled = pair->enabled;
+    wanted->link_down = !pair->vq[VHOST_DP_RX].running && port->conf.nic_down;
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        bool listen = be->vq[i].running && !wanted->dead;
+        bool listen = pair->vq[i].running && !wanted->dead;
 
-        vhost_dp_port_watch_kick(port, i, listen ? be->kick[i].fd : -1);
-        wanted->runs[i] = be->vq[i].running && !be->vq[i].broken;
-        wanted->restarted[i] = be->generation[i] != port->generation[i];
-        port->generation[i] = be->generation[i];
+        vhost_dp_port_watch_kick(port, i, listen ? pair->kick[i].fd : -1);
+        wanted->runs[i] = pair->vq[i].running && !pair->vq[i].broken;
+        wanted->restarted[i] = pair->generation[i] != port->generation[i];
+        port->generation[i] = pair->generation[i];
     }
 }
 
@@ -223,7 +223,7 @@ static bool port_reconcile(VhostDPEnginePort *port)
     VhostDPDropReason why;
     PortWanted wanted;
 
-    WITH_QEMU_LOCK_GUARD(&port->backend.lock) {
+    WITH_QEMU_LOCK_GUARD(&port->pair.lock) {
         port_look(port, &wanted);
     }
     if (wanted.dead) {
@@ -257,7 +257,7 @@ static void port_free(VhostDPEnginePort *port)
     object_unref(OBJECT(port->iothread));
     g_free(port->iothread_name);
     vhost_dp_inbox_free(port->inbox);
-    vhost_dp_backend_destroy(&port->backend);
+    vhost_dp_pair_destroy(&port->pair);
     vhost_dp_port_link_destroy(&port->link);
     vhost_dp_port_tx_free(port->tx);
     vhost_dp_port_rx_free(port->rx);
@@ -308,7 +308,7 @@ static void port_bh(void *opaque)
     vhost_dp_port_turn(port);
 }
 
-/* ---- What the backend tells ---- */
+/* ---- What the pair tells ---- */
 
 static void port_changed(void *opaque)
 {
@@ -325,7 +325,7 @@ static void port_resume(void *opaque)
     qemu_bh_schedule(port->bh);
 }
 
-static const VhostDPBackendClient port_backend_client = {
+static const VhostDPPairClient port_pair_client = {
     .changed = port_changed,
     .resume = port_resume,
 };
@@ -395,12 +395,12 @@ static VhostDPEnginePort *port_new(VhostDPPortSet *set, unsigned index,
     port->port.ops = &port_ops;
     port->set = set;
     port->index = index;
-    if (!vhost_dp_backend_init(&port->backend, set->netdev,
-                               &port_backend_client, port, errp)) {
+    if (!vhost_dp_pair_init(&port->pair, set->netdev,
+                            &port_pair_client, port, errp)) {
         goto fail;
     }
     if (!port_set_iothread(port, iothread, errp)) {
-        vhost_dp_backend_destroy(&port->backend);
+        vhost_dp_pair_destroy(&port->pair);
         goto fail;
     }
     port->drv = set->drv;
@@ -487,24 +487,24 @@ void vhost_dp_portset_delete(VhostDPPortSet *set)
 
     for (i = 0; i < set->nports; i++) {
         VhostDPEnginePort *port = set->port[i];
-        VhostDPBackend *be = &port->backend;
+        VhostDPPair *pair = &port->pair;
 
         /*
          * All of it under the lock: as soon as the bottom half can see @dead,
-         * it may end the port.  So no vhost_dp_backend_unlock(), which
+         * it may end the port.  So no vhost_dp_pair_unlock(), which
          * schedules it.
          */
-        qatomic_inc(&be->want);
-        WITH_QEMU_LOCK_GUARD(&be->lock) {
+        qatomic_inc(&pair->want);
+        WITH_QEMU_LOCK_GUARD(&pair->lock) {
             port->conf.dead = true;
             port_changed(port);
         }
-        qatomic_dec(&be->want);
+        qatomic_dec(&pair->want);
     }
     qemu_event_wait(&set->detached);
     for (i = 0; i < set->nports; i++) {
         /* The bottom half is gone: nobody may be told to resume any more */
-        qatomic_set(&set->port[i]->backend.yielded, false);
+        qatomic_set(&set->port[i]->pair.yielded, false);
         port_release_iothread(set->port[i]);
     }
 }
@@ -514,48 +514,48 @@ VhostDPEnginePort *vhost_dp_portset_port(VhostDPPortSet *set, unsigned index)
     return set->port[index];
 }
 
-VhostDPBackend *vhost_dp_port_backend(VhostDPEnginePort *port)
+VhostDPPair *vhost_dp_port_pair(VhostDPEnginePort *port)
 {
-    return &port->backend;
+    return &port->pair;
 }
 
 void vhost_dp_port_set_hdr_len(VhostDPEnginePort *port, unsigned len)
 {
-    vhost_dp_backend_lock(&port->backend);
+    vhost_dp_pair_lock(&port->pair);
     port->conf.hdr_len = len;
-    vhost_dp_backend_unlock(&port->backend);
+    vhost_dp_pair_unlock(&port->pair);
 }
 
 void vhost_dp_port_set_mtu(VhostDPEnginePort *port, uint16_t mtu)
 {
-    vhost_dp_backend_lock(&port->backend);
+    vhost_dp_pair_lock(&port->pair);
     port->conf.mtu = mtu;
     port->conf.rx_safe_len = mtu ? sizeof(struct eth_header) + mtu : UINT32_MAX;
-    vhost_dp_backend_unlock(&port->backend);
+    vhost_dp_pair_unlock(&port->pair);
 }
 
 void vhost_dp_port_set_hdr_endian(VhostDPEnginePort *port, bool big_endian)
 {
-    vhost_dp_backend_lock(&port->backend);
+    vhost_dp_pair_lock(&port->pair);
     port->conf.hdr_swap = big_endian != HOST_BIG_ENDIAN;
-    vhost_dp_backend_unlock(&port->backend);
+    vhost_dp_pair_unlock(&port->pair);
 }
 
 void vhost_dp_port_set_offloads(VhostDPEnginePort *port, uint32_t offloads)
 {
-    vhost_dp_backend_lock(&port->backend);
+    vhost_dp_pair_lock(&port->pair);
     port->conf.offloads = offloads;
-    vhost_dp_backend_unlock(&port->backend);
+    vhost_dp_pair_unlock(&port->pair);
 }
 
 void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up)
 {
     bool changed;
 
-    vhost_dp_backend_lock(&port->backend);
+    vhost_dp_pair_lock(&port->pair);
     changed = port->conf.nic_down == up;
     port->conf.nic_down = !up;
-    vhost_dp_backend_unlock(&port->backend);
+    vhost_dp_pair_unlock(&port->pair);
     if (changed) {
         port_changed(port);
     }
@@ -568,7 +568,7 @@ bool vhost_dp_port_get_link(VhostDPEnginePort *port, char **reason)
 
 bool vhost_dp_port_is_started(VhostDPEnginePort *port)
 {
-    return port->backend.started;
+    return port->pair.started;
 }
 
 void vhost_dp_port_inject(VhostDPEnginePort *port, const void *buf, size_t len)
@@ -583,12 +583,12 @@ static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
                                           unsigned queue)
 {
     const PortStats *stats = &port->stats[queue];
-    VhostDPBackend *be = &port->backend;
+    VhostDPPair *pair = &port->pair;
     VhostDPQueueInfo *info = g_new0(VhostDPQueueInfo, 1);
     uint64List **sizes = &info->burst_sizes;
     VhostDPDropInfoList **drops = &info->drops;
     VhostDPViolationInfoList **violations = &info->violations;
-    VhostDPVring *vq = &be->vq[queue];
+    VhostDPVring *vq = &pair->vq[queue];
     unsigned i;
 
     /* All but @broken changes under the BQL, which we hold */
@@ -611,7 +611,7 @@ static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
     info->kicks_suppressed = qatomic_read(&stats->kicks_suppressed);
     info->iotlb_hits = qatomic_read(&vq->iotlb_hits);
     info->iotlb_misses = qatomic_read(&vq->iotlb_misses);
-    info->calls = qatomic_read(&be->calls[queue]);
+    info->calls = qatomic_read(&pair->calls[queue]);
     info->calls_suppressed = qatomic_read(&stats->calls_suppressed);
     info->direct_packets = qatomic_read(&stats->direct);
     info->software_checksums = qatomic_read(&stats->soft_checksums);
@@ -650,12 +650,12 @@ VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPEnginePort *port)
     info->iothread = g_strdup(port->iothread_name);
     info->thread_id = port->iothread->thread_id;
     /* These are written under the BQL, which we hold */
-    info->enabled = port->backend.enabled;
+    info->enabled = port->pair.enabled;
     info->attached = qatomic_read(&port->driver_state) !=
                      PORT_DRIVER_DETACHED;
-    info->has_ring_format = port->backend.started;
+    info->has_ring_format = port->pair.started;
     info->ring_format =
-        port->backend.features & (1ULL << VIRTIO_F_RING_PACKED) ?
+        port->pair.features & (1ULL << VIRTIO_F_RING_PACKED) ?
         VHOST_DP_RING_FORMAT_PACKED : VHOST_DP_RING_FORMAT_SPLIT;
     info->rx = port_query_queue(port, VHOST_DP_RX);
     info->tx = port_query_queue(port, VHOST_DP_TX);

@@ -13,7 +13,7 @@
 #define NET_VHOST_DP_PORT_H
 
 #include "net/vhost-dp.h"
-#include "hw/virtio/vhost-dp-backend.h"
+#include "hw/virtio/vhost-dp-pair.h"
 #include "system/iothread.h"
 
 /* The engine of one queue pair: the port of the driver right below it */
@@ -68,9 +68,9 @@ void vhost_dp_portset_delete(VhostDPPortSet *set);
 VhostDPEnginePort *vhost_dp_portset_port(VhostDPPortSet *set, unsigned index);
 
 /**
- * vhost_dp_port_backend: what to give to vhost_dev_init()
+ * vhost_dp_port_pair: what to give to vhost_dev_init()
  */
-VhostDPBackend *vhost_dp_port_backend(VhostDPEnginePort *port);
+VhostDPPair *vhost_dp_port_pair(VhostDPEnginePort *port);
 
 /**
  * vhost_dp_port_set_hdr_len: length of the virtio-net header, 10, 12 or 20

@@ -274,8 +274,8 @@ static void start(Run *r, uint32_t ours_base, uint32_t theirs_base)
     vhost_dp_vring_init(&r->vq, r->c.writable);
     r->vq.num = r->c.num;
     r->vq.desc.gpa = DESC_GPA;
-    r->vq.avail.gpa = AVAIL_GPA;
-    r->vq.used.gpa = USED_GPA;
+    r->vq.driver.gpa = AVAIL_GPA;
+    r->vq.device.gpa = USED_GPA;
     vhost_dp_vring_set_base(&r->vq, ours_base);
     ret = vhost_dp_vring_start(&r->vq, r->mem, ours_features(r));
     expect(ret == 0, "start at base 0x%x: %d", ours_base, ret);

@@ -209,7 +209,7 @@ static void check_writes(void)
 /* What a wish for kicks is written to */
 static void allow_notify(void)
 {
-    uint64_t used = fuzz.vq.used.gpa;
+    uint64_t used = fuzz.vq.device.gpa;
 
     if (is_packed()) {
         allow(used, 4);
@@ -399,11 +399,11 @@ static void allow_used(void)
             allow(fuzz.vq.desc.gpa + (place & 0x7fff) * 16 + 8, 8);
             place = place_after(place, fuzz.shadow[i].ndescs);
         } else {
-            allow(fuzz.vq.used.gpa + 4 + place++ % fuzz.vq.num * 8, 8);
+            allow(fuzz.vq.device.gpa + 4 + place++ % fuzz.vq.num * 8, 8);
         }
     }
     if (fuzz.nshadow && !is_packed()) {
-        allow(fuzz.vq.used.gpa + 2, 2);
+        allow(fuzz.vq.device.gpa + 2, 2);
     }
 }
 
@@ -426,7 +426,7 @@ static unsigned pop(unsigned max, uint32_t max_bytes)
     unsigned n;
 
     for (;;) {
-        if (fuzz.iotlb && !fuzz.vq.used.host) {
+        if (fuzz.iotlb && !fuzz.vq.device.host) {
             /* The ring is found, and begins */
             allow_notify();
         }
@@ -557,7 +557,7 @@ static void op_move_ring(Input *in)
     unsigned which = in8(in) % 3;
     uint16_t offset = in16(in);
     VhostDPRingPart *part = which == 0 ? &fuzz.vq.desc :
-                            which == 1 ? &fuzz.vq.avail : &fuzz.vq.used;
+                            which == 1 ? &fuzz.vq.driver : &fuzz.vq.device;
 
     stop();
     part->gpa = offset;
@@ -609,7 +609,7 @@ static void op_avail(Input *in)
                          (place & 0x8000 ? 0x80 : 0x8000));
         }
     } else {
-        p = ring_ptr(fuzz.vq.avail.gpa + 2);
+        p = ring_ptr(fuzz.vq.driver.gpa + 2);
         if (p) {
             *p = guest16(guest16(*p) + n);
         }
@@ -759,8 +759,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                sizeof(fuzz.access));
     }
     fuzz.vq.desc.gpa = FUZZ_DESC_GPA;
-    fuzz.vq.avail.gpa = FUZZ_AVAIL_GPA;
-    fuzz.vq.used.gpa = FUZZ_USED_GPA;
+    fuzz.vq.driver.gpa = FUZZ_AVAIL_GPA;
+    fuzz.vq.device.gpa = FUZZ_USED_GPA;
     base = in16(&in);
     vhost_dp_vring_set_base(&fuzz.vq, is_packed() ? base | base << 16 : base);
     start();

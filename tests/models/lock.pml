@@ -7,8 +7,8 @@
  *
  * What is shown of the code:
  *
- *   control_lock, control_unlock   vhost_dp_backend_lock(), _unlock()
- *   may_run                        vhost_dp_backend_may_run()
+ *   control_lock, control_unlock   vhost_dp_pair_lock(), _unlock()
+ *   may_run                        vhost_dp_pair_may_run()
  *   engine                         port_bh(), vhost_dp_port_turn(),
  *                                  vhost_dp_port_call()
  *   bh                             qemu_bh_schedule(port->bh): port_resume()

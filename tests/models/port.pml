@@ -7,14 +7,14 @@
  *
  * What is shown of the code:
  *
- *   start, stop        backend_set_vring_kick(), backend_do_start(), _stop()
+ *   start, stop        vhost_dp_pair_set_kick(), vhost_dp_pair_start(), _stop()
  *   delete             vhost_dp_portset_delete(), and the netdev after it
  *   bottom_half        port_bh(), port_look(), port_reconcile(), port_detach(),
  *                      port_end()
  *   kicked             port_kick()
- *   burst              vhost_dp_port_tx() after vhost_dp_backend_may_run();
+ *   burst              vhost_dp_port_tx() after vhost_dp_pair_may_run();
  *                      "restarted" is what port_queue_runs() compares
- *   watched, kick_fd   vhost_dp_port_watch_kick(), backend_set_kick()
+ *   watched, kick_fd   vhost_dp_port_watch_kick(), pair_copy_kick()
  *   main_loop          portset_free_bh()
  *   attached           driver_state: any but PORT_DRIVER_DETACHED
  *

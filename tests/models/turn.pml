@@ -16,7 +16,7 @@
  *   polls              port_poll_is_on(); vhost_dp_port_poll_end()
  *   kick               port_kick(), vhost_dp_port_rx_kicked()
  *   event              a driver's handler, which calls vhost_dp_port_ready()
- *   resolve            vhost_dp_backend_resolve()
+ *   resolve            vhost_dp_pair_resolve()
  *
  * A queue that runs all the time: port.pml shows how it starts and stops.  The
  * host's frames come one by one, and the guest posts as many buffers.  Polling

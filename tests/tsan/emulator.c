@@ -16,7 +16,7 @@
 #include "qemu/rcu.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
-#include "hw/virtio/vhost-dp-backend.h"
+#include "hw/virtio/vhost-dp-pair.h"
 #include "hw/virtio/virtio.h"
 #include "emulator.h"
 

@@ -16,7 +16,7 @@
 
 #include "qemu/thread.h"
 #include "../bench/ring.h"
-#include "hw/virtio/vhost-dp-backend.h"
+#include "hw/virtio/vhost-dp-pair.h"
 
 #define GUEST_RING_SIZE 64
 

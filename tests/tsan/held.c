@@ -513,14 +513,14 @@ static void give_fds(GArray *fds, const struct rlimit *limit)
 /* What cannot fail, and a queue that is reset and enabled, need none */
 static void test_no_fds(const void *opaque)
 {
-    VhostDPBackend *be;
+    VhostDPPair *pair;
     struct rlimit limit;
     eventfd_t value;
     GArray *fds;
     unsigned i;
 
     rig_begin(false);
-    be = vhost_dp_port_backend(nic->port);
+    pair = vhost_dp_port_pair(nic->port);
     check_transmit();
     fds = take_fds(&limit);
 
@@ -531,7 +531,7 @@ static void test_no_fds(const void *opaque)
             .index = i, .fd = nic->guest->kick_fd[i],
         };
 
-        vhost_dp_backend_reset_queue(be, i);
+        vhost_dp_pair_reset_queue(pair, i);
         state.num = nic->base[i];
         g_assert_cmpint(vhost_dp_ops.vhost_set_vring_base(&nic->dev, &state),
                         ==, 0);
@@ -565,7 +565,7 @@ int error_vprintf(const char *fmt, va_list ap)
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
 
     if (strstr(text, "cannot start")) {
-        QemuMutex *lock = &vhost_dp_port_backend(nic->port)->lock;
+        QemuMutex *lock = &vhost_dp_port_pair(nic->port)->lock;
 
         lines++;
         g_assert_cmpint(qemu_mutex_trylock(lock), ==, 0);

@@ -68,7 +68,7 @@ static void nic_set_port(Nic *nic, VhostDPEnginePort *port)
         .nvqs = VHOST_DP_QUEUES,
     };
     vhost_dp_ops.vhost_backend_init(&nic->dev,
-                                    vhost_dp_port_backend(nic->port),
+                                    vhost_dp_port_pair(nic->port),
                                     &error_abort);
 }
 
@@ -293,10 +293,10 @@ void nic_stop_and_listen(Nic *nic)
 
 void nic_restart_queue(Nic *nic, unsigned queue)
 {
-    VhostDPBackend *be = vhost_dp_port_backend(nic->port);
+    VhostDPPair *pair = vhost_dp_port_pair(nic->port);
 
-    vhost_dp_backend_reset_queue(be, queue);
-    vhost_dp_backend_enable_queue(be, queue);
+    vhost_dp_pair_reset_queue(pair, queue);
+    vhost_dp_pair_enable_queue(pair, queue);
 }
 
 void nic_replace_kick(Nic *nic, unsigned queue)

@@ -140,7 +140,7 @@ static void op_enable(Nic *nic, StressRandom *r)
 {
     nic_enable(nic, !nic->enabled);
     if (race) {
-        vhost_dp_port_backend(nic->port)->enabled = nic->enabled;
+        vhost_dp_port_pair(nic->port)->enabled = nic->enabled;
     }
 }
 

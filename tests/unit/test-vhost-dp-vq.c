@@ -56,9 +56,9 @@ static void rig_start_device(Rig *r, VhostDPVring *dev, VhostDPVq *vq)
     dev->num = vq->num;
     dev->swap = HOST_BIG_ENDIAN;        /* it is a modern device (1.4) */
     dev->desc.gpa = VHOST_DP_VQ_IOVA + vhost_dp_vqset_offset(r->set, vq->desc);
-    dev->avail.gpa = VHOST_DP_VQ_IOVA +
+    dev->driver.gpa = VHOST_DP_VQ_IOVA +
                      vhost_dp_vqset_offset(r->set, vq->driver);
-    dev->used.gpa = VHOST_DP_VQ_IOVA +
+    dev->device.gpa = VHOST_DP_VQ_IOVA +
                     vhost_dp_vqset_offset(r->set, vq->device);
     vhost_dp_vring_set_base(dev, vq->packed ? 0x80008000 : 0);
     g_assert_cmpint(vhost_dp_vring_start(dev, r->mem, r->set->features), ==,

@@ -474,8 +474,8 @@ static void check_addr(Rig *r, const RingAddr *a)
     static const uint8_t zero[256];
 
     r->vq.desc.gpa = a->desc;
-    r->vq.avail.gpa = a->avail;
-    r->vq.used.gpa = a->used;
+    r->vq.driver.gpa = a->avail;
+    r->vq.device.gpa = a->used;
     if (a->ok) {
         /* A ring without chains */
         mock_memory_write(r->mm, a->desc, zero, 256);
@@ -528,9 +528,9 @@ static void test_start_after_failed_start(Setup s)
 {
     Rig *r = rig_new_stopped(s);
 
-    r->vq.used.gpa = GAP_GPA;
+    r->vq.device.gpa = GAP_GPA;
     g_assert_cmpint(rig_start(r), ==, -EFAULT);
-    r->vq.used.gpa = USED_GPA;
+    r->vq.device.gpa = USED_GPA;
     g_assert_cmpint(rig_start(r), ==, 0);
     g_assert_true(rig_turn(r, 4));
     check_healthy(r);

@@ -153,8 +153,8 @@ static void rig_init_device(Rig *r, uint32_t base)
     r->vq.num = r->s.num;
     r->vq.swap = r->s.big_endian != HOST_BIG_ENDIAN;
     r->vq.desc.gpa = rig_ring(r, DESC_GPA);
-    r->vq.avail.gpa = rig_ring(r, AVAIL_GPA);
-    r->vq.used.gpa = rig_ring(r, USED_GPA);
+    r->vq.driver.gpa = rig_ring(r, AVAIL_GPA);
+    r->vq.device.gpa = rig_ring(r, USED_GPA);
     r->vq.iotlb = r->iotlb;
     r->vq.iotlb_user = 1;
     vhost_dp_vring_set_base(&r->vq, base);

@@ -1,85 +1,56 @@
 /*
- * vhost-dp: a back end behind a vIOMMU
+ * vhost-dp: what a vIOMMU translates
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Theory of operation: the rings take translations from a cache (iotlb.c), and
- * note there what they miss.  This file asks the vIOMMU, and makes the cache
- * forget.
+ * Theory of operation: three steps resolve misses, since the vIOMMU must be
+ * asked with the BQL and without the queue pair's lock.  Misses are taken out
+ * of the cache; the vIOMMU is asked; answers are put into the cache, if
+ * @generation says that nothing has made them worthless in between.  What the
+ * vIOMMU refuses is noted in the cache, too.
  *
- * Asking needs the BQL: vIOMMUs change their state, raise interrupts and even
- * change the memory map while they translate, and rely on it.  So it happens
- * without the queue pair's lock, which such a change takes to flush the cache.
- * Whatever makes an answer worthless meanwhile (an invalidation, a flush, a
- * queue that stops) changes iotlb_generation; then the answer is dropped, and
- * the ring, which is looked at again, misses again.
- *
- * The engine tries to get the BQL, and does it all itself if nobody else has
- * it: no message, no switch to another thread.  Otherwise a bottom half of the
- * main loop does the same, for all misses there are, and resumes the engine.
- *
- * Three things make the cache forget.  Invalidations by the guest come from
- * vhost.c's IOMMU notifiers.  Switches between translation and pass-through
- * reach no notifier, but change which IOMMUs and which RAM are in the device's
- * address space: a listener sees that.  And a new memory table replaces what
- * entries point into.  Other changes of the memory map, such as a BAR of
- * another device that comes or goes, leave it alone.  Each of the three takes
- * the queue pair's lock, so that when it returns, to the guest for example, no
- * burst uses an old translation any more.  Behind an IOMMU that calls no
- * notifiers the cache is transient: see vhost-dp-iotlb.h.
+ * A vIOMMU that the guest does not use, or that lets this device bypass it,
+ * leaves RAM where it is in the device's address space.  That is found by
+ * counting the IOMMUs and comparing all of the memory table, when either has
+ * changed; then the cache is not used (@identity).
  */
 
 #include "qemu/osdep.h"
-#include "qemu/lockable.h"
-#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "system/memory.h"
-#include "system/cpus.h"
-#include "hw/virtio/vhost.h"
-#include "linux-headers/linux/vhost.h"
-#include "translate.h"
-#include "trace.h"
-
-QEMU_BUILD_BUG_ON(VHOST_DP_IOTLB_USERS != VHOST_DP_QUEUES);
-
-enum { WORK_ENGINE, WORK_MAIN_LOOP };
+#include "hw/virtio/vhost-dp-translate.h"
 
 /* ---- Misses ---- */
 
-/*
- * What is to be asked for?  Lock held, and the BQL: the back end cannot be
- * stopped before the answer is there.
- */
-static void iommu_take_misses(VhostDPBackend *be, VhostDPMissWork *work)
+void vhost_dp_translate_take(VhostDPTranslator *t, VhostDPMissWork *work)
 {
-    unsigned q;
+    unsigned user;
 
-    for (q = 0; q < VHOST_DP_QUEUES; q++) {
-        work->misses[q].n = 0;
+    for (user = 0; user < VHOST_DP_IOTLB_USERS; user++) {
+        work->misses[user].n = 0;
     }
-    work->generation = be->iotlb_generation;
-    if (be->dma_as && be->iotlb) {
-        memcpy(work->misses, be->iotlb->misses, sizeof(work->misses));
+    work->generation = t->generation;
+    if (t->as && t->iotlb) {
+        memcpy(work->misses, t->iotlb->misses, sizeof(work->misses));
     }
 }
 
-/* BQL, and not the queue pair's lock */
-static void iommu_ask(VhostDPBackend *be, VhostDPMissWork *work)
+void vhost_dp_translate_ask(VhostDPTranslator *t, VhostDPMissWork *work)
 {
-    unsigned q, i;
+    unsigned user, i;
 
     RCU_READ_LOCK_GUARD();
-    for (q = 0; q < VHOST_DP_QUEUES; q++) {
-        for (i = 0; i < work->misses[q].n; i++) {
-            uint64_t tag = work->misses[q].tag[i];
+    for (user = 0; user < VHOST_DP_IOTLB_USERS; user++) {
+        for (i = 0; i < work->misses[user].n; i++) {
+            uint64_t tag = work->misses[user].tag[i];
             hwaddr len = VHOST_DP_IOTLB_PAGE_SIZE;
             hwaddr offset;
             MemoryRegion *mr;
 
             /* For exactly this kind of access: it may be the only one */
-            mr = address_space_translate(be->dma_as,
+            mr = address_space_translate(t->as,
                                          tag & ~VHOST_DP_IOTLB_OFFSET_MASK,
                                          &offset, &len,
                                          tag & VHOST_DP_IOTLB_ANY_WRITE,
@@ -87,15 +58,15 @@ static void iommu_ask(VhostDPBackend *be, VhostDPMissWork *work)
             if (len < VHOST_DP_IOTLB_PAGE_SIZE) {
                 mr = NULL;
             }
-            work->answer[q][i].mr = mr;
-            work->answer[q][i].offset = offset;
+            work->answer[user][i].mr = mr;
+            work->answer[user][i].offset = offset;
         }
     }
 }
 
 /* All of a page of @mr.  Returns NULL if it is not RAM that the guest has. */
-static VhostDPRegion *iommu_find_region(VhostDPMemory *mem, MemoryRegion *mr,
-                                        uint64_t offset)
+static VhostDPRegion *translate_find_region(VhostDPMemory *mem,
+                                            MemoryRegion *mr, uint64_t offset)
 {
     unsigned i;
 
@@ -111,140 +82,90 @@ static VhostDPRegion *iommu_find_region(VhostDPMemory *mem, MemoryRegion *mr,
     return NULL;
 }
 
-/* What that costs, frame or queue, the ring decides when it looks again */
-static void iommu_refuse(VhostDPBackend *be, unsigned q, uint64_t tag)
+/*
+ * The answers of one user.  What was refused stays in @work; what that costs, a
+ * frame or the queue, the ring decides when it looks again.
+ */
+static void translate_put_user(VhostDPTranslator *t, VhostDPMemory *mem,
+                               VhostDPMissWork *work, unsigned user)
 {
-    trace_vhost_dp_iommu_fault(be->name, q == VHOST_DP_RX ? "receive" :
-                               "transmit", tag & ~VHOST_DP_IOTLB_OFFSET_MASK,
-                               tag & VHOST_DP_IOTLB_ANY_WRITE);
-    vhost_dp_iotlb_refuse(be->iotlb, q, tag);
-}
-
-/* Lock held */
-static void iommu_put_answers(VhostDPBackend *be, const VhostDPMissWork *work)
-{
-    unsigned q, i;
-
-    if (!be->iotlb) {
-        return;
-    }
-    for (q = 0; q < VHOST_DP_QUEUES; q++) {
-        /* Whatever is missing still will be missed again */
-        be->iotlb->misses[q].n = 0;
-        if (!work->misses[q].n || work->generation != be->iotlb_generation) {
-            continue;
-        }
-        be->iotlb->refused[q].n = 0;
-        for (i = 0; i < work->misses[q].n; i++) {
-            uint64_t tag = work->misses[q].tag[i];
-            uint64_t offset = work->answer[q][i].offset;
-            VhostDPRegion *r = iommu_find_region(be->mem,
-                                                 work->answer[q][i].mr,
-                                                 offset);
-
-            if (r) {
-                vhost_dp_iotlb_insert(be->iotlb, tag,
-                                      tag & VHOST_DP_IOTLB_OFFSET_MASK,
-                                      r->host + (offset - r->cache.xlat), r);
-            } else {
-                iommu_refuse(be, q, tag);
-            }
-        }
-    }
-}
-
-bool vhost_dp_backend_resolve(VhostDPBackend *be)
-{
-    VhostDPMissWork *work = &be->miss_work[WORK_ENGINE];
-
-    if (!bql_trylock()) {
-        qemu_bh_schedule(be->miss_bh);
-        return false;
-    }
-    WITH_QEMU_LOCK_GUARD(&be->lock) {
-        iommu_take_misses(be, work);
-    }
-    iommu_ask(be, work);
-    bql_unlock();
-    WITH_QEMU_LOCK_GUARD(&be->lock) {
-        iommu_put_answers(be, work);
-    }
-    return true;
-}
-
-/* Main loop, BQL */
-static void iommu_miss_bh(void *opaque)
-{
-    VhostDPBackend *be = opaque;
-    VhostDPMissWork *work = &be->miss_work[WORK_MAIN_LOOP];
-
-    if (!be->dev) {
-        /* Cleaned up meanwhile, and the engine may be gone */
-        return;
-    }
-    vhost_dp_backend_lock(be);
-    iommu_take_misses(be, work);
-    vhost_dp_backend_unlock(be);
-    iommu_ask(be, work);
-    vhost_dp_backend_lock(be);
-    iommu_put_answers(be, work);
-    vhost_dp_backend_unlock(be);
-    be->client->resume(be->opaque);
-}
-
-/* ---- Invalidation ---- */
-
-/* Lock held: forget a range; all of it if @size is zero */
-static void iommu_forget(VhostDPBackend *be, uint64_t iova, uint64_t size)
-{
+    VhostDPIotlbMisses *misses = &work->misses[user];
+    unsigned nrefused = 0;
     unsigned i;
 
-    be->iotlb_generation++;
-    vhost_dp_iotlb_invalidate(be->iotlb, iova, size);
-    for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        vhost_dp_vring_unmapped(&be->vq[i], iova, size);
+    if (!misses->n) {
+        return;
     }
+    t->iotlb->refused[user].n = 0;
+    for (i = 0; i < misses->n; i++) {
+        uint64_t tag = misses->tag[i];
+        uint64_t offset = work->answer[user][i].offset;
+        VhostDPRegion *r = translate_find_region(mem, work->answer[user][i].mr,
+                                                 offset);
+
+        if (r) {
+            vhost_dp_iotlb_insert(t->iotlb, tag,
+                                  tag & VHOST_DP_IOTLB_OFFSET_MASK,
+                                  r->host + (offset - r->cache.xlat), r);
+        } else {
+            vhost_dp_iotlb_refuse(t->iotlb, user, tag);
+            misses->tag[nrefused++] = tag;
+        }
+    }
+    misses->n = nrefused;
 }
 
-int vhost_dp_iommu_message(struct vhost_dev *dev, struct vhost_iotlb_msg *msg)
+void vhost_dp_translate_put(VhostDPTranslator *t, VhostDPMemory *mem,
+                            VhostDPMissWork *work)
 {
-    VhostDPBackend *be = dev->opaque;
+    unsigned user;
 
-    if (msg->type != VHOST_IOTLB_INVALIDATE) {
-        /* Nobody has asked for translations this way */
-        return -ENOTSUP;
+    for (user = 0; user < VHOST_DP_IOTLB_USERS; user++) {
+        if (t->iotlb) {
+            /* Whatever is missing still will be missed again */
+            t->iotlb->misses[user].n = 0;
+        }
+        if (t->iotlb && work->generation == t->generation) {
+            translate_put_user(t, mem, work, user);
+        } else {
+            work->misses[user].n = 0;
+        }
     }
-    trace_vhost_dp_iommu_invalidate(be->name, dev->vq_index, msg->iova,
-                                    msg->size);
-    vhost_dp_backend_lock(be);
-    if (be->iotlb) {
-        iommu_forget(be, msg->iova, msg->size);
-    }
-    vhost_dp_backend_unlock(be);
-    return 0;
 }
 
-void vhost_dp_iommu_flush(VhostDPBackend *be)
+/* ---- Forgetting ---- */
+
+void vhost_dp_translate_use(VhostDPTranslator *t, VhostDPIotlb *iotlb)
 {
-    if (be->iotlb) {
-        iommu_forget(be, 0, 0);
+    t->generation++;
+    t->iotlb = iotlb;
+}
+
+void vhost_dp_translate_forget(VhostDPTranslator *t, uint64_t iova,
+                               uint64_t size)
+{
+    if (t->iotlb) {
+        t->generation++;
+        vhost_dp_iotlb_invalidate(t->iotlb, iova, size);
     }
 }
 
-void vhost_dp_iommu_stop_queue(VhostDPBackend *be, unsigned queue)
+void vhost_dp_translate_stop_queue(VhostDPTranslator *t, unsigned user)
 {
-    if (be->iotlb) {
-        be->iotlb_generation++;
-        be->iotlb->misses[queue].n = 0;
-        vhost_dp_iotlb_forget(be->iotlb, queue);
+    if (t->iotlb) {
+        t->generation++;
+        t->iotlb->misses[user].n = 0;
+        vhost_dp_iotlb_forget(t->iotlb, user);
     }
 }
+
+/* ---- The device's address space ---- */
 
 /*
  * Does an IOMMU call notifiers for what the guest unmaps?  There is no way to
  * ask: amd-iommu takes them and says nothing, others have no such code.
  */
-static bool iommu_notifies(MemoryRegion *mr)
+static bool translate_iommu_notifies(MemoryRegion *mr)
 {
     static const char *const types[] = {
         "intel-iommu-iommu-memory-region",
@@ -263,10 +184,39 @@ static bool iommu_notifies(MemoryRegion *mr)
     return false;
 }
 
-/* ---- Pass-through ---- */
+/* @n: 1 for a section that is new in the address space, -1 for one that left */
+static void translate_count_section(VhostDPTranslator *t, MemoryRegion *mr,
+                                    int n)
+{
+    if (memory_region_is_iommu(mr)) {
+        t->iommus += n;
+        t->silent_iommus += translate_iommu_notifies(mr) ? 0 : n;
+        t->changed = true;
+    } else if (memory_region_is_ram(mr)) {
+        t->changed = true;
+    }
+}
+
+void vhost_dp_translate_add_section(VhostDPTranslator *t, MemoryRegion *mr)
+{
+    translate_count_section(t, mr, 1);
+}
+
+void vhost_dp_translate_del_section(VhostDPTranslator *t, MemoryRegion *mr)
+{
+    translate_count_section(t, mr, -1);
+}
+
+bool vhost_dp_translate_has_changed(VhostDPTranslator *t)
+{
+    bool changed = t->changed;
+
+    t->changed = false;
+    return changed;
+}
 
 /* Does the device find the same RAM at a region's addresses? */
-static bool iommu_is_same(VhostDPBackend *be, const VhostDPRegion *r)
+static bool translate_is_same(VhostDPTranslator *t, const VhostDPRegion *r)
 {
     uint64_t done = 0;
 
@@ -274,7 +224,7 @@ static bool iommu_is_same(VhostDPBackend *be, const VhostDPRegion *r)
     while (done < r->size) {
         hwaddr len = r->size - done;
         hwaddr offset;
-        MemoryRegion *mr = address_space_translate(be->dma_as, r->gpa + done,
+        MemoryRegion *mr = address_space_translate(t->as, r->gpa + done,
                                                    &offset, &len, true,
                                                    MEMTXATTRS_UNSPECIFIED);
 
@@ -286,144 +236,28 @@ static bool iommu_is_same(VhostDPBackend *be, const VhostDPRegion *r)
     return true;
 }
 
-/*
- * Is that so for all of the memory table?  It is when the guest does not use
- * its vIOMMU, or lets this device bypass it.
- */
-static bool iommu_is_identity(VhostDPBackend *be)
+/* Is that so for all of the memory table? */
+static bool translate_is_identity(VhostDPTranslator *t,
+                                  const VhostDPMemory *mem)
 {
     unsigned i;
 
-    if (be->dma_iommus || !be->mem || !be->mem->nregions) {
+    if (t->iommus || !mem || !mem->nregions) {
         return false;
     }
     RCU_READ_LOCK_GUARD();
-    for (i = 0; i < be->mem->nregions; i++) {
-        if (!iommu_is_same(be, &be->mem->regions[i])) {
+    for (i = 0; i < mem->nregions; i++) {
+        if (!translate_is_same(t, &mem->regions[i])) {
             return false;
         }
     }
     return true;
 }
 
-void vhost_dp_iommu_update(VhostDPBackend *be)
+void vhost_dp_translate_update(VhostDPTranslator *t, const VhostDPMemory *mem)
 {
-    if (be->iotlb && be->dma_as) {
-        be->iotlb->identity = iommu_is_identity(be);
+    if (t->iotlb && t->as) {
+        t->iotlb->identity = translate_is_identity(t, mem);
+        t->iotlb->transient = t->silent_iommus;
     }
-}
-
-/* @n: 1 for a section that is new in dma_as, -1 for one that is gone */
-static void iommu_count_section(VhostDPBackend *be, MemoryRegion *mr, int n)
-{
-    if (memory_region_is_iommu(mr)) {
-        be->dma_iommus += n;
-        be->dma_silent += iommu_notifies(mr) ? 0 : n;
-        be->dma_changed = true;
-    } else if (memory_region_is_ram(mr)) {
-        be->dma_changed = true;
-    }
-}
-
-static void iommu_region_add(MemoryListener *listener,
-                             MemoryRegionSection *section)
-{
-    iommu_count_section(container_of(listener, VhostDPBackend, dma_listener),
-                        section->mr, 1);
-}
-
-static void iommu_region_del(MemoryListener *listener,
-                             MemoryRegionSection *section)
-{
-    iommu_count_section(container_of(listener, VhostDPBackend, dma_listener),
-                        section->mr, -1);
-}
-
-/* Called after any change of any address space */
-static void iommu_commit(MemoryListener *listener)
-{
-    VhostDPBackend *be = container_of(listener, VhostDPBackend, dma_listener);
-
-    if (!be->dma_changed) {
-        return;
-    }
-    be->dma_changed = false;
-    vhost_dp_backend_lock(be);
-    vhost_dp_iommu_flush(be);
-    if (be->iotlb) {
-        be->iotlb->transient = be->dma_silent;
-    }
-    vhost_dp_iommu_update(be);
-    vhost_dp_backend_unlock(be);
-    trace_vhost_dp_iommu_change(be->name, be->dev->vq_index,
-                                be->iotlb && be->iotlb->identity);
-}
-
-/* ---- Life cycle ---- */
-
-static void iommu_set(VhostDPBackend *be, VhostDPIotlb *iotlb)
-{
-    unsigned i;
-
-    vhost_dp_backend_lock(be);
-    be->iotlb_generation++;
-    be->iotlb = iotlb;
-    for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        be->vq[i].iotlb = iotlb;
-        be->vq[i].iotlb_user = i;
-    }
-    vhost_dp_backend_unlock(be);
-}
-
-void vhost_dp_iommu_start(VhostDPBackend *be)
-{
-    /*
-     * Whether there is a vIOMMU, and not whether the driver said that it knows
-     * of it: a driver must not get around it by not accepting the feature.
-     */
-    if (vhost_dev_has_iommu(be->dev)) {
-        iommu_set(be, vhost_dp_iotlb_new());
-    }
-}
-
-void vhost_dp_iommu_attach(VhostDPBackend *be)
-{
-    if (!be->iotlb) {
-        return;
-    }
-    trace_vhost_dp_iommu_attach(be->name, be->dev->vq_index);
-    be->dma_as = be->dev->vdev->dma_as;
-    be->dma_listener = (MemoryListener) {
-        .name = "vhost-dp-iommu",
-        .region_add = iommu_region_add,
-        .region_del = iommu_region_del,
-        .commit = iommu_commit,
-        /* After the one that replaces the memory table */
-        .priority = MEMORY_LISTENER_PRIORITY_DEV_BACKEND + 2,
-    };
-    memory_listener_register(&be->dma_listener, be->dma_as);
-}
-
-void vhost_dp_iommu_stop(VhostDPBackend *be)
-{
-    VhostDPIotlb *iotlb = be->iotlb;
-
-    if (be->dma_as) {
-        memory_listener_unregister(&be->dma_listener);
-        be->dma_as = NULL;
-    }
-    if (iotlb) {
-        iommu_set(be, NULL);
-        g_free(iotlb);
-    }
-}
-
-void vhost_dp_iommu_init(VhostDPBackend *be)
-{
-    be->miss_bh = qemu_bh_new(iommu_miss_bh, be);
-}
-
-void vhost_dp_iommu_destroy(VhostDPBackend *be)
-{
-    qemu_bh_delete(be->miss_bh);
 }

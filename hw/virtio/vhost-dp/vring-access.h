@@ -149,12 +149,12 @@ typedef struct VringLayout {
     bool read, written;         /* by the device */
 } VringLayout;
 
-enum { VRING_DESC, VRING_AVAIL, VRING_USED, VRING_PARTS };
+enum { VRING_DESC, VRING_DRIVER, VRING_DEVICE, VRING_PARTS };
 
 static inline VhostDPRingPart *vring_part(VhostDPVring *vq, unsigned i)
 {
-    return i == VRING_DESC ? &vq->desc : i == VRING_AVAIL ? &vq->avail :
-                                                            &vq->used;
+    return i == VRING_DESC ? &vq->desc :
+           i == VRING_DRIVER ? &vq->driver : &vq->device;
 }
 
 /* Where the byte at @offset is, of a part that is mapped */
@@ -254,7 +254,7 @@ static bool vring_map_ring(VhostDPVring *vq, VhostDPMemory *mem,
     bool ok;
     unsigned i;
 
-    if (likely(vq->used.host)) {
+    if (likely(vq->device.host)) {
         return true;
     }
     /*
@@ -295,15 +295,16 @@ static bool vring_map_layout(VhostDPVring *vq, VhostDPMemory *mem,
     bool ok = true;
     unsigned i;
 
-    vring_unmap(vq);
+    vhost_dp_vring_unmap(vq);
     for (i = 0; i < VRING_PARTS; i++) {
         VhostDPRingPart *part = vring_part(vq, i);
+        uint64_t size = layout[i].size;
 
-        ok = ok && vring_check_part(part, layout[i].size, layout[i].align) &&
-             (VRING_IOMMU || vring_map_part(mem, part, layout[i].size));
+        ok = ok && vhost_dp_vring_check_part(part, size, layout[i].align) &&
+             (VRING_IOMMU || vhost_dp_vring_map_part(mem, part, size));
     }
     if (!ok) {
-        vring_unmap(vq);
+        vhost_dp_vring_unmap(vq);
     }
     return ok;
 }

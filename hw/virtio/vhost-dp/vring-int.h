@@ -32,13 +32,14 @@ static inline uint64_t vring64(const VhostDPVring *vq, uint64_t v)
 }
 
 /* May a part of the ring be where it is, whatever is there? */
-bool vring_check_part(const VhostDPRingPart *part, uint64_t size,
-                      uint64_t align);
+bool vhost_dp_vring_check_part(const VhostDPRingPart *part, uint64_t size,
+                               uint64_t align);
 
 /* Map a part of the ring: all of it in one piece of RAM */
-bool vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part, uint64_t size);
+bool vhost_dp_vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part,
+                             uint64_t size);
 
 /* Forget where the parts of the ring are */
-void vring_unmap(VhostDPVring *vq);
+void vhost_dp_vring_unmap(VhostDPVring *vq);
 
 #endif /* HW_VIRTIO_VHOST_DP_VRING_INT_H */

@@ -23,8 +23,8 @@ void vhost_dp_vring_init(VhostDPVring *vq, bool writable)
     vq->writable = writable;
     vq->ops = &vhost_dp_vring_split_ops;
     vq->desc.page = vq->ring_page[0];
-    vq->avail.page = vq->ring_page[1];
-    vq->used.page = vq->ring_page[2];
+    vq->driver.page = vq->ring_page[1];
+    vq->device.page = vq->ring_page[2];
 }
 
 void vhost_dp_vring_set_base(VhostDPVring *vq, uint32_t base)
@@ -80,7 +80,7 @@ void vhost_dp_vring_remap(VhostDPVring *vq, VhostDPMemory *mem)
     vq->hit_first = 0;
     vq->hit_data = 0;
     if (vq->iotlb) {
-        vring_unmap(vq);
+        vhost_dp_vring_unmap(vq);
         return;
     }
     if (vq->running && !vq->ops->map(vq, mem) && !vq->broken) {
@@ -90,7 +90,7 @@ void vhost_dp_vring_remap(VhostDPVring *vq, VhostDPMemory *mem)
 
 void vhost_dp_vring_unmapped(VhostDPVring *vq, uint64_t iova, uint64_t size)
 {
-    const VhostDPRingPart *parts[] = { &vq->desc, &vq->avail, &vq->used };
+    const VhostDPRingPart *parts[] = { &vq->desc, &vq->driver, &vq->device };
     uint64_t last = iova + (size - 1);
     bool all = size == 0 || last < iova;
     unsigned i;
@@ -104,7 +104,7 @@ void vhost_dp_vring_unmapped(VhostDPVring *vq, uint64_t iova, uint64_t size)
         uint64_t end = first + VHOST_DP_RING_PAGES * VHOST_DP_IOTLB_PAGE_SIZE;
 
         if (all || end < first || (iova < end && last >= first)) {
-            vring_unmap(vq);
+            vhost_dp_vring_unmap(vq);
             return;
         }
     }
@@ -124,7 +124,7 @@ void vhost_dp_vring_stop(VhostDPVring *vq)
     vq->base = vq->ops->get_base(vq);
     vq->running = false;
     vq->missed = false;
-    vring_unmap(vq);
+    vhost_dp_vring_unmap(vq);
 }
 
 void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)
@@ -138,13 +138,14 @@ void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)
     vq->missed = false;
 }
 
-bool vring_check_part(const VhostDPRingPart *part, uint64_t size,
-                      uint64_t align)
+bool vhost_dp_vring_check_part(const VhostDPRingPart *part, uint64_t size,
+                               uint64_t align)
 {
     return part->gpa % align == 0 && part->gpa + size >= part->gpa;
 }
 
-bool vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part, uint64_t size)
+bool vhost_dp_vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part,
+                             uint64_t size)
 {
     uint64_t len = size;
     unsigned hit = 0;
@@ -157,9 +158,9 @@ bool vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part, uint64_t size)
     return part->host != NULL;
 }
 
-void vring_unmap(VhostDPVring *vq)
+void vhost_dp_vring_unmap(VhostDPVring *vq)
 {
     vq->desc.host = NULL;
-    vq->avail.host = NULL;
-    vq->used.host = NULL;
+    vq->driver.host = NULL;
+    vq->device.host = NULL;
 }

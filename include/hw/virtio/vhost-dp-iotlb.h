@@ -9,7 +9,7 @@
  * pages of I/O virtual addresses are in QEMU, and for which kind of access
  * the IOMMU allowed that.  It never asks the IOMMU itself: a lookup in vain is
  * noted as a miss, which somebody who may hold the BQL resolves later (see
- * vhost_dp_backend_resolve()).  What the IOMMU refuses is noted as well, until
+ * vhost_dp_pair_resolve()).  What the IOMMU refuses is noted as well, until
  * the user gives buffers back: the driver may map such a page at any time, and
  * nobody would tell.
  *

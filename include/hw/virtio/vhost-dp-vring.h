@@ -158,8 +158,12 @@ struct VhostDPVring {
      */
     bool batch_used;
     bool swap;                  /* the driver's byte order is not the host's */
-    /* Packed: descriptor ring, driver's and device's event suppression */
-    VhostDPRingPart desc, avail, used;
+    /*
+     * Descriptor, driver and device area (virtio 1.3, 2.6).  Split: descriptor
+     * table, available ring, used ring.  Packed: descriptor ring, driver's and
+     * device's event suppression.
+     */
+    VhostDPRingPart desc, driver, device;
     const VhostDPVringOps *ops;
     /*
      * With a vIOMMU: what it translates, and which user of that the queue is.

@@ -1,11 +1,11 @@
 /*
- * vhost-dp: the vhost back end of one queue pair
+ * vhost-dp: the protocol state of one queue pair
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A VhostDPBackend is the device end of the vhost protocol (VhostOps) for one
+ * A VhostDPPair is the device end of the vhost protocol (VhostOps) for one
  * vhost_dev, that is, for one queue pair: it holds what the protocol has set
  * up.  Its client, the engine, moves the frames.  Two parties use it:
  *
@@ -14,14 +14,15 @@
  *   they raised @want.
  * - the engine: one IOThread, which holds @lock for a burst at a time, and
  *   never takes the BQL.  Before each burst it calls
- *   vhost_dp_backend_may_run().
+ *   vhost_dp_pair_may_run().
  */
 
-#ifndef HW_VIRTIO_VHOST_DP_BACKEND_H
-#define HW_VIRTIO_VHOST_DP_BACKEND_H
+#ifndef HW_VIRTIO_VHOST_DP_PAIR_H
+#define HW_VIRTIO_VHOST_DP_PAIR_H
 
 #include "qemu/error-report-limited.h"
 #include "qemu/thread.h"
+#include "hw/virtio/vhost-dp-translate.h"
 #include "hw/virtio/vhost-dp-vring.h"
 
 struct vhost_dev;
@@ -34,7 +35,7 @@ enum {
 };
 
 /* What the engine is told */
-typedef struct VhostDPBackendClient {
+typedef struct VhostDPPairClient {
     /*
      * The protocol state changed: look at it.  Called by control, with the
      * BQL and without the lock.
@@ -46,17 +47,7 @@ typedef struct VhostDPBackendClient {
      * with the BQL and without the lock.
      */
     void (*resume)(void *opaque);
-} VhostDPBackendClient;
-
-/* Misses on their way to the IOMMU, and what it said */
-typedef struct VhostDPMissWork {
-    uint32_t generation;
-    VhostDPIotlbMisses misses[VHOST_DP_QUEUES];
-    struct {
-        MemoryRegion *mr;       /* NULL: the IOMMU reported a fault */
-        uint64_t offset;
-    } answer[VHOST_DP_QUEUES][VHOST_DP_IOTLB_MISSES];
-} VhostDPMissWork;
+} VhostDPPairClient;
 
 /*
  * Descriptors for the kicks of one queue.  Both are there from the beginning to
@@ -71,7 +62,7 @@ typedef struct VhostDPKick {
     int watched;                /* one of them, by the engine, or -1 */
 } VhostDPKick;
 
-typedef struct VhostDPBackend {
+typedef struct VhostDPPair {
     QemuMutex lock;
     unsigned want;              /* atomic: control operations that wait */
     bool yielded;               /* atomic: the engine waits for resume() */
@@ -94,10 +85,7 @@ typedef struct VhostDPBackend {
     VhostDPVring vq[VHOST_DP_QUEUES];
     /* Used buffers wait for a call; the queue runs */
     bool call_pending[VHOST_DP_QUEUES];
-    VhostDPIotlb *iotlb;        /* while started behind a vIOMMU, or NULL */
-
-    /* Guarded by lock; changed under the BQL as well */
-    uint32_t iotlb_generation;  /* changes when answers become worthless */
+    VhostDPTranslator translator;   /* has its own rules */
 
     /* Counters, written under lock: see vhost_dp_count() */
     uint64_t calls[VHOST_DP_QUEUES];
@@ -110,11 +98,7 @@ typedef struct VhostDPBackend {
     bool in_error[VHOST_DP_QUEUES]; /* DEVICE_NEEDS_RESET was set for it */
     ErrorReportLimit report_limit;
     ErrorReportLimit violation_limit[VHOST_DP_QUEUES];
-    AddressSpace *dma_as;       /* while started behind a vIOMMU, or NULL */
-    MemoryListener dma_listener;    /* the same */
-    unsigned dma_iommus;        /* sections of IOMMUs in dma_as */
-    unsigned dma_silent;        /* those that do not tell what is unmapped */
-    bool dma_changed;           /* what the device reaches, since a commit */
+    MemoryListener dma_listener;    /* while translator.as is set */
     QEMUBH *miss_bh;            /* main loop */
 
     /* Scratch space of who resolves misses: the engine, the main loop */
@@ -122,76 +106,76 @@ typedef struct VhostDPBackend {
 
     /* Set once */
     char *name;                 /* for messages: netdev id */
-    const VhostDPBackendClient *client;
+    const VhostDPPairClient *client;
     void *opaque;
-} VhostDPBackend;
+} VhostDPPair;
 
 /**
- * vhost_dp_backend_init: prepare a back end
+ * vhost_dp_pair_init: make a queue pair that is not set up
  * @name: of the netdev, for messages
  * @client, @opaque: whom to tell
  *
- * Give @be to vhost_dev_init() as the opaque afterwards.  All descriptors that
- * it will ever have are opened here.
+ * Give @pair to vhost_dev_init() as the opaque afterwards.  All descriptors
+ * that it will ever have are opened here.
  *
  * Lock: BQL.  Returns false with @errp set if there are too few of them; then
  * there is nothing to destroy.
  */
-bool vhost_dp_backend_init(VhostDPBackend *be, const char *name,
-                           const VhostDPBackendClient *client, void *opaque,
-                           Error **errp);
+bool vhost_dp_pair_init(VhostDPPair *pair, const char *name,
+                        const VhostDPPairClient *client, void *opaque,
+                        Error **errp);
 
 /**
- * vhost_dp_backend_destroy: free what the back end holds
+ * vhost_dp_pair_destroy: free what the queue pair holds
  *
  * vhost_dev_cleanup() was called, and the engine has stopped for good.
  * Lock: BQL.
  */
-void vhost_dp_backend_destroy(VhostDPBackend *be);
+void vhost_dp_pair_destroy(VhostDPPair *pair);
 
 /**
- * vhost_dp_backend_lock: take the lock, for a control operation
+ * vhost_dp_pair_lock: take the lock, for a control operation
  *
  * Makes the engine leave its loop, so that the wait is for the burst in
  * progress and not longer.  Thread: any but the engine's.
  */
-void vhost_dp_backend_lock(VhostDPBackend *be);
+void vhost_dp_pair_lock(VhostDPPair *pair);
 
 /**
- * vhost_dp_backend_unlock: release the lock, and let the engine go on
+ * vhost_dp_pair_unlock: release the lock, and let the engine go on
  *
  * Lock: BQL (for the client's resume()).
  */
-void vhost_dp_backend_unlock(VhostDPBackend *be);
+void vhost_dp_pair_unlock(VhostDPPair *pair);
 
 /**
- * vhost_dp_backend_may_run: may the engine start a burst?
+ * vhost_dp_pair_may_run: may the engine start a burst?
  *
  * Returns false if a control operation waits: the engine has to return to its
  * event loop, and resume() will be called.
  *
  * Thread: the engine's.  Lock: none.
  */
-static inline bool vhost_dp_backend_may_run(VhostDPBackend *be)
+static inline bool vhost_dp_pair_may_run(VhostDPPair *pair)
 {
-    if (likely(qatomic_read(&be->want) == 0)) {
+    if (likely(qatomic_read(&pair->want) == 0)) {
         return true;
     }
-    qatomic_set(&be->yielded, true);
-    /* Pairs with the barrier in vhost_dp_backend_unlock() */
+    qatomic_set(&pair->yielded, true);
+    /* Pairs with the barrier in vhost_dp_pair_unlock() */
     smp_mb();
-    return qatomic_read(&be->want) == 0;
+    return qatomic_read(&pair->want) == 0;
 }
 
 /**
- * vhost_dp_backend_call: call the guest for the queues that have it pending
+ * vhost_dp_pair_call: call the guest for the queues that have it pending
  *
  * Lock: the queue pair's.
  */
-void vhost_dp_backend_call(VhostDPBackend *be);
+void vhost_dp_pair_call(VhostDPPair *pair);
 
 /**
- * vhost_dp_backend_report: report queues that a violation broke
+ * vhost_dp_pair_report: report queues that a violation broke
  *
  * Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the guest, from the
  * main loop.  Other queues, and the control queue, go on.  This one stays
@@ -199,22 +183,24 @@ void vhost_dp_backend_call(VhostDPBackend *be);
  * the device.
  * Thread: any.  Lock: the queue pair's.
  */
-void vhost_dp_backend_report(VhostDPBackend *be);
+void vhost_dp_pair_report(VhostDPPair *pair);
 
 /**
- * vhost_dp_backend_missed: does the vIOMMU have to be asked?
+ * vhost_dp_pair_missed: does the vIOMMU have to be asked?
  *
- * If so, call vhost_dp_backend_resolve() without the lock.
+ * If so, call vhost_dp_pair_resolve() without the lock.
  *
  * Lock: the queue pair's.
  */
-static inline bool vhost_dp_backend_missed(const VhostDPBackend *be)
+static inline bool vhost_dp_pair_missed(const VhostDPPair *pair)
 {
-    return unlikely(be->iotlb) && vhost_dp_iotlb_has_misses(be->iotlb);
+    const VhostDPIotlb *iotlb = pair->translator.iotlb;
+
+    return unlikely(iotlb) && vhost_dp_iotlb_has_misses(iotlb);
 }
 
 /**
- * vhost_dp_backend_resolve: ask the vIOMMU where missing pages are
+ * vhost_dp_pair_resolve: ask the vIOMMU where missing pages are
  *
  * A vIOMMU may be called with the BQL only, and the engine must not wait for
  * that.  If somebody else has it, the main loop asks in the engine's place.
@@ -224,36 +210,36 @@ static inline bool vhost_dp_backend_missed(const VhostDPBackend *be)
  * Returns true if the engine can go on: look at the ring again.  Otherwise it
  * has to return to its event loop, and resume() will be called.
  */
-bool vhost_dp_backend_resolve(VhostDPBackend *be);
+bool vhost_dp_pair_resolve(VhostDPPair *pair);
 
 /**
- * vhost_dp_backend_reset: the device is reset; it does not run
+ * vhost_dp_pair_reset: the device is reset; it does not run
  *
  * Violations are over with it.  Lock: BQL.
  */
-void vhost_dp_backend_reset(VhostDPBackend *be);
+void vhost_dp_pair_reset(VhostDPPair *pair);
 
 /**
- * vhost_dp_backend_reset_queue: the guest resets a queue (virtio 1.3, 2.6.1)
+ * vhost_dp_pair_reset_queue: the guest resets a queue (virtio 1.3, 2.6.1)
  * @index: the queue's number in the device
  *
  * Stops the queue if it was set up.  The other queue goes on.  A violation is
  * over with it, as with a reset of the device: look whether
- * vhost_dp_backend_in_error() is still true of any pair of the device.
+ * vhost_dp_pair_in_error() is still true of any pair of the device.
  *
  * Lock: BQL.
  */
-void vhost_dp_backend_reset_queue(VhostDPBackend *be, unsigned index);
+void vhost_dp_pair_reset_queue(VhostDPPair *pair, unsigned index);
 
 /**
- * vhost_dp_backend_in_error: was DEVICE_NEEDS_RESET set for one of the queues?
+ * vhost_dp_pair_in_error: was DEVICE_NEEDS_RESET set for one of the queues?
  *
  * Lock: BQL.
  */
-bool vhost_dp_backend_in_error(const VhostDPBackend *be);
+bool vhost_dp_pair_in_error(const VhostDPPair *pair);
 
 /**
- * vhost_dp_backend_enable_queue: the guest enables a queue after its reset
+ * vhost_dp_pair_enable_queue: the guest enables a queue after its reset
  * @index: the queue's number in the device
  *
  * Ignored while the device does not run (all queues start with it), and for a
@@ -262,11 +248,6 @@ bool vhost_dp_backend_in_error(const VhostDPBackend *be);
  *
  * Lock: BQL.
  */
-void vhost_dp_backend_enable_queue(VhostDPBackend *be, unsigned index);
+void vhost_dp_pair_enable_queue(VhostDPPair *pair, unsigned index);
 
-/**
- * vhost_dp_violation_text: what the guest did, for messages
- */
-const char *vhost_dp_violation_text(VhostDPViolation violation);
-
-#endif /* HW_VIRTIO_VHOST_DP_BACKEND_H */
+#endif /* HW_VIRTIO_VHOST_DP_PAIR_H */
