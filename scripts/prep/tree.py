@@ -223,10 +223,21 @@ class Tree:
         # behind that the next one takes for QEMU's.
         write_if_changed(record, json.dumps(sorted(old | set(wanted)),
                                             indent=0) + '\n')
+        other_kind = False
         for path, ours in sorted(wanted.items()):
+            target = self.source / path
+            was_there = os.path.lexists(target)
+            was_link = target.is_symlink()
             if self._put(path, ours, compat):
                 changed.append(path)
+                other_kind |= was_there and target.is_symlink() != was_link
         write_if_changed(record, json.dumps(sorted(wanted), indent=0) + '\n')
+
+        # meson writes down where a link leads, so it has to look again when a
+        # link has become a copy, or a copy a link.
+        top = self.source / 'meson.build'
+        if other_kind and top.exists():
+            top.touch()
 
         # meson notices a changed file, but not a new directory: the list of
         # directories is a file.

@@ -100,6 +100,20 @@ class Older(fake.FakeProject):
         self.assertEqual(self.text('net/theirs.c'),
                          'theirs\nfor 10.1\nmended\n')
 
+    def test_copy_becomes_a_link(self):
+        """A build directory that exists: meson has to look for the file."""
+        self.with_version('10.0.3')
+        top = self.tree / 'meson.build'
+        if not top.exists():
+            top.write_text('')
+        os.utime(top, (1, 1))
+        self.update()
+        self.assertEqual(top.stat().st_mtime, 1)
+        (self.root / 'compat/10.0/rewrites.toml').unlink()
+        self.update()
+        self.assertTrue((self.tree / 'net' / 'own.c').is_symlink())
+        self.assertGreater(top.stat().st_mtime, 1)
+
     def test_between(self):
         said = self.with_version('10.1.0')
         self.assertIn('QEMU 10.1.0: ', said)
