@@ -370,8 +370,8 @@ void dp_peer_start(DpPeer *peer, unsigned pairs)
         vhost_dp_vring_init(&ring->dev, i % 2 == 0);
         ring->dev.num = ring->num;
         ring->dev.desc.gpa = ring->addr.desc_user_addr;
-        ring->dev.avail.gpa = ring->addr.avail_user_addr;
-        ring->dev.used.gpa = ring->addr.used_user_addr;
+        ring->dev.driver.gpa = ring->addr.avail_user_addr;
+        ring->dev.device.gpa = ring->addr.used_user_addr;
         vhost_dp_vring_set_base(&ring->dev, ring->base);
         g_assert_cmpint(vhost_dp_vring_start(&ring->dev, peer->table,
                                              peer->got_features), ==, 0);
