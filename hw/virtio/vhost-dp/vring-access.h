@@ -55,13 +55,16 @@ static inline bool vring_translates(const VhostDPVring *vq)
     return VRING_IOMMU && !vq->iotlb->identity;
 }
 
-/* A page is not in the cache: note whether it was refused, or is to be asked */
+/*
+ * A page is not in the cache: note that it was refused, or that the IOMMU has to
+ * be asked.  A queue that broke, at another page of its ring, asks no more.
+ */
 static __attribute__((noinline, cold)) void
 vring_not_found(VhostDPVring *vq, uint64_t iova, unsigned kind)
 {
     vq->refused = vhost_dp_iotlb_is_refused(vq->iotlb, vq->iotlb_user, iova,
                                             kind);
-    if (!vq->refused) {
+    if (!vq->refused && !vq->broken) {
         vhost_dp_iotlb_miss(vq->iotlb, vq->iotlb_user, iova, kind);
         vhost_dp_count(&vq->iotlb_misses, 1);
         vq->missed = true;
