@@ -56,8 +56,8 @@ static inline bool vring_translates(const VhostDPVring *vq)
 }
 
 /*
- * A page is not in the cache: note that it was refused, or that the IOMMU has to
- * be asked.  A queue that broke, at another page of its ring, asks no more.
+ * A page is not in the cache: note that it was refused, or that the IOMMU has
+ * to be asked.  A queue that broke, at another page of its ring, asks no more.
  */
 static __attribute__((noinline, cold)) void
 vring_not_found(VhostDPVring *vq, uint64_t iova, unsigned kind)
