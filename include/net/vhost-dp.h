@@ -175,7 +175,7 @@ typedef struct VhostDPDriverInfo {
  * VhostDPPort: one queue pair of a netdev, as the driver of it sees it
  *
  * What stands above a driver implements a port for each pair that it attaches:
- * the engine does (net/vhost-dp/queue.c), and so can a driver that stands on
+ * the engine does (net/vhost-dp/port.c), and so can a driver that stands on
  * another one.  Its own struct embeds this one, and attach() hands it down.
  *
  * Thread: the port's IOThread, for all functions, between attach() and the end

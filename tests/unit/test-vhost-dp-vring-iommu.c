@@ -210,6 +210,31 @@ static void test_fault(const void *packed)
     }
 }
 
+/*
+ * A queue that broke at one page of its ring misses no other: whoever looks at
+ * it would ask the IOMMU for ever
+ */
+static void test_ring_refused_and_missed(const void *packed)
+{
+    Rig *r = rig_new(make_setup(packed, false, 0));
+    unsigned i;
+
+    r->no_access = DESC_GPA;
+    rig_offer(r, 1, 8);
+    g_assert_cmpuint(pop_once(r), ==, 0);
+    g_assert_cmpuint(rig_resolve(r), >, 1);
+    /* Others take the place of the pages that are known */
+    for (i = 0; i < VHOST_DP_IOTLB_ENTRIES; i++) {
+        vhost_dp_iotlb_insert(r->iotlb, HIGH_GPA + i * PAGE,
+                              VHOST_DP_IOTLB_READ, r->mem->regions[20].host,
+                              &r->mem->regions[20]);
+    }
+    g_assert_cmpuint(pop_once(r), ==, 0);
+    check_broken(r, VHOST_DP_VIOLATION_IOMMU_FAULT);
+    g_assert_false(r->vq.missed);
+    rig_free(r);
+}
+
 static Rig *new_transmit(bool packed)
 {
     Setup setup = make_setup(packed, false, 0);
@@ -594,6 +619,7 @@ int main(int argc, char **argv)
     add("invalidated-buffer", test_invalidated_buffer);
     add("invalidated-ring", test_invalidated_ring);
     add("fault", test_fault);
+    add("ring-refused-and-missed", test_ring_refused_and_missed);
     add("refused", test_refused);
     add("refused-all", test_refused_all);
     add("refused-and-missed", test_refused_and_missed);
