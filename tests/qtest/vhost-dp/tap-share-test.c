@@ -7,7 +7,7 @@
  *
  * The kernel lets several programs use an interface that has several queues,
  * and gives each a part of the frames.  Of those that try one has it, also if
- * they try at the same moment.  And a descriptor has one owner in QEMU.
+ * they try at the same moment.
  */
 
 #include "qemu/osdep.h"
@@ -183,49 +183,6 @@ static void test_count(const void *opaque)
     qtest_quit(qts);
 }
 
-/* ---- One descriptor for two ---- */
-
-#define ADD_STOCK(fd) \
-    "{ 'execute': 'netdev_add', 'arguments': {" \
-    " 'type': 'tap', 'id': 'n0', 'fd': %s } }", fd
-
-/* Whoever has the number first, a driver of ours or QEMU's own, keeps it */
-static void test_one_owner(const void *opaque)
-{
-    bool ours_first = opaque;
-    int fd = dp_tap_open("tap0", IFF_VNET_HDR);
-    g_autofree char *number = g_strdup_printf("%d", fd);
-    g_autofree char *owned = g_strdup_printf("descriptor %d is in use by QEMU",
-                                             fd);
-    QTestState *qts;
-
-    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
-    qts = qtest_initf("-M none -object vhost-dp-tap,id=drv0,fd=%d", fd);
-    close(fd);
-    if (ours_first) {
-        dp_run_good(qts, ADD_NETDEV("vd0", "drv0"));
-        dp_check_error(qtest_qmp(qts, ADD_STOCK(number)), owned, NULL);
-        dp_run_good(qts, DEL_NETDEV("vd0"));
-        dp_run_good(qts, ADD_NETDEV("vd0", "drv0"));
-    } else {
-        qtest_qmp_assert_success(qts, ADD_STOCK(number));
-        dp_check_error(qtest_qmp(qts, ADD_NETDEV("vd0", "drv0")), "drv0",
-                       owned, NULL);
-    }
-    /* The interface goes with its descriptor */
-    g_assert_true(dp_if_exists("tap0"));
-    if (ours_first) {
-        dp_run_good(qts, DEL_NETDEV("vd0"));
-        dp_run_good(qts, DEL_OBJECT("drv0"));
-    } else {
-        dp_run_good(qts, DEL_OBJECT("drv0"));
-        g_assert_true(dp_if_exists("tap0"));
-        dp_run_good(qts, DEL_NETDEV("n0"));
-    }
-    dp_wait_until(!dp_if_exists("tap0"));
-    qtest_quit(qts);
-}
-
 int main(int argc, char **argv)
 {
     unsigned i;
@@ -241,7 +198,5 @@ int main(int argc, char **argv)
     }
     dp_add_test("tap-share/squatter", NULL, test_squatter);
     dp_add_test("tap-share/count", NULL, test_count);
-    dp_add_test("one-owner/ours-first", "", test_one_owner);
-    dp_add_test("one-owner/stock-first", NULL, test_one_owner);
     return g_test_run();
 }

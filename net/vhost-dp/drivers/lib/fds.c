@@ -9,14 +9,14 @@
  * the first time, and keeps them until the object goes, so that it can be
  * claimed again.  Everything here runs under the BQL.
  *
- * A descriptor has one owner, who closes it: monitor_fd_param() hands each over
- * once.  A number that is rejected can be given to another object, so it loses
- * the flag that says whose it is (FD_CLOEXEC).
+ * A descriptor has one owner, who closes it.  One that QEMU has inherited lacks
+ * FD_CLOEXEC, because exec() would have closed it otherwise; those that QEMU
+ * opens have it.  A number that is taken here gets the flag, so that another
+ * object that is given the same number can be told.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/ctype.h"
-#include "qemu/cutils.h"
 #include "qapi/error.h"
 #include "monitor/monitor.h"
 #include "fds.h"
@@ -83,14 +83,28 @@ static bool fds_has(const VhostDPFds *fds, int fd)
     return false;
 }
 
-/* Returns -1 with @errp set if it is not to be had */
-static int fds_take(const VhostDPFds *fds, const char *name, Error **errp)
+/* What is no descriptor at all is for the caller to refuse, by its kind */
+static bool fds_take_number(VhostDPFds *fds, int fd, Error **errp)
 {
-    if (fds_by_number(name) && fds_has(fds, qemu_parse_fd(name))) {
-        error_setg(errp, "descriptor %s is listed twice", name);
-        return -1;
+    ERRP_GUARD();
+    int flags = fcntl(fd, F_GETFD);
+
+    if (flags < 0) {
+        return true;
     }
-    return monitor_fd_param(monitor_cur(), name, errp);
+    if (flags & FD_CLOEXEC) {
+        if (fds_has(fds, fd)) {
+            error_setg(errp, "descriptor %d is listed twice", fd);
+        } else {
+            error_setg(errp, "descriptor %d is in use by QEMU", fd);
+            error_append_hint(errp, "A descriptor can be given to one object "
+                              "only, and must be one that QEMU was started "
+                              "with.\n");
+        }
+        return false;
+    }
+    fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+    return true;
 }
 
 bool vhost_dp_fds_find(VhostDPFds *fds, const char *option, const char *list,
@@ -118,9 +132,10 @@ bool vhost_dp_fds_find(VhostDPFds *fds, const char *option, const char *list,
     fds->fd = g_new(int, n);
     for (fds->n = 0; fds->n < n; fds->n++) {
         const char *name = fds->name[fds->n];
-        int fd = fds_take(fds, name, errp);
+        int fd = monitor_fd_param(monitor_cur(), name, errp);
 
-        if (fd < 0) {
+        if (fd < 0 ||
+            (fds_by_number(name) && !fds_take_number(fds, fd, errp))) {
             error_prepend(errp, "%s=%s: ", option, list);
             vhost_dp_fds_reject(fds);
             return false;
