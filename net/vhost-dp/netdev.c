@@ -424,7 +424,9 @@ static void netdev_set_offload(NetClientState *nc, const NetOffloads *ol)
     netdev->offloads = offloads;
     trace_vhost_dp_netdev_set_offload(netdev->id, offloads);
     for (i = 0; i < netdev->nqueues; i++) {
-        vhost_dp_port_set_offloads(netdev->queue[i]->port, offloads);
+        if (netdev->queue[i]) {
+            vhost_dp_port_set_offloads(netdev->queue[i]->port, offloads);
+        }
     }
     if (dc->set_offload && netdev->caps.rx_offloads) {
         dc->set_offload(netdev->drv, offloads & netdev->caps.rx_offloads);

@@ -119,6 +119,10 @@ void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova, uint64_t size)
     if (size == 0 || last < iova) {
         iova = 0;
         last = UINT64_MAX;
+        /* They are missed again, of the kind that the cache now has */
+        for (i = 0; i < VHOST_DP_IOTLB_USERS; i++) {
+            tlb->misses[i].n = 0;
+        }
     }
     page = page_of(iova);
     pages = ((last - page) >> VHOST_DP_IOTLB_PAGE_BITS) + 1;

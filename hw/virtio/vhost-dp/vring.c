@@ -136,6 +136,9 @@ void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)
     }
     /* Nothing is worth asking for any more */
     vq->missed = false;
+    if (vq->iotlb) {
+        vq->iotlb->misses[vq->iotlb_user].n = 0;
+    }
 }
 
 bool vhost_dp_vring_check_part(const VhostDPRingPart *part, uint64_t size,

@@ -13,7 +13,8 @@
  * the user gives buffers back: the driver may map such a page at any time, and
  * nobody would tell.
  *
- * It is bounded, and each operation but flushing takes constant time.  The
+ * It is bounded.  A lookup and an insertion take constant time; forgetting, a
+ * flush and the invalidation of a large range look at all entries.  The
  * entry that was made first goes first, so a chain of buffers always gets all
  * of its pages in, as long as it has fewer than there are entries.
  *

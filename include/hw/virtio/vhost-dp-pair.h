@@ -13,7 +13,7 @@
  *   migration thread).  They change what a burst uses, under @lock, after
  *   they raised @want.
  * - the engine: one IOThread, which holds @lock for a burst at a time, and
- *   never takes the BQL.  Before each burst it calls
+ *   never waits for the BQL.  Before each burst it calls
  *   vhost_dp_pair_may_run().
  */
 
@@ -137,7 +137,8 @@ void vhost_dp_pair_destroy(VhostDPPair *pair);
  * vhost_dp_pair_lock: take the lock, for a control operation
  *
  * Makes the engine leave its loop, so that the wait is for the burst in
- * progress and not longer.  Thread: any but the engine's.
+ * progress and not longer.  Thread: any that holds the BQL, outside
+ * of a burst.
  */
 void vhost_dp_pair_lock(VhostDPPair *pair);
 

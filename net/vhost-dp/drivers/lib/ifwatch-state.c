@@ -28,7 +28,7 @@
 
 /* ---- State ---- */
 
-/* An ioctl failed.  If it is not for want of an interface, there is one. */
+/* An ioctl failed.  Any error but ENODEV means that the interface exists. */
 static VhostDPIfState if_state_unknown(void)
 {
     return errno == ENODEV ? VHOST_DP_IF_GONE : VHOST_DP_IF_UP;

@@ -573,6 +573,7 @@ void vhost_dp_ifwatch_free(VhostDPIfWatch *watch)
     }
     WITH_QEMU_LOCK_GUARD(&watch->look_lock) {
         watch->ended = true;
+        /* As soon as the lock is free, the watches' thread may free @watch */
+        qemu_bh_schedule(watch->bh);
     }
-    qemu_bh_schedule(watch->bh);
 }

@@ -216,14 +216,14 @@ int vhost_dp_tap_find_others(const char *name, unsigned ours);
 
 /*
  * Begin to open interface @name, and end it: a second program that does waits
- * meanwhile, until one queue is open.  Waits for another's turn for some 100
- * ms at most.
+ * meanwhile, until one queue is open.  @tries: how often to ask for the turn,
+ * with 1 ms in between.
  *
- * Thread: any that may wait.  Lock: none.  Returns a descriptor for
- * vhost_dp_tap_end_turn(); or -1 if somebody else has the interface already, or
- * there is no turn to be had: then vhost_dp_tap_find_others() decides alone.
+ * Thread: any that may wait so long.  Lock: none.  Returns a descriptor for
+ * vhost_dp_tap_end_turn(); or -1 with errno set, to EADDRINUSE if another
+ * program has the turn: then vhost_dp_tap_find_others() decides alone.
  */
-int vhost_dp_tap_take_turn(const char *name);
+int vhost_dp_tap_take_turn(const char *name, unsigned tries);
 void vhost_dp_tap_end_turn(int turn);
 
 /*

@@ -59,6 +59,9 @@
 
 /* How often to try again soon with an interface that somebody else has */
 #define TAP_BUSY_TRIES 20
+
+/* Looks that wait for another program that opens the interface */
+#define TAP_TURN_LOOKS 3
 #define TAP_BUSY_MS 50
 #define TAP_RETRY_MS 1000
 
@@ -339,12 +342,23 @@ static bool tap_reopen_queues(VhostDPTap *tap, int sock, Error **errp)
 
 /*
  * Open all queues anew.  Returns false with @errp set if that is not possible.
+ *
+ * One try for the turn: all watches share this thread.  While another program
+ * has it, or an interface that is there cannot be opened, the watch looks again
+ * soon; what holds the name for longer does not keep us from the interface.
  */
 static bool tap_reopen(VhostDPTap *tap, int sock, Error **errp)
 {
-    int turn = vhost_dp_tap_take_turn(tap->real_ifname);
-    bool ok = tap_reopen_queues(tap, sock, errp);
+    int turn = vhost_dp_tap_take_turn(tap->real_ifname, 1);
+    bool ok;
 
+    if (turn < 0 && errno == EADDRINUSE && tap->tries < TAP_TURN_LOOKS &&
+        vhost_dp_if_state(sock, tap->real_ifname, NULL) != VHOST_DP_IF_GONE) {
+        error_setg(errp, "another program opens interface '%s'",
+                   tap->real_ifname);
+        return false;
+    }
+    ok = tap_reopen_queues(tap, sock, errp);
     vhost_dp_tap_end_turn(turn);
     return ok;
 }

@@ -52,6 +52,9 @@ void vhost_dp_tap_get_name(VhostDPTap *tap, char *name)
 
 /* ---- By name ---- */
 
+/* Milliseconds to wait, as a rule until the other has attached a queue */
+#define TAP_TURN_TRIES 100
+
 /* What the interface's driver says it is */
 static bool tap_name_is_tap(const char *name)
 {
@@ -229,7 +232,7 @@ static bool tap_open_by_name(VhostDPTap *tap, unsigned queue_pairs,
 
     pstrcpy(tap->real_ifname, sizeof(tap->real_ifname),
             tap->ifname ?: tap->parent_obj.id);
-    turn = vhost_dp_tap_take_turn(tap->real_ifname);
+    turn = vhost_dp_tap_take_turn(tap->real_ifname, TAP_TURN_TRIES);
     ok = tap_open_queues_by_name(tap, queue_pairs, errp);
     vhost_dp_tap_end_turn(turn);
     return ok;

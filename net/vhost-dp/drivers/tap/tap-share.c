@@ -10,15 +10,16 @@
  * how many queues are open, so an interface with more than ours is refused.
  *
  * Of two programs that open an interface by name at the same moment, each would
- * find the other's queue.  So they take turns: a name in the abstract namespace
- * of UNIX sockets, which belongs to the network namespace as the interface
- * does, is had by one socket at a time, and goes with its process.  It is held
- * from the first question to the last queue.  Who does not get it waits until
- * it is free, or the other has attached.  The wait is bounded, as any program
- * may have a socket of that name; what the kernel says decides in any case.
+ * find the other's queue.  So they take turns, by a name in the abstract
+ * namespace of UNIX sockets, which belongs to the network namespace as the
+ * interface does.  Only one socket can be bound to a name, and the name is free
+ * again when its process ends.  A program holds it from its first question to
+ * its last queue.  One that finds it taken waits until it is free, or until the
+ * other has attached a queue.  Any program may hold that name, so the wait is
+ * bounded, and the kernel's count of queues decides.
  *
- * For descriptors that were passed there is no such turn: whoever opened them
- * knows whom else it gave some.
+ * Passed descriptors need no such turn: the program that opened them knows to
+ * whom it gave others.
  */
 
 #include "qemu/osdep.h"
@@ -31,9 +32,6 @@
 #include "tap-int.h"
 
 #define TAP_TURN_NAME "vhost-dp-tap/"
-
-/* How often to ask for the turn: until the other has attached, as a rule */
-#define TAP_TURN_TRIES 100
 
 /* How often to count queues: those of a program that ends may be there yet */
 #define TAP_COUNT_TRIES 4
@@ -79,22 +77,25 @@ static int tap_try_turn(const char *name)
     return fd;
 }
 
-int vhost_dp_tap_take_turn(const char *name)
+int vhost_dp_tap_take_turn(const char *name, unsigned tries)
 {
+    int fd = -1;
+    int err = 0;
     unsigned i;
-    int fd;
 
-    for (i = 0; i < TAP_TURN_TRIES; i++) {
-        fd = tap_try_turn(name);
-        if (fd >= 0 || errno != EADDRINUSE) {
-            return fd;
+    for (i = 0; i < tries; i++) {
+        if (i) {
+            g_usleep(TAP_STEP_US);
         }
-        if (vhost_dp_tap_find_others(name, 0)) {
+        fd = tap_try_turn(name);
+        err = errno;
+        if (fd >= 0 || err != EADDRINUSE ||
+            vhost_dp_tap_find_others(name, 0)) {
             break;
         }
-        g_usleep(TAP_STEP_US);
     }
-    return -1;
+    errno = err;
+    return fd;
 }
 
 void vhost_dp_tap_end_turn(int turn)
@@ -128,6 +129,7 @@ bool vhost_dp_tap_check_others(VhostDPTap *tap, Error **errp)
     if (!tap->passed.n || tap->nopen <= tap->nqueues) {
         return true;
     }
+    /* Or the kernel would go on giving them some of the other's frames */
     for (i = 0; i < tap->passed.n; i++) {
         ioctl(tap->passed.fd[i], TUNSETQUEUE, &detach);
     }
