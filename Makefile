@@ -71,7 +71,8 @@ help:
 	@echo "  demo               build, then boot a guest that uses vhost-dp; DRIVER=tap (default),"
 	@echo "                     vhost-net, vhost-user, af-packet, af-xdp or slirp says how"
 	@echo "  clean              remove what was built"
-	@echo "  distclean          remove the build directory with QEMU's source"
+	@echo "  distclean          remove the build directories with QEMU's source, those of"
+	@echo "                     check-next, check-asan and check-aarch64 too"
 	@echo "  help               this list"
 	@echo "V=1 shows every command.  NO_INSTALL=1 installs no packages, and says what is"
 	@echo "missing.  Options of the build: ./configure --help"
@@ -90,9 +91,10 @@ need-run:
 need-guest:
 	$(NEED) run guest
 
-# What has to be installed comes first: it needs somebody to look at it.
+# The suites of check and of check-next
 CHECKS := unit models tsan differential fuzz qtest guest nested integration
 
+# What has to be installed comes first: it needs somebody to look at it.
 check: need-guest build
 	$(CHECK) $(CHECKS) next
 
@@ -128,9 +130,10 @@ check-next-compile: build
 
 # As in scripts/next.py, which works in the same directory
 NEXT_DIR := $(BUILD_DIR)-next
+NEXT := $(shell sed -n "s/^NEXT = '\(.*\)'/\1/p" scripts/prep/versions.py)
 
 $(NEXT_DIR)/prep/configured.json:
-	./configure --qemu=10.2 --build-dir="$(NEXT_DIR)" --enable-werror
+	./configure --qemu=$(NEXT) --build-dir="$(NEXT_DIR)" --enable-werror
 
 check-next: need-guest $(NEXT_DIR)/prep/configured.json
 	@$(PREPARE) build --build-dir="$(NEXT_DIR)" $(JOBS)
@@ -239,4 +242,5 @@ clean:
 	 $(PREPARE) clean --build-dir="$(BUILD_DIR)"
 
 distclean:
-	@$(PREPARE) distclean --build-dir="$(BUILD_DIR)"
+	@for dir in "$(BUILD_DIR)" "$(NEXT_DIR)" "$(ASAN_DIR)" "$(AARCH64_DIR)"; do \
+	    $(PREPARE) distclean --build-dir="$$dir" || exit 1; done

@@ -8,13 +8,14 @@ In BUILD-next, beside the build directory, that QEMU is configured (its source i
 fetched once) with our files and edits; then each of our C files and each file
 that an edit changes is compiled once, where a warning is an error; and the
 patch series for it is made and applied, and looked at by checkpatch.pl.  Prints
-TAP; where its source cannot be fetched, that is a skipped case.
+TAP; where its source cannot be fetched, the case is skipped.
 
 `make check-next' builds and tests it whole, in the same directory.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,10 +25,11 @@ sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 import series                                               # noqa: E402
 from prep import edits, versions                            # noqa: E402
-from prep.common import UNAVAILABLE, tail                   # noqa: E402
+from prep.common import UNAVAILABLE, PrepareError, tail     # noqa: E402
 
 ROOT = series.ROOT
 OPTIONS = ['--enable-werror']       # as in the Makefile
+OURS = ('net/vhost-dp/', 'hw/virtio/vhost-dp/')
 
 
 def run(command, log):
@@ -50,7 +52,7 @@ def prepare(build, log):
 
 
 def objects(maker):
-    """One object of each file that is ours or edited."""
+    """One object of each file that is ours or edited, and what has none."""
     build = maker.tree.build
     source = Path(os.path.realpath(maker.tree.source))
     wanted = set(json.loads((maker.tree.state / 'links.json').read_text()))
@@ -61,11 +63,15 @@ def objects(maker):
             os.path.join(entry['directory'], entry['file'])), source)
         if path in wanted:
             found.setdefault(path, entry['output'])
-    return sorted(found.values())
+    missing = {path for path in wanted - set(found)
+               if path.startswith(OURS) and path.endswith('.c')}
+    return sorted(found.values()), sorted(missing)
 
 
 def compile_objects(maker, log):
-    outputs = objects(maker)
+    outputs, missing = objects(maker)
+    if missing or not outputs:
+        return 0, f'not compiled: {", ".join(missing) or "anything"}'
     status, said = run(['ninja', '-C', maker.tree.build, '-k', '0', *outputs],
                        log)
     if status == 0:
@@ -81,6 +87,12 @@ def main():
     logs = build / 'logs'
     logs.mkdir(parents=True, exist_ok=True)
     tap = series.Tap()
+    lacks = [tool for tool in ('apt-get', 'dpkg-source', 'patch', 'xz')
+             if not shutil.which(tool)]
+    if lacks and not (build / 'prep' / 'configured.json').exists():
+        tap.skip(f'QEMU {versions.NEXT}', 'its source cannot be fetched '
+                 f'without {", ".join(lacks)}')
+        return tap.end()
     status, said = prepare(build, logs / 'next-prepare.log')
     if status == UNAVAILABLE:
         why = [line for line in said.splitlines() if 'error: ' in line]
@@ -89,7 +101,16 @@ def main():
     tap.case(f'QEMU {versions.NEXT} takes our files and edits',
              said if status else '')
     if status == 0:
-        maker = series.Maker(build)
+        try:
+            maker = series.Maker(build)
+        except PrepareError as error:
+            tap.case('its tree is complete', str(error))
+            return tap.end()
+        if maker.tree.version()[:2] != versions.series(versions.NEXT):
+            tap.case('its tree is of that version',
+                     f'{build} is of another one: remove it, and '
+                     f'{build}.src')
+            return tap.end()
         number, said = compile_objects(maker, logs / 'next-compile.log')
         tap.case(f'{number} files compile without a warning', said)
         series.check(maker, tap)

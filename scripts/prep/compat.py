@@ -54,7 +54,10 @@ class Compat:
     def __init__(self, root, version=None):
         self.version = version
         self.directories = []
-        for place in sorted((Path(root) / 'compat').glob('*/')):
+        places = [place for place in (Path(root) / 'compat').iterdir()
+                  if place.is_dir() and place.name[0].isdigit()] \
+            if (Path(root) / 'compat').is_dir() else []
+        for place in sorted(places, key=lambda p: versions.series(p.name)):
             x, y = versions.series(place.name)
             if version is not None and version < (x, y, 50):
                 self.directories.append(place)

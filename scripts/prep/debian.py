@@ -21,7 +21,7 @@ KEYRINGS = ('/usr/share/keyrings/debian-archive-keyring.gpg',
 # in the last ones.
 QEMU_SUITES = {'10.0': ('trixie', 'trixie-updates', 'trixie-security',
                         'bookworm-backports'),
-               '10.2': ('sid',)}
+               '10.2': ('sid', 'forky', 'trixie-backports')}
 NEW_SUITES = ('sid', 'forky', 'trixie-backports')
 
 # The suites that carry meson 1.5 or later as a package without any binary.
@@ -276,7 +276,8 @@ def fetch_qemu_source(series, directory, logs):
         offered = newest_first(field_values(
             apt.query('showsrc', '--only-source', 'qemu'), 'Version'))
         wanted = [v for v in offered
-                  if re.match(rf'(\d+:)?{re.escape(series)}\.', v)]
+                  if re.match(rf'(\d+:)?{re.escape(series)}\.', v) and
+                  '~rc' not in v]
         if not wanted:
             found.append(f'{suite} has {", ".join(offered) or "no qemu"}')
             note(f'{suite} has no QEMU {series} (it has '
@@ -302,7 +303,7 @@ def _fetch_version(apt, suite, version, directory):
                 'source', '--download-only', '--only-source',
                 f'qemu={version}')
     except PrepareError as error:
-        if '404' not in str(error):
+        if not re.search(r'\b404 +Not Found\b', str(error)):
             raise
         note(f'{suite} lists qemu {version}, but the archive answers 404 when '
              'asked for it')

@@ -254,6 +254,11 @@ class Tree:
         target = self.source / path
         data = ours.read_bytes()
         rewritten = compat.rewrite(path, data)
+        if target.is_file() and not target.is_symlink() and \
+           target.stat().st_mode & 0o200 and \
+           target.read_bytes() not in (data, rewritten):
+            raise PrepareError(f'{target} was changed, where a link to {ours} '
+                               'was: move the change there, and remove it')
         if rewritten != data:
             return write_if_changed(target, rewritten, 0o444)
         directory = os.path.dirname(os.path.join(os.path.realpath(self.source),
