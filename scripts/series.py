@@ -41,7 +41,7 @@ from prep.tree import (FRAGMENT, Tree, copy_source,         # noqa: E402
 
 ROOT = Path(os.path.realpath(__file__)).parent.parent
 COVER = 'integration/series/cover.txt'
-FIGURES = 'docs/devel/vhost-dp.rst'
+FIGURES = 'docs/devel/vhost-dp-performance.rst'
 NOBODY = ('vhost-dp developers', 'vhost-dp@example.org')
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The measurements in docs/devel/vhost-dp.rst: its table, and a picture of it.
+"""The measurements of docs/devel/vhost-dp-performance.rst: table and picture.
 
 usage: figures.py [RESULTS.json] [--check]
 
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / 'docs' / 'devel' / 'vhost-dp.rst'
+PAGE = ROOT / 'docs' / 'devel' / 'vhost-dp-performance.rst'
 PICTURE = ROOT / 'docs' / 'devel' / 'vhost-dp-figures.svg'
 TABLE = re.compile(r'(?<=^\.\. vhost-dp-figures\n\n)(?:.+\n)+', re.MULTILINE)
 ROW = re.compile(r'(\S.*?) {2,}([\d.]+) {2,}(\S.*?) {2,}([\d.]+) {2,}([\d.]+)')

@@ -157,7 +157,7 @@ class Series(fake.FakeProject):
         self.write('repository/integration/series/patches.toml', TABLE)
         self.write('repository/integration/series/cover.txt',
                    'The subject\n\nThe figures:\n\n@FIGURES@\n')
-        self.write('repository/docs/devel/vhost-dp.rst',
+        self.write('repository/docs/devel/vhost-dp-performance.rst',
                    '.. vhost-dp-figures\n\n=  =\na  1\n=  =\n\nMore.\n')
         self.write('repository/net/meson.build', MESON)
         self.write('repository/net/other.c', 'one\n\ntwo\n2\n\nthree\n')
@@ -328,7 +328,7 @@ after = "x = ['late.c']"
 
     def test_figures_missing(self):
         self.configure()
-        self.write('repository/docs/devel/vhost-dp.rst', 'None.\n')
+        self.write('repository/docs/devel/vhost-dp-performance.rst', 'None.\n')
         self.assertIn('has no table', self.series('make', good=False))
 
 
