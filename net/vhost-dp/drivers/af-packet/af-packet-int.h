@@ -145,18 +145,11 @@ static inline bool afp_is_passed(const VhostDPAfPacket *afp)
 bool vhost_dp_afp_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp);
 void vhost_dp_afp_close(VhostDPDriver *drv);
 
-/* See VhostDPDriverClass.set_active.  Thread: the port's. */
-void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
-                             bool active);
-
 /*
  * The interface that @fd is bound to: its name in IFNAMSIZ bytes at @name, and
  * its number.  Returns 0 if there is none, or none any more.
  */
 int vhost_dp_afp_bound_to(int fd, char *name);
-
-/* Frames go to the pairs that the guest uses.  Thread: the watch's. */
-void vhost_dp_afp_update_pairs(VhostDPAfPacket *afp);
 
 /*
  * Interface number @ifindex has the name of the one that was deleted.  A single
@@ -167,6 +160,22 @@ void vhost_dp_afp_update_pairs(VhostDPAfPacket *afp);
 bool vhost_dp_afp_reopen(VhostDPAfPacket *afp, int ifindex, Error **errp);
 
 void vhost_dp_afp_socket_close(AfpSocket *s);
+
+/* ---- af-packet-fanout.c ---- */
+
+/*
+ * Let @n bound sockets share what comes in.  Thread: the main loop (open), or
+ * the watch's (reopen).  Returns false with @errp set on failure.
+ */
+bool vhost_dp_afp_join_fanout(VhostDPAfPacket *afp, const AfpSocket *s,
+                              unsigned n, Error **errp);
+
+/* See VhostDPDriverClass.set_active.  Thread: the port's. */
+void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
+                             bool active);
+
+/* Frames go to the pairs that the guest uses.  Thread: the watch's. */
+void vhost_dp_afp_update_pairs(VhostDPAfPacket *afp);
 
 /* ---- af-packet-link.c ---- */
 

@@ -10,15 +10,7 @@
  * frame.  It is opened here, or passed by somebody else, bound to the
  * interface and to all protocols; then QEMU needs no privileges.
  *
- * Several sockets are a fanout group, in which each frame goes to one of them.
- * Which one is up to a small program: a hash of addresses and ports, so that
- * flows stay in order, modulo the number of pairs that the guest uses.  The
- * kernel's own PACKET_FANOUT_HASH cannot leave out the pairs that it does not
- * use.  Fragments are hashed by addresses alone.  They are not put together
- * (PACKET_FANOUT_FLAG_DEFRAG): the guest is to get what was on the wire.
- *
- * The members of a group keep their order when the interface goes down and up
- * again: the kernel then takes them in the order in which they were made.
+ * Several sockets are a fanout group: see af-packet-fanout.c.
  *
  * PACKET_QDISC_BYPASS is not used: the administrator's traffic control is to
  * hold for guests, and on interfaces without a queueing discipline there was
@@ -26,7 +18,6 @@
  */
 
 #include "qemu/osdep.h"
-#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <net/if_arp.h>
 #include <sys/ioctl.h>
@@ -34,16 +25,10 @@
 #include <sys/utsname.h>
 #include "qemu/bitops.h"
 #include "qemu/cutils.h"
-#include "qemu/lockable.h"
 #include "qemu/sockets.h"
 #include "qapi/error.h"
 #include "af-packet-int.h"
 #include "trace.h"
-
-/* Linux 6.2; kernels that do not know it ignore it */
-#ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
-#define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
-#endif
 
 /*
  * What may wait in the host's network before the guest's frames wait, too.
@@ -218,135 +203,7 @@ static bool afp_socket_bind(int fd, int ifindex, Error **errp)
     return afp_set_promisc(fd, ifindex, errp);
 }
 
-/* ---- The fanout group ---- */
-
-#define NET(offset) ((uint32_t)SKF_NET_OFF + (offset))
-#define AUX(offset) ((uint32_t)SKF_AD_OFF + (offset))
-
-/*
- * Classic BPF (linux/filter.h).  X and M[0] gather the hash; where nothing can
- * be said of a frame it is 0.  A load beyond the end of a frame ends the
- * program with 0, too.
- */
-static bool afp_set_program(int fd, unsigned npairs, Error **errp)
-{
-    struct sock_filter insn[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AUX(SKF_AD_PROTOCOL)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 2, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IPV6, 16, 0),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-
-        /* 4: IPv4: the addresses; no ports where there may be none */
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(12)),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(16)),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_ST, 0),
-        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, NET(6)),
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x3fff, 42, 0),
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NET(9)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 39),
-        BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, NET(0)),
-        BPF_STMT(BPF_LD | BPF_H | BPF_IND, NET(0)),
-        BPF_STMT(BPF_ST, 1),
-        BPF_STMT(BPF_LD | BPF_H | BPF_IND, NET(2)),
-        BPF_STMT(BPF_JMP | BPF_JA, 29),
-
-        /* 19: IPv6: the eight words of the addresses */
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(8)),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(12)),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(16)),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(20)),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(24)),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(28)),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(32)),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NET(36)),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_ST, 0),
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NET(6)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 8),
-        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, NET(40)),
-        BPF_STMT(BPF_ST, 1),
-        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, NET(42)),
-
-        /* 48: the ports, M[1] and A */
-        BPF_STMT(BPF_LDX | BPF_W | BPF_MEM, 1),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_LDX | BPF_W | BPF_MEM, 0),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
-        BPF_STMT(BPF_ST, 0),
-
-        /* 53: mix, so that neighbours are spread; the upper bits are best */
-        BPF_STMT(BPF_LD | BPF_W | BPF_MEM, 0),
-        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, 0x9e3779b1),
-        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 16),
-        BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, npairs),
-        BPF_STMT(BPF_RET | BPF_A, 0),
-    };
-    struct sock_fprog program = {
-        .len = ARRAY_SIZE(insn),
-        .filter = insn,
-    };
-
-    return AFP_SETSOCKOPT(fd, SOL_PACKET, PACKET_FANOUT_DATA, program, errp);
-}
-
-/* How many pairs, from the first on, the guest uses.  Lock: afp->lock. */
-static unsigned afp_active_pairs(const VhostDPAfPacket *afp)
-{
-    return MAX(1, MIN(afp->nqueues, cto64(afp->active)));
-}
-
-static bool afp_set_active_pairs(VhostDPAfPacket *afp, int fd, Error **errp)
-{
-    QEMU_LOCK_GUARD(&afp->lock);
-    return afp_set_program(fd, afp_active_pairs(afp), errp);
-}
-
-void vhost_dp_afp_update_pairs(VhostDPAfPacket *afp)
-{
-    afp_set_active_pairs(afp, afp->queue[0].sock.fd, NULL);
-}
-
-/* Let @n bound sockets share what comes in */
-static bool afp_join_fanout(VhostDPAfPacket *afp, const AfpSocket *s,
-                            unsigned n, Error **errp)
-{
-    uint32_t type = PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
-    uint32_t arg = (type | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
-    socklen_t len = sizeof(arg);
-    unsigned i;
-
-    for (i = 0; i < n; i++) {
-        if (!AFP_SETSOCKOPT(s[i].fd, SOL_PACKET, PACKET_FANOUT, arg, errp)) {
-            return false;
-        }
-        if (i == 0) {
-            if (getsockopt(s[0].fd, SOL_PACKET, PACKET_FANOUT, &arg,
-                           &len) < 0) {
-                error_setg_errno(errp, errno, "cannot get PACKET_FANOUT");
-                return false;
-            }
-            arg = (type << 16) | (arg & 0xffff);
-        }
-    }
-    return afp_set_active_pairs(afp, s[0].fd, errp);
-}
+/* ---- The ring ---- */
 
 /*
  * Until all had joined, each socket received everything: forget that.  The
@@ -365,23 +222,6 @@ static void afp_flush(AfpSocket *s)
         qatomic_store_release(&slot->tp_status, TP_STATUS_KERNEL);
     }
     s->first = i % AFP_SLOTS;
-}
-
-void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
-                             bool active)
-{
-    unsigned before, after;
-
-    QEMU_LOCK_GUARD(&afp->lock);
-    before = afp_active_pairs(afp);
-    afp->active = deposit64(afp->active, pair, 1, active);
-    after = afp_active_pairs(afp);
-    if (afp->nqueues == 1 || before == after) {
-        return;
-    }
-    trace_vhost_dp_af_packet_pairs(afp->parent_obj.id, after);
-    /* A failure leaves the old program: the engine moves what comes by it */
-    afp_set_program(afp->queue[pair].sock.fd, after, NULL);
 }
 
 /* ---- Opening by name ---- */
@@ -413,7 +253,7 @@ static bool afp_make_sockets(VhostDPAfPacket *afp, AfpSocket *s, unsigned n,
         }
     }
     if (n > 1) {
-        if (!afp_join_fanout(afp, s, n, errp)) {
+        if (!vhost_dp_afp_join_fanout(afp, s, n, errp)) {
             afp_close_sockets(s, n);
             return false;
         }
@@ -576,8 +416,8 @@ static bool afp_init_passed(VhostDPAfPacket *afp, Error **errp)
     }
     /* There is no way out of a group: it is still there the second time */
     if (afp->passed_joined) {
-        afp_set_program(s[0].fd, afp->nqueues, NULL);
-    } else if (!afp_join_fanout(afp, s, afp->nqueues, errp)) {
+        vhost_dp_afp_update_pairs(afp);
+    } else if (!vhost_dp_afp_join_fanout(afp, s, afp->nqueues, errp)) {
         return false;
     }
     afp->passed_joined = true;
