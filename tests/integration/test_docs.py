@@ -27,8 +27,7 @@ IDENTIFIER = re.compile(r'`((?:vhost_dp_|VhostDP|Port[A-Z]|port_)\w+)')
 # Of the driver "foo" that vhost-dp-driver.rst explains, and what is made
 EXAMPLES = {'net/vhost-dp/drivers/foo.c', 'integration/foo.toml',
             'docs/system/devices/vhost-dp/foo.rst',
-            'tests/qtest/vhost-dp/foo-test.c',
-            'tests/qtest/vhost-dp/NAME-test.c', 'compat/X.Y'}
+            'tests/qtest/vhost-dp/foo-test.c', 'compat/X.Y'}
 
 
 def found(pattern):
@@ -43,6 +42,7 @@ class Docs(unittest.TestCase):
         paths = list(found(PATH))
         self.assertGreater(len(paths), 50)
         lost = [(page, path) for page, path in paths if path not in EXAMPLES
+                and 'NAME' not in path and '...' not in path
                 and not any(tap.ROOT.glob(path.rstrip('/')))]
         self.assertEqual(lost, [])
 
