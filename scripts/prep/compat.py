@@ -16,7 +16,7 @@ from .files import collect_files
 
 # Our directories that appear at the same path in the QEMU tree.
 SAME_PATH = ('include', 'net', 'hw', 'util', 'qapi', 'docs',
-             'tests/unit', 'tests/qtest')
+             'tests/unit', 'tests/qtest', 'tests/vhost-dp')
 REWRITES = 'rewrites.toml'
 REWRITE_KEYS = {'files', 'expression', 'replacement', 'why'}
 

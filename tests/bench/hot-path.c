@@ -14,7 +14,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "tests/unit/vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 void hot_path_turns(Rig *rig, unsigned turns);
 

@@ -13,7 +13,7 @@
 #ifndef TESTS_FUZZ_VRING_H
 #define TESTS_FUZZ_VRING_H
 
-#include "vhost-dp-mock.h"
+#include "tests/vhost-dp/lib/mock.h"
 
 /* byte 0: FUZZ_CONFIG_*; 1: size of the ring; 2, 3: where it begins */
 #define FUZZ_HEADER             4

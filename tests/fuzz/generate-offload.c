@@ -13,7 +13,7 @@
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "standard-headers/linux/virtio_net.h"
-#include "vhost-dp-frames.h"
+#include "tests/vhost-dp/lib/frames.h"
 
 #define HEADER          14
 #define MAX_PAYLOAD     400

@@ -5,14 +5,14 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Theory of operation: the drivers of the unit tests (vhost-dp-mock*) do what
+ * Theory of operation: the drivers of the unit tests (lib/mock*) do what
  * a guest does, on memory as the target has it; what they changed becomes
  * stores of the input, with the device's operations between them.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
-#include "vhost-dp-mock-packed.h"
+#include "tests/vhost-dp/lib/mock-packed.h"
 #include "fuzz-vring.h"
 
 #define MAX_POKE 255

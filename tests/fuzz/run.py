@@ -60,17 +60,17 @@ class Target:
 
 TARGETS = [
     Target('vring', 'test-vhost-dp-vring',
-           ['tests/unit/vhost-dp-mock.c', 'vhost-dp/iotlb.c',
+           ['vhost-dp/lib/mock.c', 'vhost-dp/iotlb.c',
             'vhost-dp/memory.c', 'vhost-dp/vring.c',
             'vhost-dp/vring-packed.c', 'vhost-dp/vring-packed-iommu.c',
             'vhost-dp/vring-split.c', 'vhost-dp/vring-split-iommu.c'],
            wraps=['vhost_dp_memory_search'],
-           generator=['tests/unit/vhost-dp-mock.c',
-                      'tests/unit/vhost-dp-mock-packed.c',
+           generator=['vhost-dp/lib/mock.c',
+                      'vhost-dp/lib/mock-packed.c',
                       'vhost-dp/memory.c']),
     Target('offload', 'test-vhost-dp-offload',
            ['offload/headers.c', 'offload/csum.c', 'offload/segment.c'],
-           generator=['tests/unit/vhost-dp-frames.c'], max_len=1024),
+           generator=['vhost-dp/lib/frames.c'], max_len=1024),
 ]
 
 # What --format takes: the target, and what it is to look at

@@ -24,7 +24,7 @@
 #include "qapi/qapi-types-vhost-dp.h"
 #include "linux-headers/linux/vhost.h"
 #include "standard-headers/linux/virtio_net.h"
-#include "tests/unit/vhost-dp-frames.h"
+#include "tests/vhost-dp/lib/frames.h"
 #include "emulator.h"
 #include "nic.h"
 #include "stress.h"

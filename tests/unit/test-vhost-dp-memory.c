@@ -7,7 +7,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "vhost-dp-mock.h"
+#include "tests/vhost-dp/lib/mock.h"
 
 #define NONE    UINT64_MAX
 

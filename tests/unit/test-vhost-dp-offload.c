@@ -14,7 +14,7 @@
 #include "qemu/iov.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp/offload/offload.h"
-#include "vhost-dp-frames.h"
+#include "tests/vhost-dp/lib/frames.h"
 
 #define MAX_FRAME 70000
 #define MAX_PIECES 20

@@ -16,7 +16,7 @@
 #include "qemu/iov.h"
 #include "qapi/error.h"
 #include "hw/virtio/vhost-dp-vring.h"
-#include "vhost-dp-mock.h"
+#include "tests/vhost-dp/lib/mock.h"
 #include "net/vhost-dp/drivers/virtq/vq-int.h"
 
 #define BUF VHOST_DP_VQ_BUF_BYTES

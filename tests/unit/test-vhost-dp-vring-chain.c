@@ -12,7 +12,7 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "standard-headers/linux/virtio_ring.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 /* Pop the only chain that was published; it has these @n segments */
 static void check_pop(Rig *r, int id, const MockRange *want, unsigned n)

@@ -10,7 +10,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 /* Notifications from the driver */
 

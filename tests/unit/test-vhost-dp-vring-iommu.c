@@ -11,7 +11,7 @@
 
 #include "qemu/osdep.h"
 #include "standard-headers/linux/virtio_ring.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 #define PAGE VHOST_DP_IOTLB_PAGE_SIZE
 

@@ -10,7 +10,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 /* Use all chains of the burst, with one element at @place of the ring */
 static void use_batch(Rig *r, unsigned place)

@@ -11,7 +11,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 #define W MOCK_PACKED_WRAP
 

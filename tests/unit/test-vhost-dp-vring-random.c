@@ -12,7 +12,7 @@
 #include "qemu/processor.h"
 #include "qemu/thread.h"
 #include "standard-headers/linux/virtio_ring.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 static bool driver_sees_used(Rig *r)
 {

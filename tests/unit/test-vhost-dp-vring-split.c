@@ -10,7 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "standard-headers/linux/virtio_ring.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 /* Sections 2.7.6, 2.7.8: indices are free-running, modulo 65536 */
 

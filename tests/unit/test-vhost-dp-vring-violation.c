@@ -15,7 +15,7 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "standard-headers/linux/virtio_ring.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 enum {
     NUM = 16,           /* of the queue */

@@ -11,7 +11,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/units.h"
-#include "vhost-dp-rig.h"
+#include "tests/vhost-dp/lib/rig.h"
 
 /* Add a chain of @n buffers of a byte, in a table */
 static int add_table(Rig *r, unsigned n, uint64_t table)

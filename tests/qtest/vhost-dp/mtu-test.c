@@ -11,7 +11,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
-#include "tests/unit/vhost-dp-frames.h"
+#include "tests/vhost-dp/lib/frames.h"
 #include "guest.h"
 #include "peer.h"
 

@@ -15,7 +15,7 @@
 
 #include "hw/virtio/vhost-dp-vring.h"
 #include "subprojects/libvhost-user/libvhost-user.h" /* only for the types */
-#include "tests/unit/vhost-dp-mock.h"
+#include "tests/vhost-dp/lib/mock.h"
 #include "guest.h"
 
 #define DP_PEER_MAX_PAIRS 4

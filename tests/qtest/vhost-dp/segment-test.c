@@ -17,7 +17,7 @@
 #include "qemu/iov.h"
 #include "libqtest.h"
 #include "net/vhost-dp/offload/offload.h"
-#include "tests/unit/vhost-dp-frames.h"
+#include "tests/vhost-dp/lib/frames.h"
 #include "host.h"
 
 #define FRAGMENT_ID 0x1a2b3c4d

@@ -15,7 +15,7 @@
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
 #include "net/vhost-dp/offload/offload.h"
-#include "tests/unit/vhost-dp-frames.h"
+#include "tests/vhost-dp/lib/frames.h"
 #include "qobject/qdict.h"
 #include "libqos/pci-pc.h"
 #include "guest.h"

@@ -17,7 +17,7 @@
 #include "qemu/bswap.h"
 #include "qemu/memalign.h"
 #include "system/xen.h"
-#include "vhost-dp-mock.h"
+#include "mock.h"
 
 #define MOCK_ALIGN          64
 

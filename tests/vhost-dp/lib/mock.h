@@ -7,16 +7,16 @@
  *
  * MockMemory is the guest's memory: areas that may be neighbours in guest
  * addresses but never are in QEMU's.  It stands in for system/physmem.c, as
- * vhost-dp-mock.c implements the address_space_cache functions that vhost-dp
- * calls.  Every byte that was reported as written is kept, so that a test can
- * compare what changed with what was reported.
+ * mock.c implements the address_space_cache functions that vhost-dp calls.
+ * Every byte that was reported as written is kept, so that a test can compare
+ * what changed with what was reported.
  *
  * MockQueue is the driver side of a split virtqueue (virtio 1.3, section 2.7).
  * It shares no code with the device side and may break every rule.
  */
 
-#ifndef TESTS_UNIT_VHOST_DP_MOCK_H
-#define TESTS_UNIT_VHOST_DP_MOCK_H
+#ifndef TESTS_VHOST_DP_LIB_MOCK_H
+#define TESTS_VHOST_DP_LIB_MOCK_H
 
 #include "hw/virtio/vhost-dp-memory.h"
 
@@ -194,4 +194,4 @@ MockRange mock_queue_range_used_idx(MockQueue *q);
 MockRange mock_queue_range_elems(MockQueue *q, unsigned first, unsigned n);
 MockRange mock_queue_range_avail_event(MockQueue *q);
 
-#endif /* TESTS_UNIT_VHOST_DP_MOCK_H */
+#endif /* TESTS_VHOST_DP_LIB_MOCK_H */

@@ -10,10 +10,10 @@
  * ring with the wrap counter in bit 15.
  */
 
-#ifndef TESTS_UNIT_VHOST_DP_MOCK_PACKED_H
-#define TESTS_UNIT_VHOST_DP_MOCK_PACKED_H
+#ifndef TESTS_VHOST_DP_LIB_MOCK_PACKED_H
+#define TESTS_VHOST_DP_LIB_MOCK_PACKED_H
 
-#include "vhost-dp-mock.h"
+#include "mock.h"
 
 #define MOCK_PACKED_WRAP    0x8000      /* in a place */
 #define MOCK_PACKED_START   0x8000      /* where a new queue begins */
@@ -114,4 +114,4 @@ MockRange mock_packed_range_used(MockPacked *q, unsigned first, unsigned n);
 MockRange mock_packed_range_device_flags(MockPacked *q);
 MockRange mock_packed_range_device_event(MockPacked *q);
 
-#endif /* TESTS_UNIT_VHOST_DP_MOCK_PACKED_H */
+#endif /* TESTS_VHOST_DP_LIB_MOCK_PACKED_H */

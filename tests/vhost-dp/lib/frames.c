@@ -9,7 +9,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "standard-headers/linux/virtio_net.h"
-#include "vhost-dp-frames.h"
+#include "frames.h"
 
 #define ETH_LEN 14
 #define TAG_LEN 4

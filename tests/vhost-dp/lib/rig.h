@@ -8,11 +8,11 @@
  * Numbers of sections are those of the virtio specification, version 1.3.
  */
 
-#ifndef TESTS_UNIT_VHOST_DP_RIG_H
-#define TESTS_UNIT_VHOST_DP_RIG_H
+#ifndef TESTS_VHOST_DP_LIB_RIG_H
+#define TESTS_VHOST_DP_LIB_RIG_H
 
 #include "hw/virtio/vhost-dp-vring.h"
-#include "vhost-dp-mock-packed.h"
+#include "mock-packed.h"
 
 /* Guest addresses: see layout[] */
 #define BOTTOM_SIZE     0x100           /* first and last bytes of all, to */
@@ -215,4 +215,4 @@ void rig_add_tests(const RigTest *tests, unsigned n);
 #define RIG_SPLIT "/vhost-dp/vring/split/"
 #define RIG_PACKED "/vhost-dp/vring/packed/"
 
-#endif /* TESTS_UNIT_VHOST_DP_RIG_H */
+#endif /* TESTS_VHOST_DP_LIB_RIG_H */

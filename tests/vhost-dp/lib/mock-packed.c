@@ -12,7 +12,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
-#include "vhost-dp-mock-packed.h"
+#include "mock-packed.h"
 
 /* The specification's numbers, written down once more on purpose */
 #define DESC_SIZE           16

@@ -10,7 +10,7 @@
 #include "qemu/units.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_ring.h"
-#include "vhost-dp-rig.h"
+#include "rig.h"
 
 static const MockArea layout[] = {
     [AREA_BOTTOM] = { .gpa = 0, .size = BOTTOM_SIZE },

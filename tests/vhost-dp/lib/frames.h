@@ -9,8 +9,8 @@
  * net/vhost-dp: checksums are added up byte by byte.
  */
 
-#ifndef TESTS_UNIT_VHOST_DP_FRAMES_H
-#define TESTS_UNIT_VHOST_DP_FRAMES_H
+#ifndef TESTS_VHOST_DP_LIB_FRAMES_H
+#define TESTS_VHOST_DP_LIB_FRAMES_H
 
 #define FRAMES_MAX_TAGS 3
 #define FRAMES_MAX_EXT 4
