@@ -15,7 +15,8 @@
  * vhost_dp_reset_device: the device is reset
  * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: any of the device's queue pairs
  *
- * Lock: BQL.  The device does not run.  Its queues are not in error any more.
+ * Called while the device does not run.  Ends all violations of its queues.
+ * Lock: BQL.
  */
 void vhost_dp_reset_device(NetClientState *nc);
 
@@ -24,8 +25,8 @@ void vhost_dp_reset_device(NetClientState *nc);
  * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the queue's pair
  * @index: the queue's number in the device
  *
- * Lock: BQL.  When it returns nothing touches the ring, and virtio.c has the
- * state of the queue.  Also for a queue, or a device, that does not run.
+ * When it returns nothing uses the ring any more, and virtio.c has the state
+ * of the queue.  The queue or the device need not run.  Lock: BQL.
  */
 void vhost_dp_reset_queue(NetClientState *nc, unsigned index);
 
@@ -34,18 +35,19 @@ void vhost_dp_reset_queue(NetClientState *nc, unsigned index);
  * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the queue's pair
  * @index: the queue's number in the device
  *
- * Lock: BQL.  A queue that cannot be started is left reset, and the device
- * asks for a reset.
+ * If the queue cannot be started it stays reset, and the device asks the guest
+ * for a reset.  Lock: BQL.
  */
 void vhost_dp_enable_queue(NetClientState *nc, unsigned index);
 
 /**
- * vhost_dp_start_failed: vhost could not be started, and nothing of it runs
+ * vhost_dp_start_failed: vhost could not be started, and no queue runs
  * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the first queue pair
  * @err: why, a negative errno
  *
- * Says so in the log, and takes the NIC's link down soon.  It comes up for
- * another try after a second, and when set_link or the VM's start cause one.
+ * Logs the error, and takes the NIC's link down by a bottom half.  The link
+ * comes up for another try after one second; set_link and the start of the VM
+ * cause a try, too.
  *
  * Lock: BQL.
  */

@@ -7,8 +7,9 @@
  *
  * A vhost-dp network backend is split in two: the engine speaks virtio with
  * the guest, a driver moves frames to and from one kind of host interface.
- * This header is the border between them.  A driver knows frames and offload
- * metadata; it never sees a virtqueue, a guest address or a vhost device.
+ * This header is the interface between them.  A driver handles frames and
+ * offload metadata; it never sees a virtqueue, a guest address or a vhost
+ * device.
  *
  * A driver is a user-creatable QOM object, a child of TYPE_VHOST_DP_DRIVER:
  *
@@ -22,16 +23,16 @@
  *       attach        register fd handlers           (IOThread; none)
  *       tx_burst, rx_burst, rx_release, rx_enable,
  *       set_active                                   (IOThread; see each)
- *       set_offload   may come at any time           (any; BQL)
+ *       set_offload   called at any time             (any; BQL)
  *       detach        remove fd handlers             (IOThread; none)
- *     close         closed by the netdev             (any; BQL)
- *     finalize      the object goes away             (any; BQL)
+ *     close         given back by the netdev         (any; BQL)
+ *     finalize      the object is deleted            (any; BQL)
  *
- * attach to detach is repeated for each queue pair; the pairs may live on
- * different IOThreads.  open to close can be repeated: a driver that was
- * given back by one netdev can be claimed by the next.  All data-side
- * functions of one queue pair run in one thread, so a driver that keeps its
- * state per queue pair needs no locks of its own.
+ * Each queue pair is attached and detached once between open and close; the
+ * pairs may be in different IOThreads.  After close, another netdev can claim
+ * the driver and open it again.  All data-side functions of one queue pair run
+ * in one thread, so a driver that keeps its state per queue pair needs no lock
+ * of its own.
  */
 
 #ifndef NET_VHOST_DP_H
@@ -48,9 +49,8 @@
 #define VHOST_DP_BURST_FRAMES   64
 
 /*
- * Once a burst has gathered this many bytes it ends, so that the queue pair's
- * lock is held for a bounded time.  The frame that crosses the mark is still
- * part of the burst.
+ * A burst ends with the frame that brings it to this many bytes, so that the
+ * queue pair's lock is held for a bounded time.
  */
 #define VHOST_DP_BURST_BYTES    (256 * KiB)
 
@@ -61,18 +61,18 @@
 #define VHOST_DP_MAX_FRAME      (65535 + 14 + 2 * 4 + 7)
 
 /*
- * Bytes at the start of a frame that the engine copies out of the guest's
- * reach when it has to validate offload metadata.
+ * Bytes at the start of a frame with offload metadata that the engine copies
+ * to private memory, where it checks the headers.
  */
 #define VHOST_DP_HEAD_BYTES     256
 
 /*
- * Datagrams in a frame with VIRTIO_NET_HDR_GSO_UDP_L4 that each Linux takes: it
- * refuses more than 64, or 128 since 6.9.
+ * Datagrams in a VIRTIO_NET_HDR_GSO_UDP_L4 frame that every Linux accepts.
+ * Linux 6.9 and later accept 128.
  */
 #define VHOST_DP_LINUX_DATAGRAMS 64
 
-/* The most pieces of memory that rx_into takes */
+/* The most pieces of memory that are passed to rx_into */
 #define VHOST_DP_INTO_SEGMENTS  512
 
 /* ---- Frames ---- */
@@ -80,31 +80,31 @@
 /*
  * VhostDPFrame: one Ethernet frame without FCS
  *
- * @iov and @iovcnt say where the frame's bytes are: @iov points at @inl or,
- * for more than two pieces, at an array of the engine's.
+ * @iov and @iovcnt say where the frame's bytes are: @iov points to @inl or,
+ * for more than two pieces, to an array of the engine's.
  *
  * The offload metadata has the meaning of virtio 1.3, section 5.1.6.2 and
- * 5.1.6.4 (struct virtio_net_hdr), in host byte order.  A frame that needs
- * nothing has @flags == 0 and @gso_type == 0, and the other fields are then
- * to be ignored.  On TX, @hdr_len and @gso_size are zero in a frame that needs
- * a checksum alone.
+ * 5.1.6.4 (struct virtio_net_hdr), in host byte order.  In a frame that needs
+ * no offload @flags and @gso_type are zero, and the other metadata fields have
+ * no meaning.  On TX, @hdr_len and @gso_size are zero in a frame that needs
+ * only a checksum.
  *
  * On TX the engine has checked that the metadata fits the headers in the
- * frame: a driver can rely on @csum_start + @csum_offset + 2 <= @len, on
- * @hdr_len being the exact length of all headers and inside iov[0] when
- * @gso_type is not zero, and on @gso_size > 0 and
- * VIRTIO_NET_HDR_F_NEEDS_CSUM then.  It gets no metadata that is not in its
- * tx_offloads: such frames are finished, and cut into segments, before.  For
- * VIRTIO_NET_HDR_GSO_UDP_L4 it has to have both VHOST_DP_OFFLOAD_USO4 and USO6.
+ * frame.  A driver can rely on @csum_start + @csum_offset + 2 <= @len.  When
+ * @gso_type is not zero it can also rely on VIRTIO_NET_HDR_F_NEEDS_CSUM, on
+ * @gso_size > 0, and on @hdr_len, which is the exact length of all headers, all
+ * of them in iov[0].  The driver gets only metadata that is in its tx_offloads;
+ * the engine computes other checksums and cuts other frames before.  A
+ * VIRTIO_NET_HDR_GSO_UDP_L4 frame needs both VHOST_DP_OFFLOAD_USO4 and USO6.
  *
- * On RX the driver promises @csum_start + @csum_offset + 2 <= @len.  @hdr_len
+ * On RX the driver guarantees @csum_start + @csum_offset + 2 <= @len.  @hdr_len
  * is a hint.  VIRTIO_NET_HDR_F_DATA_VALID says that the host has verified the
- * frame's checksums, or that they never left the host: then the field may have
- * anything in it.  Metadata that the guest does not take, be it that the driver
- * was not asked for it or cannot be told, is checked against the headers, and
- * finished in software or, when malformed, dropped.  For DATA_VALID, which goes
- * with VHOST_DP_OFFLOAD_CSUM, that means to compute the checksum: a driver that
- * knows it to be right leaves the flag out when CSUM is not asked for.
+ * frame's checksums, or that the frame never left the host; then the checksum
+ * field may have any value.  The engine checks metadata that the guest does not
+ * accept against the headers, and does the offload in software, or drops a
+ * frame whose metadata is malformed.  A frame with DATA_VALID, which belongs to
+ * VHOST_DP_OFFLOAD_CSUM, then gets a checksum: a driver that knows the checksum
+ * to be right clears the flag while CSUM is not asked for.
  *
  * The struct fills one cache line.
  */
@@ -143,27 +143,27 @@ typedef struct VhostDPCaps {
      * frames before it calls tx_burst.
      */
     uint32_t max_frame;
-    uint32_t max_segments;      /* pieces that tx_burst takes per frame, >= 2 */
+    uint32_t max_segments;      /* pieces per frame for tx_burst, at least 2 */
     /*
-     * Datagrams in a frame with VIRTIO_NET_HDR_GSO_UDP_L4, or 0 for any number.
-     * Frames with more are cut in pieces.
+     * Datagrams in a VIRTIO_NET_HDR_GSO_UDP_L4 frame, or 0 for any number.  The
+     * engine cuts frames with more.
      */
     uint32_t max_datagrams;
-    uint32_t tx_offloads;       /* what tx_burst accepts in metadata */
-    uint32_t rx_offloads;       /* what rx_burst can be told to produce */
-    bool rx_poll;               /* an rx_burst in vain costs no system call */
+    uint32_t tx_offloads;       /* metadata that tx_burst accepts */
+    uint32_t rx_offloads;       /* metadata that set_offload can ask for */
+    bool rx_poll;               /* rx_burst without frames: no system call */
     bool rx_on_demand;          /* rx_burst makes frames: none wait outside */
 } VhostDPCaps;
 
-/* What query-vhost-dp and "info network" tell of a driver */
+/* What query-vhost-dp and "info network" show of a driver */
 typedef struct VhostDPDriverInfo {
     char *interface;            /* for people, such as "ifname=tap0" */
-    VhostDPPeerInfo *peer;      /* the virtio device behind it, or NULL */
+    VhostDPPeerInfo *peer;      /* peer that is a virtio device, or NULL */
     bool has_io;
     VhostDPIoMethod io;         /* how bursts get to the kernel */
     /*
-     * Set to those of get_caps() before.  A driver whose peer comes later than
-     * open tells those that the peer has: none, while it is not there.
+     * On entry, those of get_caps().  A driver whose peer connects after open
+     * sets those of the peer, and none while no peer is connected.
      */
     uint32_t tx_offloads;
     uint32_t rx_offloads;
@@ -172,11 +172,11 @@ typedef struct VhostDPDriverInfo {
 /* ---- The port's side, called by drivers ---- */
 
 /*
- * VhostDPPort: one queue pair of a netdev, as the driver of it sees it
+ * VhostDPPort: one queue pair of a netdev, as its driver sees it
  *
- * What stands above a driver implements a port for each pair that it attaches:
- * the engine does (net/vhost-dp/port.c), and so can a driver that stands on
- * another one.  Its own struct embeds this one, and attach() hands it down.
+ * The user of a driver implements one port for each queue pair that it
+ * attaches.  The engine does (net/vhost-dp/port.c), and a driver that stands on
+ * another driver can, too.  The user's own struct embeds this one.
  *
  * Thread: the port's IOThread, for all functions, between attach() and the end
  * of detach().
@@ -187,7 +187,7 @@ typedef struct VhostDPPort VhostDPPort;
 #define VHOST_DP_READY_RX   (1u << 0)
 #define VHOST_DP_READY_TX   (1u << 1)
 
-/* None is optional.  What each has to do is said at the function below. */
+/* All are required.  The functions of the same names below describe them. */
 typedef struct VhostDPPortOps {
     void (*ready)(VhostDPPort *port, unsigned what);
     void (*drop_rx)(VhostDPPort *port, VhostDPDropReason reason, uint64_t n);
@@ -201,15 +201,14 @@ struct VhostDPPort {
 };
 
 /**
- * vhost_dp_port_ready: say that there is work or room
- * @port: the port that attach() was given
+ * vhost_dp_port_ready: report received frames, or room for frames to send
+ * @port: the port that was passed to attach()
  * @what: VHOST_DP_READY_RX: rx_burst has frames.  VHOST_DP_READY_TX: tx_burst,
- *        which took less than it was offered, has room again.
+ *        which took fewer frames than it was offered, has room again.
  *
- * Called from the driver's fd handlers and timers, from rx_enable, and from
- * inside rx_burst and tx_burst if need be.  The port may call rx_burst,
- * rx_release, rx_enable and tx_burst before this function returns, unless the
- * driver is inside one of them already.
+ * Called from the driver's fd handlers and timers, from rx_enable, rx_burst and
+ * tx_burst.  The port may call rx_burst, rx_release, rx_enable and tx_burst
+ * before this function returns, unless the driver is inside one of them.
  *
  * Lock: none, or the queue pair's inside tx_burst.
  */
@@ -220,11 +219,11 @@ static inline void vhost_dp_port_ready(VhostDPPort *port, unsigned what)
 
 /**
  * vhost_dp_port_drop_rx: count received frames that the driver lost
- * @port: the port that attach() was given
+ * @port: the port that was passed to attach()
  * @reason: why they were not lent
  * @n: number of frames; 0 does nothing
  *
- * Lock: any; so also from inside rx_into.
+ * Lock: any, so it may be called from inside rx_into.
  */
 static inline void vhost_dp_port_drop_rx(VhostDPPort *port,
                                          VhostDPDropReason reason, uint64_t n)
@@ -233,12 +232,12 @@ static inline void vhost_dp_port_drop_rx(VhostDPPort *port,
 }
 
 /**
- * vhost_dp_port_drop_tx: count frames of tx_burst that the driver lost
- * @port: the port that attach() was given
- * @reason: why they were taken, and not sent
+ * vhost_dp_port_drop_tx: count frames that tx_burst took and did not send
+ * @port: the port that was passed to attach()
+ * @reason: why they were not sent
  * @n: number of frames; 0 does nothing
  *
- * Lock: any; so also from inside tx_burst.
+ * Lock: any, so it may be called from inside tx_burst.
  */
 static inline void vhost_dp_port_drop_tx(VhostDPPort *port,
                                          VhostDPDropReason reason, uint64_t n)
@@ -248,14 +247,14 @@ static inline void vhost_dp_port_drop_tx(VhostDPPort *port,
 
 /**
  * vhost_dp_port_set_link: report that the host interface failed or came back
- * @port: the port that attach() was given
- * @up: false: frames cannot be moved at present
- * @reason: why, for the user, when @up is false; otherwise NULL.  Copied.
+ * @port: the port that was passed to attach()
+ * @up: whether frames can be moved at present
+ * @reason: why not, for the user; NULL when @up is true.  Copied.
  *
- * The guest's link is up when the driver's links of all ports and the user's
- * set_link say so.  Reported to the user once for each change.
+ * The guest's link is up while the driver's links of all ports are up and
+ * set_link does not say otherwise.  The log has one line for each change.
  *
- * Lock: any; so also from inside tx_burst.
+ * Lock: any, so it may be called from inside tx_burst.
  */
 static inline void vhost_dp_port_set_link(VhostDPPort *port, bool up,
                                           const char *reason)
@@ -264,14 +263,14 @@ static inline void vhost_dp_port_set_link(VhostDPPort *port, bool up,
 }
 
 /**
- * vhost_dp_port_set_tx_offloads: say what tx_burst accepts from now on
- * @port: the port that attach() was given
- * @offloads: VHOST_DP_OFFLOAD_*; only those of get_caps() count
+ * vhost_dp_port_set_tx_offloads: change the metadata that tx_burst accepts
+ * @port: the port that was passed to attach()
+ * @offloads: VHOST_DP_OFFLOAD_*; those that get_caps() did not have are ignored
  *
- * For drivers whose peer comes later than open, or changes.  Frames of the next
- * tx_burst comply, also those that an earlier tx_burst did not take.
+ * For drivers whose peer connects after open, or changes.  Holds from the next
+ * tx_burst on, also for frames that an earlier tx_burst did not take.
  *
- * Outside of tx_burst.  Lock: none.
+ * Not to be called from inside tx_burst.  Lock: none.
  */
 static inline void vhost_dp_port_set_tx_offloads(VhostDPPort *port,
                                                  uint32_t offloads)
@@ -287,11 +286,11 @@ OBJECT_DECLARE_TYPE(VhostDPDriver, VhostDPDriverClass, VHOST_DP_DRIVER)
 struct VhostDPDriver {
     Object parent_obj;
 
-    /* The object's id; from before check_options on it does not change */
+    /* The object's id; set before check_options, and constant from then on */
     char *id;
     /* BQL: the netdev that claimed the driver, or NULL */
     char *claimed_by;
-    /* BQL: property offloads=; if not set, the engine uses none of them */
+    /* BQL: property offloads=; false: the engine uses none of the driver's */
     bool offloads;
 };
 
@@ -299,25 +298,25 @@ struct VhostDPDriverClass {
     ObjectClass parent_class;
 
     /**
-     * check_options: check what the user wrote, without touching the host
+     * check_options: check the syntax of the options, without using the host
      *
-     * Called when the object is complete, under -M none too, and again before
-     * open, since options may have been changed.  Optional.
+     * Called when the object is complete, also under -M none, and again before
+     * open, since the user may have changed options.  Optional.
      *
-     * Returns false with @errp set when an option is wrong.  The error names
-     * the option; the driver's type and id are put in front by the caller.
+     * Lock: BQL.  Returns false with @errp set when an option is wrong.  The
+     * error names the option and its value; the caller puts the driver's type
+     * and id in front of it.
      */
     bool (*check_options)(VhostDPDriver *drv, Error **errp);
 
     /**
-     * open: open everything that @queue_pairs pairs need
+     * open: open everything that @queue_pairs queue pairs need
      *
-     * Called when a netdev claims the driver; its ID is in @drv->claimed_by.
-     * @queue_pairs is between 1 and get_caps()->max_queue_pairs as it was
-     * before open.  What open did is undone by close, which is not called
-     * after a failure.
+     * Called when a netdev claims the driver; its id is in @drv->claimed_by.
+     * @queue_pairs is between 1 and the max_queue_pairs that get_caps() said
+     * before.  close undoes what open did, and is not called after a failure.
      *
-     * Lock: BQL.  Returns false with @errp set on failure; as check_options.
+     * Lock: BQL.  Returns false with @errp set on failure, as check_options.
      */
     bool (*open)(VhostDPDriver *drv, unsigned queue_pairs, Error **errp);
 
@@ -329,76 +328,77 @@ struct VhostDPDriverClass {
     void (*close)(VhostDPDriver *drv);
 
     /**
-     * get_caps: what the driver can do
+     * get_caps: say what the driver can do
      *
-     * Before open the answer counts for max_queue_pairs only; after open it
-     * is final until close.  Lock: BQL.
+     * Before open, only max_queue_pairs is used.  After open, the answer holds
+     * until close.  Lock: BQL.
      */
     void (*get_caps)(VhostDPDriver *drv, VhostDPCaps *caps);
 
     /**
-     * query: what there is to be told of the driver
-     * @info: zero, but for the offloads; the strings and structs that are put
-     *        there, @interface at least, are newly allocated
+     * query: describe the state of the driver
+     * @info: zero except for the offloads.  The driver sets @interface at
+     *        least, to newly allocated memory, which the caller frees.
      *
-     * Called while open, and while frames are moved.  It must not wait: no
-     * system call, and no lock that is held during one.  Lock: BQL.
+     * Called while the driver is open and frames are moved.  It must not wait:
+     * it makes no system call, and takes no lock that is held during one.
+     * Lock: BQL.
      */
     void (*query)(VhostDPDriver *drv, VhostDPDriverInfo *info);
 
     /**
-     * set_offload: which offload metadata rx_burst may produce from now on
+     * set_offload: say which offload metadata rx_burst may produce from now on
      * @offloads: VHOST_DP_OFFLOAD_*, a subset of rx_offloads
      *
-     * Called while open, for all queue pairs at once, with data-side
-     * functions possibly running.  Frames received before may still come
-     * with metadata that is no longer asked for; the engine copes.  Optional:
-     * not for drivers that cannot have it changed.
+     * Called while the driver is open, once for all queue pairs; data-side
+     * functions may be running.  Frames that were received before may have
+     * metadata that is no longer asked for, which the engine handles.
+     * Optional: drivers leave it out whose metadata cannot be changed.
      *
-     * Lock: BQL.  A failure is reported by the driver's log; the engine does
-     * in software what the guest does not take.
+     * Lock: BQL.  A driver logs a failure; the engine then does the offload in
+     * software.
      */
     void (*set_offload)(VhostDPDriver *drv, uint32_t offloads);
 
     /**
-     * attach: start to serve queue pair @pair on @ctx
-     * @port: to be given to vhost_dp_port_*() until detach
+     * attach: start to serve queue pair @pair in @ctx
+     * @port: the argument of vhost_dp_port_*(), valid until detach
      * @ctx: the AioContext of the calling thread
      *
-     * The driver registers its fd handlers on @ctx.  Reception starts
-     * disabled (see rx_enable).
+     * The driver registers its fd handlers in @ctx.  Reception is disabled at
+     * first (see rx_enable).
      *
      * Thread: the port's IOThread.  Lock: none.  Returns false with @errp
-     * set on failure: the engine takes the link down, and detach is not
-     * called.
+     * set on failure: the engine then takes the link down, and does not call
+     * detach.
      */
     bool (*attach)(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
                    AioContext *ctx, Error **errp);
 
     /**
-     * detach: stop to serve queue pair @pair
+     * detach: stop serving queue pair @pair
      *
-     * The driver removes its fd handlers; lent frames have been released.
-     * @port must not be used afterwards.  It must not wait for the main loop
-     * or the BQL, whose holder waits for it.
+     * The driver removes its fd handlers.  Lent frames have been released, and
+     * the port must not be used afterwards.  detach must not wait for the main
+     * loop or the BQL, whose holder waits for it.
      *
      * Thread: the port's IOThread.  Lock: none.
      */
     void (*detach)(VhostDPDriver *drv, unsigned pair);
 
     /**
-     * set_active: whether the guest uses queue pair @pair (multiqueue)
+     * set_active: say whether the guest uses queue pair @pair (multiqueue)
      *
-     * A pair that was attached is active.  While it is not, tx_burst is not
-     * called, and a driver whose host interface spreads frames over its
-     * queues should see to it that this one gets none.  Optional.
+     * A queue pair is active when it is attached.  While it is inactive,
+     * tx_burst is not called, and a driver whose host interface spreads frames
+     * over several queues should keep frames away from this one.  Optional.
      *
      * Thread: the port's IOThread.  Lock: none.
      *
-     * Returns true if an inactive pair gets no frames: reception is then
+     * Returns true if an inactive pair receives no frames: then reception is
      * disabled, and rx_burst is not called.  Otherwise, and without this
-     * function, the engine takes what comes and gives it to the first pair,
-     * unless the driver has the capability rx_on_demand.
+     * function, the engine gives received frames to the first pair, unless the
+     * driver has the capability rx_on_demand.
      */
     bool (*set_active)(VhostDPDriver *drv, unsigned pair, bool active);
 
@@ -407,21 +407,18 @@ struct VhostDPDriverClass {
      * @frames: @n frames, 1 <= n <= VHOST_DP_BURST_FRAMES.  The driver may
      *          change the structs, not the bytes they point to.
      *
-     * The bytes may be guest memory, which the guest can change at any time,
-     * except for iov[0] of a frame with metadata, which is private.  They
-     * are the driver's until it returns, not longer.
+     * The bytes may be guest memory, which the guest can change at any time.
+     * Only iov[0] of a frame with metadata is private memory.  The driver must
+     * not use the bytes after it has returned.
      *
-     * Thread: the port's IOThread.  Lock: the queue pair's; so it must not
-     * block.
+     * Thread: the port's IOThread.  Lock: the queue pair's, so tx_burst must
+     * not block.
      *
-     * Returns how many frames it has finished with, in order: sent, or
+     * Returns the number of frames, from the first one on, that were sent, or
      * dropped and counted by vhost_dp_port_drop_tx().  When that is less than
-     * @n, the engine keeps the rest and offers it again after
-     * vhost_dp_port_ready(VHOST_DP_READY_TX).  That may be in the middle of
-     * the segments that the engine made of one frame.
-     *
-     * (Reserved for later: an asynchronous driver that keeps frames beyond
-     * the return and gives them back by a tx_complete() of the port.)
+     * @n, the engine keeps the others and offers them again after
+     * vhost_dp_port_ready(VHOST_DP_READY_TX).  The first of them may be a
+     * segment in the middle of a frame that the engine has cut.
      */
     unsigned (*tx_burst)(VhostDPDriver *drv, unsigned pair,
                          VhostDPFrame *frames, unsigned n);
@@ -433,58 +430,59 @@ struct VhostDPDriverClass {
      * Lends received frames: the bytes stay in the driver's buffers,
      * unchanged, until rx_release.  A burst ends early when its frames have
      * VHOST_DP_BURST_BYTES in all.  The engine releases all frames of a burst
-     * before it asks for the next.
+     * before it asks for the next burst.
      *
      * Thread: the port's IOThread.  Lock: none.
      *
-     * Returns the number of frames.  0 means that there are none at present:
-     * the driver calls vhost_dp_port_ready(VHOST_DP_READY_RX) when there are,
-     * if reception is enabled.  A driver with the capability rx_poll is also
-     * called while reception is disabled and without having said that there
-     * are frames: the engine polls it (busy-poll-us=).
+     * Returns the number of frames.  After a return value of 0 the driver calls
+     * vhost_dp_port_ready(VHOST_DP_READY_RX) when there are frames, if
+     * reception is enabled.  While reception is disabled rx_burst is called
+     * only if the driver has the capability rx_poll: then the engine polls it
+     * (busy-poll-us=), without a vhost_dp_port_ready().
      */
     unsigned (*rx_burst)(VhostDPDriver *drv, unsigned pair,
                          VhostDPFrame *frames, unsigned n);
 
     /**
-     * rx_into: receive one frame into memory of the guest's
-     * @frame: where to put the metadata and @len; @iov is left alone
+     * rx_into: receive one frame into guest memory
+     * @frame: the driver sets the metadata and @len, and not @iov
      * @head: room for the first VHOST_DP_HEAD_BYTES bytes of the frame
-     * @iov: room for the bytes that follow: with @head, for any frame
+     * @iov: room for the bytes that follow.  @head and @iov together have room
+     *       for the longest frame.
      * @iovcnt: elements of @iov, at most VHOST_DP_INTO_SEGMENTS
      *
-     * Optional: for drivers that can scatter a frame, so that long ones are
-     * copied once.  The engine calls it in place of rx_burst, with no frames
-     * lent, when the frames of late were long.  The memory is the driver's
-     * until it returns.
+     * Optional: for drivers that can scatter a frame, so that a long one is
+     * copied only once.  The engine calls it in place of rx_burst, while no
+     * frames are lent, when recent frames were long.  The driver must not use
+     * the memory after it has returned.
      *
-     * Thread: the port's IOThread.  Lock: the queue pair's; so it must not
-     * block.
+     * Thread: the port's IOThread.  Lock: the queue pair's, so rx_into must
+     * not block.
      *
-     * Returns 1; 0 if there is no frame at present (see rx_burst); or -1 if
-     * one was lost, and counted by vhost_dp_port_drop_rx(): the memory may have
-     * been written to.
+     * Returns 1 for a frame; 0 if there is no frame at present (see rx_burst);
+     * or -1 if a frame was lost and counted by vhost_dp_port_drop_rx().  In the
+     * last case the memory may have been written to.
      */
     int (*rx_into)(VhostDPDriver *drv, unsigned pair, VhostDPFrame *frame,
                    uint8_t *head, const struct iovec *iov, unsigned iovcnt);
 
     /**
-     * rx_release: give back the oldest @n frames that are lent
+     * rx_release: give back the oldest @n lent frames
      *
-     * Optional: not needed where the next rx_burst, which does not come
-     * before all frames are back, begins anew.
+     * Optional: drivers leave it out that can use all their buffers again at
+     * the next rx_burst, since all frames were given back by then.
      *
      * Thread: the port's IOThread.  Lock: none.
      */
     void (*rx_release)(VhostDPDriver *drv, unsigned pair, unsigned n);
 
     /**
-     * rx_enable: start or stop to call vhost_dp_port_ready(VHOST_DP_READY_RX)
+     * rx_enable: start or stop calling vhost_dp_port_ready(VHOST_DP_READY_RX)
      *
-     * The engine stops reception while the guest has no buffers or does not
-     * run, so that a level-triggered fd does not spin, and while it polls a
-     * driver that has the capability rx_poll.  When it is enabled
-     * and frames are there already, the driver has to call
+     * The engine disables reception while the guest has posted no buffers or
+     * does not run, so that a level-triggered fd does not spin, and while it
+     * polls a driver with the capability rx_poll.  When reception is enabled
+     * and frames are waiting already, the driver has to call
      * vhost_dp_port_ready(), from its fd handler or at once.
      *
      * Thread: the port's IOThread.  Lock: none.
@@ -495,7 +493,8 @@ struct VhostDPDriverClass {
 /**
  * vhost_dp_driver_prepend: begin an error with the driver's type and id
  *
- * For errors that are not those of check_options and open.  Any thread.
+ * For errors other than those of check_options and open, which get it from
+ * their callers.  Thread: any.  Lock: none.
  */
 void vhost_dp_driver_prepend(VhostDPDriver *drv, Error **errp);
 
@@ -507,40 +506,40 @@ typedef enum VhostDPOptionType {
     VHOST_DP_OPTION_UINT64,
     VHOST_DP_OPTION_SIZE,       /* uint64_t; the user may write 1M */
     VHOST_DP_OPTION_INT,        /* int64_t */
-    VHOST_DP_OPTION_STR,        /* char *, or NULL; "" is read then */
+    VHOST_DP_OPTION_STR,        /* char *; NULL reads back as "" */
     VHOST_DP_OPTION_ENUM,
     VHOST_DP_OPTION_LIST,       /* strList * */
 } VhostDPOptionType;
 
 /*
- * An option of a driver: a member of its struct.  The value is kept as the user
- * wrote it; check_options looks at it.  Strings and lists are freed with the
- * object.  Defaults are set by the type's instance_init.
+ * An option of a driver, stored in a member of its struct.  The value is kept
+ * as the user wrote it; check_options checks it.  Strings and lists are freed
+ * with the object.  The type's instance_init sets defaults other than zero.
  *
- * No option can be changed while a netdev uses the driver.
+ * An option cannot be changed while a netdev uses the driver.
  */
 typedef struct VhostDPOption {
     const char *name;
     VhostDPOptionType type;
     size_t offset;              /* of the member */
     const char *description;
-    size_t has;                 /* offset of a bool: the user set it; or 0 */
+    size_t has;                 /* offset of a bool, set with it; 0: none */
 
     /* ENUM: its QAPI type */
     const char *enum_name;
     const QEnumLookup *lookup;
 
     /*
-     * STR and ENUM: what reads back, newly allocated, if that is not the
-     * member.  Lock: BQL.
+     * STR and ENUM: returns what is read back, newly allocated.  NULL: the
+     * member is read back.  Lock: BQL.
      */
     char *(*read)(VhostDPDriver *drv);
 
-    /* The user has set the option: forget what its old value led to.  BQL. */
+    /* Or NULL; called after the user has set the option.  Lock: BQL. */
     void (*changed)(VhostDPDriver *drv);
 } VhostDPOption;
 
-/* For VHOST_DP_OPTION(): the C type of a member */
+/* The C types of members, for VHOST_DP_OPTION() */
 typedef bool VhostDPOptionBOOL;
 typedef uint32_t VhostDPOptionUINT32;
 typedef uint64_t VhostDPOptionUINT64;
@@ -550,8 +549,8 @@ typedef char *VhostDPOptionSTR;
 typedef struct strList *VhostDPOptionLIST;
 
 /*
- * An entry of a table, of any type but ENUM.  What follows the description is
- * for the other members of VhostDPOption.
+ * An entry of a table of options, of any type except ENUM.  Initialisers for
+ * other members of VhostDPOption may follow the description.
  */
 #define VHOST_DP_OPTION(_name, _type, _state, _field, _description, ...) \
     { .name = (_name), .type = VHOST_DP_OPTION_##_type, \
@@ -560,9 +559,9 @@ typedef struct strList *VhostDPOptionLIST;
       .description = (_description), ## __VA_ARGS__ }
 
 /**
- * vhost_dp_driver_add_options: make properties of a driver's options
+ * vhost_dp_driver_add_options: add a driver's options as QOM properties
  * @oc: the driver's class
- * @options: a table that ends with an empty entry, and is never freed
+ * @options: a static table that ends with an empty entry
  *
  * Called by class_init.
  */
@@ -578,24 +577,24 @@ void vhost_dp_driver_add_options(ObjectClass *oc, const VhostDPOption *options);
  *
  * Lock: BQL.
  *
- * Returns the driver with a reference held, or NULL with @errp set: there is
- * no such object, it is of another type, claimed already, cannot serve so
- * many queue pairs, or open failed.
+ * Returns the driver with a reference held.  Returns NULL with @errp set if
+ * there is no such object, if it is of another type or already claimed, if it
+ * cannot serve so many queue pairs, or if open failed.
  */
 VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
                                      unsigned queue_pairs, Error **errp);
 
 /**
- * vhost_dp_driver_query: ask an open driver; see VhostDPDriverClass.query
- * @caps: what get_caps() said
- * @info: to be cleared by vhost_dp_driver_info_clear()
+ * vhost_dp_driver_query: query an open driver; see VhostDPDriverClass.query
+ * @caps: the result of get_caps()
+ * @info: overwritten; free its contents with vhost_dp_driver_info_clear()
  *
  * Lock: BQL.
  */
 void vhost_dp_driver_query(VhostDPDriver *drv, const VhostDPCaps *caps,
                            VhostDPDriverInfo *info);
 
-/* Free what @info points to */
+/* Free what @info points to.  Thread: any. */
 void vhost_dp_driver_info_clear(VhostDPDriverInfo *info);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VhostDPDriverInfo, vhost_dp_driver_info_clear)
@@ -603,7 +602,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VhostDPDriverInfo, vhost_dp_driver_info_clear)
 /**
  * vhost_dp_driver_release: close a driver and give it back
  *
- * All ports are detached.  Drops the reference.  Lock: BQL.
+ * All ports have been detached.  Drops the reference.  Lock: BQL.
  */
 void vhost_dp_driver_release(VhostDPDriver *drv);
 

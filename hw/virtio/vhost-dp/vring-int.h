@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the loops of a format share is in vring-access.h.
+ * vring-access.h has what the loops of both formats share.
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_VRING_INT_H
@@ -15,7 +15,7 @@
 #include "hw/virtio/vhost-dp-vring.h"
 #include "standard-headers/linux/virtio_ring.h"
 
-/* A value of the driver's, to or from the host's byte order */
+/* Convert a value from the driver's byte order to the host's, or back */
 static inline uint16_t vring16(const VhostDPVring *vq, uint16_t v)
 {
     return unlikely(vq->swap) ? bswap16(v) : v;
@@ -31,15 +31,15 @@ static inline uint64_t vring64(const VhostDPVring *vq, uint64_t v)
     return unlikely(vq->swap) ? bswap64(v) : v;
 }
 
-/* May a part of the ring be where it is, whatever is there? */
+/* Are the address and the alignment of a part of a ring valid? */
 bool vhost_dp_vring_check_part(const VhostDPRingPart *part, uint64_t size,
                                uint64_t align);
 
-/* Map a part of the ring: all of it in one piece of RAM */
+/* Map a part of a ring.  False: it is not in RAM as one piece. */
 bool vhost_dp_vring_map_part(VhostDPMemory *mem, VhostDPRingPart *part,
                              uint64_t size);
 
-/* Forget where the parts of the ring are */
+/* Drop the host pointers of all parts of a ring */
 void vhost_dp_vring_unmap(VhostDPVring *vq);
 
 #endif /* HW_VIRTIO_VHOST_DP_VRING_INT_H */

@@ -1,29 +1,31 @@
 /*
- * vhost-dp: a cache of what the guest's IOMMU translates
+ * vhost-dp: a cache of the vIOMMU's translations
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A VhostDPIotlb stands between a queue pair and the IOMMU.  It knows where
- * pages of I/O virtual addresses are in QEMU, and for which kind of access
- * the IOMMU allowed that.  It never asks the IOMMU itself: a lookup in vain is
- * noted as a miss, which somebody who may hold the BQL resolves later (see
- * vhost_dp_pair_resolve()).  What the IOMMU refuses is noted as well, until
- * the user gives buffers back: the driver may map such a page at any time, and
- * nobody would tell.
+ * A VhostDPIotlb stands between a queue pair and the vIOMMU.  It knows where
+ * pages of I/O virtual addresses are in QEMU, and for which kind of access the
+ * IOMMU allows that.  It never asks the IOMMU itself: a lookup that finds
+ * nothing is noted as a miss, and vhost_dp_pair_resolve() asks later.  A page
+ * that the IOMMU refuses is noted, too, until the user gives buffers back: the
+ * driver may map such a page at any time, and no IOMMU reports that.
  *
- * It is bounded.  A lookup and an insertion take constant time; forgetting, a
- * flush and the invalidation of a large range look at all entries.  The
- * entry that was made first goes first, so a chain of buffers always gets all
- * of its pages in, as long as it has fewer than there are entries.
+ * The cache is bounded.  A lookup and an insertion take constant time;
+ * vhost_dp_iotlb_forget(), a flush and the invalidation of a large range look
+ * at all entries.  The oldest entry is replaced first, so a chain always gets
+ * all of its pages in, as long as it has fewer pages than the cache has
+ * entries.
  *
- * Entries hold pointers into one VhostDPMemory: the cache has to be flushed
- * before that table goes.  All functions need the queue pair's lock.
+ * Entries have pointers into one VhostDPMemory: the cache has to be flushed
+ * before that table is freed.  All functions need the queue pair's lock.
  *
- * Some IOMMUs do not tell what they unmap.  The driver may unmap a buffer when
- * it is used, and not before, so behind such an IOMMU an entry is good for a
- * user's buffers until the user gives some back: see @transient.
+ * Some IOMMUs do not report what they unmap.  The driver may unmap a buffer
+ * only after it was used, so behind such an IOMMU an entry belongs to one user,
+ * and is valid until that user gives buffers back: see @transient.
+ *
+ * A user is one virtqueue of the pair.
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_IOTLB_H
@@ -31,7 +33,7 @@
 
 #include "hw/virtio/vhost-dp-memory.h"
 
-/* An IOMMU with larger pages takes an entry for each piece of this size */
+/* A larger page of the IOMMU takes an entry for each piece of this size */
 #define VHOST_DP_IOTLB_PAGE_BITS    12
 #define VHOST_DP_IOTLB_PAGE_SIZE    (1ULL << VHOST_DP_IOTLB_PAGE_BITS)
 #define VHOST_DP_IOTLB_OFFSET_MASK  (VHOST_DP_IOTLB_PAGE_SIZE - 1)
@@ -40,15 +42,15 @@
 #define VHOST_DP_IOTLB_ENTRIES      (1u << VHOST_DP_IOTLB_BITS)
 #define VHOST_DP_IOTLB_NONE         UINT16_MAX
 
-/* Most pages that wait for an answer, or were refused, for each user */
+/* The most pages that wait for an answer, or were refused, for each user */
 #define VHOST_DP_IOTLB_MISSES       64
 
-/* Users have misses of their own, so that none of them can crowd others out */
+/* Each user has misses of its own, so that none can crowd out the other's */
 #define VHOST_DP_IOTLB_USERS        2
 
 /*
- * Kinds of access; they fit in the offset bits of an address.  In a transient
- * cache each user has its own: see vhost_dp_iotlb_kind().
+ * Kinds of access, which fit into the offset bits of an address.  In a
+ * transient cache each user has kinds of its own: see vhost_dp_iotlb_kind().
  */
 enum {
     VHOST_DP_IOTLB_READ = 1,    /* by the device */
@@ -59,8 +61,8 @@ enum {
 };
 
 typedef struct VhostDPIotlbEntry {
-    uint64_t tag;               /* page | kinds of access; 0: not in use */
-    uint8_t *host;              /* where the page is */
+    uint64_t tag;               /* page | kinds of access; 0: unused entry */
+    uint8_t *host;              /* the page in QEMU's address space */
     VhostDPRegion *region;      /* for vhost_dp_memory_dirty() */
     uint16_t next;              /* in the same bucket, or NONE */
 } VhostDPIotlbEntry;
@@ -72,21 +74,21 @@ typedef struct VhostDPIotlbMisses {
 
 typedef struct VhostDPIotlb {
     /*
-     * No IOMMU is in between at present: addresses are guest-physical, the
-     * cache is not used, and nothing misses.
+     * No IOMMU translates at present: addresses are guest-physical, the cache
+     * is not used, and nothing misses.
      */
     bool identity;
-    bool transient;             /* see above; changes while it is empty */
+    bool transient;             /* see above; changed only while empty */
     VhostDPIotlbMisses misses[VHOST_DP_IOTLB_USERS];
     VhostDPIotlbMisses refused[VHOST_DP_IOTLB_USERS];   /* last answers only */
-    uint64_t multiplier;        /* of the hash, unknown to the guest */
-    unsigned oldest;            /* entry to be used next */
+    uint64_t multiplier;        /* of the hash; random, unknown to the guest */
+    unsigned oldest;            /* the entry to be replaced next */
     uint16_t bucket[VHOST_DP_IOTLB_ENTRIES];    /* first entry, or NONE */
     VhostDPIotlbEntry entry[VHOST_DP_IOTLB_ENTRIES];
 } VhostDPIotlb;
 
 /**
- * vhost_dp_iotlb_new: make an empty cache; to be freed with g_free()
+ * vhost_dp_iotlb_new: make an empty cache; free it with g_free()
  *
  * Lock: none.
  */
@@ -99,7 +101,7 @@ static inline unsigned vhost_dp_iotlb_hash(const VhostDPIotlb *tlb,
            (64 - VHOST_DP_IOTLB_BITS);
 }
 
-/* What stands for @access, READ or WRITE, by @user */
+/* The kind of access for @access (READ or WRITE) by @user */
 static inline unsigned vhost_dp_iotlb_kind(const VhostDPIotlb *tlb,
                                            unsigned user, unsigned access)
 {
@@ -108,10 +110,10 @@ static inline unsigned vhost_dp_iotlb_kind(const VhostDPIotlb *tlb,
 }
 
 /**
- * vhost_dp_iotlb_find: where is the page of @iova?
- * @access: one kind
+ * vhost_dp_iotlb_find: look up the page of @iova
+ * @access: one kind of access
  *
- * Returns NULL if that is not known, for this kind of access.
+ * Returns NULL if the cache has no entry for the page and this kind of access.
  */
 static inline const VhostDPIotlbEntry *
 vhost_dp_iotlb_find(const VhostDPIotlb *tlb, uint64_t iova, unsigned access)
@@ -132,17 +134,17 @@ vhost_dp_iotlb_find(const VhostDPIotlb *tlb, uint64_t iova, unsigned access)
 }
 
 /**
- * vhost_dp_iotlb_insert: remember an answer of the IOMMU
- * @iova: in the page
- * @access: what was asked for, one kind
- * @host, @region: where the page begins, all of it in one region
+ * vhost_dp_iotlb_insert: add an answer of the IOMMU
+ * @iova: an address in the page
+ * @access: the one kind of access that was asked for
+ * @host, @region: the beginning of the page, which is in one region as a whole
  */
 void vhost_dp_iotlb_insert(VhostDPIotlb *tlb, uint64_t iova, unsigned access,
                            uint8_t *host, VhostDPRegion *region);
 
 /**
- * vhost_dp_iotlb_invalidate: forget what is known of a range
- * @size: bytes.  Zero, or a range that wraps around: forget everything.
+ * vhost_dp_iotlb_invalidate: drop the entries of a range
+ * @size: bytes.  Zero, or a range that wraps around: drop all entries.
  */
 void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova,
                                uint64_t size);
@@ -150,12 +152,13 @@ void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova,
 /**
  * vhost_dp_iotlb_forget: @user gives buffers back
  *
- * Forgets what was refused to @user, and what a transient cache knows for it.
+ * Forgets which pages were refused to @user, and drops @user's entries of a
+ * transient cache.
  */
 void vhost_dp_iotlb_forget(VhostDPIotlb *tlb, unsigned user);
 
 /**
- * vhost_dp_iotlb_flush: forget everything, misses included
+ * vhost_dp_iotlb_flush: drop all entries, misses and refused pages
  */
 void vhost_dp_iotlb_flush(VhostDPIotlb *tlb);
 
@@ -163,30 +166,30 @@ void vhost_dp_iotlb_flush(VhostDPIotlb *tlb);
  * vhost_dp_iotlb_miss: note that the page of @iova is wanted
  * @user: below VHOST_DP_IOTLB_USERS
  *
- * Noted once, and not at all if too many wait already: then the user will not
- * find it when it looks again, and notes it then.
+ * Does nothing if the page is noted already, or if too many misses wait: then
+ * @user misses the page again at its next look.
  */
 void vhost_dp_iotlb_miss(VhostDPIotlb *tlb, unsigned user, uint64_t iova,
                          unsigned access);
 
 /**
- * vhost_dp_iotlb_refuse: note that the IOMMU does not map what @user missed
- * @tag: of the miss
+ * vhost_dp_iotlb_refuse: note that the IOMMU does not map a page @user missed
+ * @tag: the tag of the miss
  *
- * Whoever answers misses of @user empties its list of refused pages before: of
- * the pages of a chain those that come first are always among the last answers.
+ * The caller empties @user's list of refused pages before it adds those of a
+ * new answer.  The first pages of a chain are always in the last answer.
  */
 void vhost_dp_iotlb_refuse(VhostDPIotlb *tlb, unsigned user, uint64_t tag);
 
 /**
  * vhost_dp_iotlb_is_refused: was the page of @iova refused to @user?
- * @access: one kind
+ * @access: one kind of access
  */
 bool vhost_dp_iotlb_is_refused(const VhostDPIotlb *tlb, unsigned user,
                                uint64_t iova, unsigned access);
 
 /**
- * vhost_dp_iotlb_has_misses: does anything wait for an answer?
+ * vhost_dp_iotlb_has_misses: does any miss wait for an answer?
  */
 static inline bool vhost_dp_iotlb_has_misses(const VhostDPIotlb *tlb)
 {

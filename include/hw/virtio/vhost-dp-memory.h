@@ -6,10 +6,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A VhostDPMemory is one queue pair's private copy of the guest's memory
- * table: which guest-physical ranges are RAM, and where they are in QEMU.
- * That never changes; a new table replaces it as a whole, under the queue
- * pair's lock.  A host pointer that came from it is valid only while that lock
- * is held.
+ * table: which guest-physical ranges are RAM, and where they are in QEMU.  A
+ * table is not changed; a new one replaces it as a whole, under the queue
+ * pair's lock.  A host pointer from the table is valid only while that lock is
+ * held.
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_MEMORY_H
@@ -22,8 +22,8 @@
 typedef struct VhostDPRegion {
     uint64_t gpa;               /* first guest-physical address */
     uint64_t size;              /* bytes, not zero */
-    uint8_t *host;              /* where gpa is in QEMU's address space */
-    MemoryRegionCache cache;    /* keeps the RAM; marks it dirty */
+    uint8_t *host;              /* gpa in QEMU's address space */
+    MemoryRegionCache cache;    /* refers to the RAM; marks it dirty */
 } VhostDPRegion;
 
 typedef struct VhostDPMemory {
@@ -37,38 +37,38 @@ typedef struct VhostDPMemory {
  * @sections: RAM sections by ascending address, without overlap
  * @nsections: their number
  *
- * Until vhost_dp_memory_free() it holds references to the RAM, and to the
- * whole view of @as as it is now: to be refreshed, or replaced, when that
- * changes (see vhost_dp_memory_is_current()).  Lock: BQL.
+ * Until vhost_dp_memory_free() the table holds references to the RAM and to the
+ * present FlatView of @as.  When that changes, the caller refreshes or replaces
+ * the table (see vhost_dp_memory_is_current()).  Lock: BQL.
  */
 VhostDPMemory *vhost_dp_memory_new(AddressSpace *as,
                                    const MemoryRegionSection *sections,
                                    unsigned nsections);
 
 /**
- * vhost_dp_memory_free: drop a table and its references; @mem may be NULL
+ * vhost_dp_memory_free: free a table and its references; @mem may be NULL
  *
- * Lock: BQL.  No burst may use the table any more.
+ * Called when no burst uses the table any more.  Lock: BQL, and not the queue
+ * pair's.
  */
 void vhost_dp_memory_free(VhostDPMemory *mem);
 
 /**
- * vhost_dp_memory_refresh: let a table follow a change of something else
+ * vhost_dp_memory_refresh: keep a table over a change of the memory map
  * @mem: the table in use
- * @fresh: one that was made after the change
+ * @fresh: a table that was made after the change
  *
- * If both say the same of the RAM, they exchange their references, so that @mem
- * is current and what was found in it stays valid.  In any case @fresh, or @mem
- * if it is replaced, has to be freed after that, and without the queue pair's
- * lock.
+ * If both tables have the same RAM, they exchange their references: @mem is
+ * current then, host pointers from it stay valid, and the caller frees @fresh,
+ * without the queue pair's lock.
  *
- * Lock: BQL, and the queue pair's.  Returns false if @fresh has to replace
- * @mem.
+ * Lock: BQL, and the queue pair's.  Returns false if the RAM differs: then
+ * @fresh has to replace @mem.
  */
 bool vhost_dp_memory_refresh(VhostDPMemory *mem, VhostDPMemory *fresh);
 
 /**
- * vhost_dp_memory_is_current: was the table made from the present view of @as?
+ * vhost_dp_memory_is_current: is the table of the present FlatView of @as?
  *
  * Lock: BQL.
  */
@@ -87,8 +87,8 @@ static inline bool vhost_dp_memory_is_current(const VhostDPMemory *mem,
 unsigned vhost_dp_memory_search(const VhostDPMemory *mem, uint64_t gpa);
 
 /**
- * vhost_dp_memory_find: find the region of @gpa, trying the last hit first
- * @hit: index of the caller's last hit, for one kind of access; updated
+ * vhost_dp_memory_find: find the region of @gpa, trying the last one first
+ * @hit: index of the region found last, for one kind of access; updated
  *
  * Lock: the queue pair's.  Returns NULL if @gpa is not RAM.
  */
@@ -110,8 +110,8 @@ static inline VhostDPRegion *vhost_dp_memory_find(VhostDPMemory *mem,
 
 /**
  * vhost_dp_memory_map: find @gpa in QEMU's address space
- * @len: in: bytes wanted, not zero; out: bytes that are contiguous, fewer
- *       where the region ends
+ * @len: in: bytes wanted, not zero; out: contiguous bytes at the result, which
+ *       are fewer where the region ends
  * @region: set to the region, for vhost_dp_memory_dirty()
  *
  * Lock: the queue pair's.  Returns NULL if @gpa is not RAM.
@@ -133,17 +133,17 @@ static inline void *vhost_dp_memory_map(VhostDPMemory *mem, unsigned *hit,
 }
 
 /**
- * vhost_dp_memory_dirty: say that @len bytes at @host were written
- * @region: the region that vhost_dp_memory_map() named for @host
+ * vhost_dp_memory_dirty: report that @len bytes at @host were written
+ * @region: the region that vhost_dp_memory_map() has returned for @host
  *
- * Has to follow every write that the guest can see: it marks the pages dirty
- * for migration and the display, and drops code that TCG translated from
- * them.  Lock: the queue pair's.
+ * Called after every write that the guest can see.  Marks the pages dirty for
+ * migration and the display, and drops code that TCG translated from them.
+ * Lock: the queue pair's.
  */
 static inline void vhost_dp_memory_dirty(VhostDPRegion *region,
                                          const void *host, uint64_t len)
 {
-    /* It looks at the same mask, but four calls further down */
+    /* address_space_cache_invalidate() tests the same mask four calls later */
     if (memory_region_get_dirty_log_mask(region->cache.mrs.mr) ||
         xen_enabled()) {
         address_space_cache_invalidate(&region->cache,

@@ -6,15 +6,15 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A VhostDPPair is the device end of the vhost protocol (VhostOps) for one
- * vhost_dev, that is, for one queue pair: it holds what the protocol has set
- * up.  Its client, the engine, moves the frames.  Two parties use it:
+ * vhost_dev, which is one queue pair.  It holds the state that the protocol has
+ * set up.  Its client, the engine, moves the frames.  Two parties use it:
  *
  * - control: VhostOps, called by whoever holds the BQL (main loop, vCPUs, the
- *   migration thread).  They change what a burst uses, under @lock, after
- *   they raised @want.
- * - the engine: one IOThread, which holds @lock for a burst at a time, and
- *   never waits for the BQL.  Before each burst it calls
- *   vhost_dp_pair_may_run().
+ *   migration thread).  Control raises @want, takes @lock, and changes what a
+ *   burst uses.
+ * - the engine: one IOThread, which holds @lock for one burst at a time and
+ *   never waits for the BQL.  It calls vhost_dp_pair_may_run() before each
+ *   burst.
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_PAIR_H
@@ -34,38 +34,38 @@ enum {
     VHOST_DP_QUEUES = 2,
 };
 
-/* What the engine is told */
+/* Callbacks to the engine */
 typedef struct VhostDPPairClient {
     /*
-     * The protocol state changed: look at it.  Called by control, with the
-     * BQL and without the lock.
+     * The protocol state has changed.  Called by control, with the BQL and
+     * without the pair's lock.
      */
     void (*changed)(void *opaque);
 
     /*
-     * The engine was told not to run, and may go on.  Called by control,
-     * with the BQL and without the lock.
+     * An engine that vhost_dp_pair_may_run() or vhost_dp_pair_resolve() has
+     * stopped may go on.  Called by control, with the BQL and without the
+     * pair's lock.
      */
     void (*resume)(void *opaque);
 } VhostDPPairClient;
 
 /*
- * Descriptors for the kicks of one queue.  Both are there from the beginning to
- * the end, so that a queue can be started when there is no descriptor to be
- * had; and no more than these, however often it is started while the engine
- * gets no CPU.  What they refer to is replaced, except in that which the engine
- * watches.
+ * Descriptors for the kicks of one queue.  Both are open as long as the pair
+ * exists, so a queue can be started when no descriptor is left, and restarts
+ * need no more of them while the engine gets no CPU.  A start replaces the file
+ * behind the descriptor that the engine does not watch.
  */
 typedef struct VhostDPKick {
-    int slot[2];                /* own */
-    int fd;                     /* one of them, which is kicked, or -1 */
-    int watched;                /* one of them, by the engine, or -1 */
+    int slot[2];                /* owned */
+    int fd;                     /* the slot that is kicked, or -1 */
+    int watched;                /* the slot that the engine watches, or -1 */
 } VhostDPKick;
 
 typedef struct VhostDPPair {
     QemuMutex lock;
     unsigned want;              /* atomic: control operations that wait */
-    bool yielded;               /* atomic: the engine waits for resume() */
+    bool yielded;               /* atomic: the engine has stopped for them */
 
     /* Guarded by lock; changed by control */
     VhostDPMemory *mem;         /* while started, otherwise NULL */
@@ -76,16 +76,16 @@ typedef struct VhostDPPair {
     bool legacy_big_endian[VHOST_DP_QUEUES];
     VhostDPKick kick[VHOST_DP_QUEUES];  /* watched: changed by the engine */
     /*
-     * Virtio's own, or -1: no interrupt.  While the device is stopped they are
-     * the masked notifiers of vhost.c, as nothing else is open then.
+     * Owned by virtio; -1: no interrupt.  While the device is stopped, the
+     * masked notifiers of vhost.c, which are always open.
      */
     int call_fd[VHOST_DP_QUEUES];
 
     /* Guarded by lock; changed by both */
     VhostDPVring vq[VHOST_DP_QUEUES];
-    /* Used buffers wait for a call; the queue runs */
+    /* The guest has to be called for used buffers of a running queue */
     bool call_pending[VHOST_DP_QUEUES];
-    VhostDPTranslator translator;   /* has its own rules */
+    VhostDPTranslator translator;   /* see vhost-dp-translate.h for locks */
 
     /* Counters, written under lock: see vhost_dp_count() */
     uint64_t calls[VHOST_DP_QUEUES];
@@ -95,31 +95,31 @@ typedef struct VhostDPPair {
     VirtIODevice *vdev;         /* while started; holds a reference */
     MemoryListener listener;    /* from init to cleanup */
     QEMUBH *violation_bh;       /* main loop */
-    bool in_error[VHOST_DP_QUEUES]; /* DEVICE_NEEDS_RESET was set for it */
+    bool in_error[VHOST_DP_QUEUES]; /* caused DEVICE_NEEDS_RESET */
     ErrorReportLimit report_limit;
     ErrorReportLimit violation_limit[VHOST_DP_QUEUES];
     MemoryListener dma_listener;    /* while translator.as is set */
     QEMUBH *miss_bh;            /* main loop */
 
-    /* Scratch space of who resolves misses: the engine, the main loop */
+    /* Scratch space for resolving misses: of the engine, of the main loop */
     VhostDPMissWork miss_work[2];
 
     /* Set once */
-    char *name;                 /* for messages: netdev id */
+    char *name;                 /* the netdev's id, for messages */
     const VhostDPPairClient *client;
     void *opaque;
 } VhostDPPair;
 
 /**
- * vhost_dp_pair_init: make a queue pair that is not set up
- * @name: of the netdev, for messages
- * @client, @opaque: whom to tell
+ * vhost_dp_pair_init: initialise a queue pair without queues
+ * @name: the netdev's id, for messages
+ * @client, @opaque: callbacks, and their argument
  *
- * Give @pair to vhost_dev_init() as the opaque afterwards.  All descriptors
- * that it will ever have are opened here.
+ * Pass @pair to vhost_dev_init() as the opaque afterwards.  All descriptors
+ * that the pair will ever have are opened here.
  *
- * Lock: BQL.  Returns false with @errp set if there are too few of them; then
- * there is nothing to destroy.
+ * Lock: BQL.  Returns false with @errp set if there are not enough descriptors;
+ * then there is nothing to destroy.
  */
 bool vhost_dp_pair_init(VhostDPPair *pair, const char *name,
                         const VhostDPPairClient *client, void *opaque,
@@ -128,7 +128,7 @@ bool vhost_dp_pair_init(VhostDPPair *pair, const char *name,
 /**
  * vhost_dp_pair_destroy: free what the queue pair holds
  *
- * vhost_dev_cleanup() was called, and the engine has stopped for good.
+ * Called after vhost_dev_cleanup(), when the engine has stopped for good.
  * Lock: BQL.
  */
 void vhost_dp_pair_destroy(VhostDPPair *pair);
@@ -136,24 +136,24 @@ void vhost_dp_pair_destroy(VhostDPPair *pair);
 /**
  * vhost_dp_pair_lock: take the lock, for a control operation
  *
- * Makes the engine leave its loop, so that the wait is for the burst in
- * progress and not longer.  Thread: any that holds the BQL, outside
- * of a burst.
+ * Makes the engine leave its loop, so the caller waits for the burst in
+ * progress only.  Thread: any that holds the BQL, outside of a burst.
  */
 void vhost_dp_pair_lock(VhostDPPair *pair);
 
 /**
  * vhost_dp_pair_unlock: release the lock, and let the engine go on
  *
- * Lock: BQL (for the client's resume()).
+ * Calls the client's resume() if the engine has stopped for the caller.
+ * Lock: BQL, and the pair's, which is released.
  */
 void vhost_dp_pair_unlock(VhostDPPair *pair);
 
 /**
  * vhost_dp_pair_may_run: may the engine start a burst?
  *
- * Returns false if a control operation waits: the engine has to return to its
- * event loop, and resume() will be called.
+ * Returns false if a control operation waits.  The engine then has to return
+ * to its event loop, and resume() will be called.
  *
  * Thread: the engine's.  Lock: none.
  */
@@ -169,27 +169,27 @@ static inline bool vhost_dp_pair_may_run(VhostDPPair *pair)
 }
 
 /**
- * vhost_dp_pair_call: call the guest for the queues that have it pending
+ * vhost_dp_pair_call: call the guest for queues with call_pending
  *
  * Lock: the queue pair's.
  */
 void vhost_dp_pair_call(VhostDPPair *pair);
 
 /**
- * vhost_dp_pair_report: report queues that a violation broke
+ * vhost_dp_pair_report: report queues that a violation has broken
  *
- * Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the guest, from the
- * main loop.  Other queues, and the control queue, go on.  This one stays
- * broken when the device stops and starts again, until the guest resets it, or
- * the device.
+ * A bottom half in the main loop sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2)
+ * and notifies the guest.  Other queues, and the control queue, go on.  A
+ * broken queue stays broken when the device stops and starts again, until the
+ * guest resets the queue or the device.
  * Thread: any.  Lock: the queue pair's.
  */
 void vhost_dp_pair_report(VhostDPPair *pair);
 
 /**
- * vhost_dp_pair_missed: does the vIOMMU have to be asked?
+ * vhost_dp_pair_missed: are there translations to ask the vIOMMU for?
  *
- * If so, call vhost_dp_pair_resolve() without the lock.
+ * If so, call vhost_dp_pair_resolve() without the pair's lock.
  *
  * Lock: the queue pair's.
  */
@@ -201,22 +201,23 @@ static inline bool vhost_dp_pair_missed(const VhostDPPair *pair)
 }
 
 /**
- * vhost_dp_pair_resolve: ask the vIOMMU where missing pages are
+ * vhost_dp_pair_resolve: ask the vIOMMU for missing translations
  *
- * A vIOMMU may be called with the BQL only, and the engine must not wait for
- * that.  If somebody else has it, the main loop asks in the engine's place.
+ * A vIOMMU must be called with the BQL held, and the engine must not wait for
+ * the BQL.  If somebody else holds it, the main loop asks in the engine's
+ * place.
  *
  * Thread: the engine's.  Lock: none.
  *
- * Returns true if the engine can go on: look at the ring again.  Otherwise it
+ * Returns true if the engine can look at the ring again at once.  Otherwise it
  * has to return to its event loop, and resume() will be called.
  */
 bool vhost_dp_pair_resolve(VhostDPPair *pair);
 
 /**
- * vhost_dp_pair_reset: the device is reset; it does not run
+ * vhost_dp_pair_reset: the device, which does not run, is reset
  *
- * Violations are over with it.  Lock: BQL.
+ * Ends all violations.  Lock: BQL.
  */
 void vhost_dp_pair_reset(VhostDPPair *pair);
 
@@ -224,9 +225,9 @@ void vhost_dp_pair_reset(VhostDPPair *pair);
  * vhost_dp_pair_reset_queue: the guest resets a queue (virtio 1.3, 2.6.1)
  * @index: the queue's number in the device
  *
- * Stops the queue if it was set up.  The other queue goes on.  A violation is
- * over with it, as with a reset of the device: look whether
- * vhost_dp_pair_in_error() is still true of any pair of the device.
+ * Stops the queue if it was set up, and ends its violation; the other queue
+ * goes on.  The caller clears DEVICE_NEEDS_RESET if vhost_dp_pair_in_error() is
+ * false for all pairs of the device.
  *
  * Lock: BQL.
  */
@@ -243,9 +244,9 @@ bool vhost_dp_pair_in_error(const VhostDPPair *pair);
  * vhost_dp_pair_enable_queue: the guest enables a queue after its reset
  * @index: the queue's number in the device
  *
- * Ignored while the device does not run (all queues start with it), and for a
- * queue that is enabled already.  If the queue cannot be started it is left
- * reset, and the device asks for a reset.
+ * Ignored while the device does not run, since all queues start with it, and
+ * for a queue that is enabled already.  If the queue cannot be started it stays
+ * reset, and the device asks the guest for a reset.
  *
  * Lock: BQL.
  */

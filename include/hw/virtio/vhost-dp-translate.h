@@ -1,15 +1,15 @@
 /*
- * vhost-dp: what a vIOMMU translates
+ * vhost-dp: asking the vIOMMU for translations
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A VhostDPTranslator stands between the cache of a queue pair (iotlb.c) and
- * the vIOMMU.  It takes no lock and calls nobody back: pair-iommu.c holds the
- * locks that are named here.
+ * the vIOMMU.  It takes no lock and has no callbacks: its caller, pair-iommu.c,
+ * holds the locks that are named here.
  *
- * "Lock" is the queue pair's.
+ * "The pair's" is the queue pair's lock.
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_TRANSLATE_H
@@ -18,18 +18,18 @@
 #include "hw/virtio/vhost-dp-iotlb.h"
 
 typedef struct VhostDPTranslator {
-    /* Guarded by the lock */
+    /* Guarded by the pair's lock */
     VhostDPIotlb *iotlb;        /* while started behind a vIOMMU, or NULL */
-    uint32_t generation;        /* changes when answers become worthless */
+    uint32_t generation;        /* changes when answers become invalid */
 
     /* BQL */
     AddressSpace *as;           /* the device's, while queues run, or NULL */
     unsigned iommus;            /* sections of IOMMUs in as */
-    unsigned silent_iommus;     /* those that do not tell what is unmapped */
-    bool changed;               /* what the device reaches in as */
+    unsigned silent_iommus;     /* of these, those that do not report unmaps */
+    bool changed;               /* IOMMUs or RAM came or went in as */
 } VhostDPTranslator;
 
-/* Misses on their way to the vIOMMU, and what it said */
+/* Misses on their way to the vIOMMU, and its answers */
 typedef struct VhostDPMissWork {
     uint32_t generation;
     VhostDPIotlbMisses misses[VHOST_DP_IOTLB_USERS];
@@ -40,18 +40,18 @@ typedef struct VhostDPMissWork {
 } VhostDPMissWork;
 
 /**
- * vhost_dp_translate_use: use @iotlb from now on, or none if it is NULL
+ * vhost_dp_translate_use: use the cache @iotlb from now on, or none if NULL
  *
- * The cache stays the caller's.  Lock: BQL, and the pair's.
+ * The caller still owns the cache.  Lock: BQL, and the pair's.
  */
 void vhost_dp_translate_use(VhostDPTranslator *t, VhostDPIotlb *iotlb);
 
 /**
- * vhost_dp_translate_take: first step, what is to be asked for?
+ * vhost_dp_translate_take: first step, take the misses from the cache
  * @work: overwritten
  *
- * Lock: BQL, and the pair's.  The BQL must be held until the second step is
- * over: so long the pair cannot be stopped.
+ * Lock: BQL, and the pair's.  The caller holds the BQL until the second step is
+ * over, so that the pair cannot be stopped in between.
  */
 void vhost_dp_translate_take(VhostDPTranslator *t, VhostDPMissWork *work);
 
@@ -64,19 +64,19 @@ void vhost_dp_translate_ask(VhostDPTranslator *t, VhostDPMissWork *work);
 
 /**
  * vhost_dp_translate_put: third step, put the answers into the cache
- * @mem: the pair's memory table; unused if it has been stopped meanwhile
- * @work: on return, @misses are those that the vIOMMU refused, or that lead to
- *        something else than guest RAM
+ * @mem: the pair's memory table; unused if the pair has been stopped meanwhile
+ * @work: on return, @misses has those pages that the vIOMMU refused, or that
+ *        lead to something else than guest RAM
  *
- * Notes in the cache what was refused: see vhost_dp_iotlb_refuse().  Answers
- * that something has made worthless are dropped: what is missing still will be
- * missed again.  Lock: the pair's.
+ * Notes refused pages in the cache: see vhost_dp_iotlb_refuse().  Drops all
+ * answers if @generation has changed since the first step; the queues will
+ * miss these pages again.  Lock: the pair's.
  */
 void vhost_dp_translate_put(VhostDPTranslator *t, VhostDPMemory *mem,
                             VhostDPMissWork *work);
 
 /**
- * vhost_dp_translate_forget: drop a range from the cache
+ * vhost_dp_translate_forget: drop the entries of a range from the cache
  * @size: bytes; as for vhost_dp_iotlb_invalidate()
  *
  * Lock: the pair's.
@@ -85,30 +85,31 @@ void vhost_dp_translate_forget(VhostDPTranslator *t, uint64_t iova,
                                uint64_t size);
 
 /**
- * vhost_dp_translate_stop_queue: drop what waits for a queue that has stopped
+ * vhost_dp_translate_stop_queue: drop the misses of a queue that has stopped
  *
- * Its misses are not asked for any more.  Lock: the pair's.
+ * Lock: the pair's.
  */
 void vhost_dp_translate_stop_queue(VhostDPTranslator *t, unsigned user);
 
-/* Sections of @as that came and went: for a MemoryListener.  Lock: BQL. */
+/* For a MemoryListener: a section of @as came or went.  Lock: BQL. */
 void vhost_dp_translate_add_section(VhostDPTranslator *t, MemoryRegion *mr);
 void vhost_dp_translate_del_section(VhostDPTranslator *t, MemoryRegion *mr);
 
 /**
- * vhost_dp_translate_has_changed: did IOMMUs or RAM come or go, in @as?
+ * vhost_dp_translate_has_changed: did IOMMUs or RAM come or go in @as since the
+ * last call?
  *
- * Since the last call.  If so, forget everything and call
+ * If so, the caller drops all translations and calls
  * vhost_dp_translate_update().  Lock: BQL.
  */
 bool vhost_dp_translate_has_changed(VhostDPTranslator *t);
 
 /**
- * vhost_dp_translate_update: @mem is new, or @as has changed
+ * vhost_dp_translate_update: follow a new memory table, or a change of @as
  * @mem: the memory table, or NULL
  *
- * Decides whether the cache is needed, and how long an entry is good.
- * Everything was forgotten before.  Lock: BQL, and the pair's.
+ * Decides whether the cache is needed, and whether it is transient.  The cache
+ * is empty.  Lock: BQL, and the pair's.
  */
 void vhost_dp_translate_update(VhostDPTranslator *t, const VhostDPMemory *mem);
 

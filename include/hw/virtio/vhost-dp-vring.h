@@ -5,28 +5,28 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * One interface to a virtqueue, whatever its ring format.  Buffers are taken
- * in bursts into a VhostDPBurst, given back in order, and made visible to the
- * driver by one flush:
+ * One interface to a virtqueue, whatever its ring format.  "The driver" is the
+ * guest's.  Chains of buffers are taken in bursts into a VhostDPBurst, given
+ * back in order, and made visible to the driver by one flush:
  *
  *     n = vhost_dp_vring_pop(vq, mem, burst, 64, 256 * KiB);
- *     ... for the chains that were used, in order:
+ *     ... for each chain that was used, in order:
  *             vhost_dp_vring_push(vq, &burst->chain[i], bytes_written);
- *     ... for those that were not: vhost_dp_vring_rewind(vq, burst, k);
+ *     ... for the k chains that were not: vhost_dp_vring_rewind(vq, burst, k);
  *     call = vhost_dp_vring_flush(vq);
  *
- * Between pop and flush every chain has to be either pushed or rewound.  The
- * queue is then in a state that can be handed to QEMU's own virtio.c: nothing
- * is in flight.
+ * Between pop and flush every chain has to be either pushed or rewound.  After
+ * the flush no chain is in flight, so the queue can be handed to QEMU's
+ * virtio.c.
  *
- * Everything here needs the queue pair's lock, unless it says otherwise, and
- * may be called by any thread that holds it.
+ * All functions need the queue pair's lock unless they say otherwise, and may
+ * be called by any thread that holds it.
  *
  * What the driver writes is not trusted.  A descriptor is copied once into
  * private memory and checked there.  A driver that breaks a rule of the
- * specification ("virtio 1.3") stops the queue: @broken is set, its counter
- * is raised, and pop returns nothing until the next start.  One rule is about
- * a single frame: see vhost_dp_chain_is_unreadable().
+ * specification ("virtio 1.3") stops the queue: @broken is set, the violation
+ * is counted, and pop returns nothing until the next start.  The exception is
+ * a rule about a single frame: see vhost_dp_chain_is_unreadable().
  */
 
 #ifndef HW_VIRTIO_VHOST_DP_VRING_H
@@ -41,63 +41,63 @@
 #define VHOST_DP_VRING_MAX_NUM  1024
 
 /*
- * Most chains in a burst: all there are.  With mergeable receive buffers a
- * frame may take several chains, up to that many (virtio 1.3, 5.1.6.4), and
- * they have to become visible at once.
+ * The most chains in a burst: all chains of a ring.  With mergeable receive
+ * buffers a frame may take as many (virtio 1.3, 5.1.6.4), and they have to
+ * become visible to the driver at once.
  */
 #define VHOST_DP_VRING_BURST    VHOST_DP_VRING_MAX_NUM
 
 /*
- * Descriptors of one chain, and segments after it was cut at region
- * boundaries.  A chain with more is a violation (virtio 1.3, 2.7.5.3.1 and
- * 2.8.19 limit it to the queue size).
+ * The most descriptors of one chain, and the most segments after a chain was
+ * cut at the ends of memory regions.  A longer chain is a violation (virtio
+ * 1.3, 2.7.5.3.1 and 2.8.19 limit it to the queue size).
  */
 #define VHOST_DP_VRING_MAX_SEGS 1024
 
 /*
- * Descriptors that are enough for a burst, as well as room for segments: those
- * of a ring, and of the longest chain with some others.  Those of the other
- * direction count, too: it is the time to look at them that has a limit, as the
- * lock is held.
+ * A burst ends when it has looked at this many descriptors, of either
+ * direction, since the lock is held meanwhile.  Also the room for segments: for
+ * the longest chain and some others.
  */
 #define VHOST_DP_VRING_MAX_DESCS (VHOST_DP_VRING_MAX_SEGS + 256)
 
-/* A chain of descriptors that was made available by the driver */
+/* A chain of descriptors that the driver has made available */
 typedef struct VhostDPChain {
     uint16_t id;                /* goes into the used element */
     uint16_t ndescs;            /* entries of the ring, or table, it took */
     uint16_t nsegs;
     uint16_t npieces;           /* vIOMMU: before neighbours were joined */
     uint32_t len;               /* bytes in all segments */
-    struct iovec *iov;          /* nsegs, in the burst */
+    struct iovec *iov;          /* nsegs elements, in the burst */
     VhostDPRegion **region;     /* nsegs: the memory region of each */
 } VhostDPChain;
 
 /**
- * vhost_dp_chain_is_unreadable: is a device-readable buffer not in guest RAM,
- * or does the vIOMMU not map it?
+ * vhost_dp_chain_is_unreadable: is a device-readable buffer of the chain not in
+ * guest RAM, or not mapped by the vIOMMU?
  *
- * Such a chain is the last of its burst, and has no segments and a length of 0.
- * The caller pushes it; its frame is lost.  All that the ring says is right,
- * so the queue goes on.  The caller that pushes it also counts the violation,
- * which is @unreadable of the burst, since a chain that is rewound comes again.
+ * Such a chain is the last of its burst, without segments and with a length of
+ * 0.  The caller pushes it and so loses its frame; the queue goes on, since the
+ * ring itself is correct.  The caller also counts the violation, which is
+ * @unreadable of the burst, when it pushes the chain: a chain that is rewound
+ * comes again.
  *
- * Only chains of queues that are not writable.  A device-writable buffer that
- * is not in RAM, or not mapped, stops the queue: no frame is lost with it
- * alone, and given back empty it would be posted again at once.
+ * Only for queues that are not @writable.  A device-writable buffer that is not
+ * in RAM, or not mapped, stops the queue: no frame would be lost with the
+ * buffer, and the driver would post it again at once, for ever.
  */
 static inline bool vhost_dp_chain_is_unreadable(const VhostDPChain *chain)
 {
     return chain->nsegs == 0;
 }
 
-/* Chains that were popped together.  Large: part of the queue, not on stack */
+/* Chains that were popped together.  Too large for the stack. */
 typedef struct VhostDPBurst {
     unsigned nchains;
     unsigned nsegs;
-    unsigned ndescs;            /* looked at, besides the first of chains */
-    bool full;                  /* see MAX_DESCS; or holds the whole ring */
-    /* BUFFER_ADDRESS or IOMMU_FAULT: why the last chain is unreadable, if so */
+    unsigned ndescs;            /* looked at, besides the first of each chain */
+    bool full;                  /* see MAX_DESCS; or it has the whole ring */
+    /* If the last chain is unreadable, why: BUFFER_ADDRESS or IOMMU_FAULT */
     VhostDPViolation unreadable;
     VhostDPChain chain[VHOST_DP_VRING_BURST];
     struct iovec iov[VHOST_DP_VRING_MAX_DESCS];
@@ -106,11 +106,11 @@ typedef struct VhostDPBurst {
 
 typedef struct VhostDPVring VhostDPVring;
 
-/* What a ring format implements; see the functions of the same name below */
+/* What each ring format implements: see the functions of these names below */
 typedef struct VhostDPVringOps {
     bool (*set_base)(VhostDPVring *vq, uint32_t base);
     uint32_t (*get_base)(const VhostDPVring *vq);
-    bool (*map)(VhostDPVring *vq, VhostDPMemory *mem);  /* not for vIOMMUs */
+    bool (*map)(VhostDPVring *vq, VhostDPMemory *mem);  /* without a vIOMMU */
     void (*start)(VhostDPVring *vq);
     unsigned (*pop)(VhostDPVring *vq, VhostDPMemory *mem, VhostDPBurst *burst,
                     unsigned max, uint32_t max_bytes);
@@ -120,18 +120,18 @@ typedef struct VhostDPVringOps {
     bool (*enable_notify)(VhostDPVring *vq);
 } VhostDPVringOps;
 
-/* Pages of the largest part of a ring, which need not begin with a page */
+/* Pages of the largest part of a ring, which may begin inside of a page */
 #define VHOST_DP_RING_PAGES \
     (VHOST_DP_VRING_MAX_NUM * 16 / VHOST_DP_IOTLB_PAGE_SIZE + 1)
 
 typedef struct VhostDPRingPage {
-    uint8_t *host;              /* where the page begins */
+    uint8_t *host;              /* the beginning of the page */
     VhostDPRegion *region;
 } VhostDPRingPage;
 
 /* A part of a ring in QEMU's address space */
 typedef struct VhostDPRingPart {
-    uint64_t gpa;               /* with a vIOMMU: as the device sees it */
+    uint64_t gpa;               /* with a vIOMMU: I/O virtual address */
     uint8_t *host;              /* NULL while not mapped */
     VhostDPRegion *region;
     VhostDPRingPage *page;      /* with a vIOMMU: RING_PAGES of them */
@@ -145,56 +145,57 @@ typedef struct VhostDPUsed {
 
 struct VhostDPVring {
     /* Set once */
-    bool writable;              /* RX: takes device-writable descriptors */
+    bool writable;              /* a receiveq: device-writable descriptors */
 
     /* Configuration; changes only while the queue is stopped */
     unsigned num;               /* entries, or 0: not set up */
     bool event_idx;             /* VIRTIO_F_EVENT_IDX was negotiated */
-    bool notify_on_empty;       /* split: VIRTIO_F_NOTIFY_ON_EMPTY was */
+    bool notify_on_empty;       /* VIRTIO_F_NOTIFY_ON_EMPTY, split only */
     /*
-     * One used element says that all up to it are used: VIRTIO_F_IN_ORDER was
-     * negotiated, and nothing is written to buffers, so no lengths get lost
+     * A flush writes only its last used element: VIRTIO_F_IN_ORDER was
+     * negotiated, and nothing is written to buffers, so no length gets lost
      * (virtio 1.3, 2.7.9 and 2.8.8)
      */
     bool batch_used;
     bool swap;                  /* the driver's byte order is not the host's */
     /*
-     * Descriptor, driver and device area (virtio 1.3, 2.6).  Split: descriptor
-     * table, available ring, used ring.  Packed: descriptor ring, driver's and
-     * device's event suppression.
+     * Descriptor area, driver area and device area (virtio 1.3, 2.6).  Split:
+     * descriptor table, available ring, used ring.  Packed: descriptor ring,
+     * driver event suppression, device event suppression.
      */
     VhostDPRingPart desc, driver, device;
     const VhostDPVringOps *ops;
     /*
-     * With a vIOMMU: what it translates, and which user of that the queue is.
-     * All addresses are then I/O virtual ones.  Otherwise NULL.
+     * With a vIOMMU: the cache of its translations, and the queue's number
+     * among the cache's users.  All addresses are then I/O virtual addresses.
+     * NULL without a vIOMMU.
      */
     VhostDPIotlb *iotlb;
     unsigned iotlb_user;
 
     /* State */
     bool running;
-    bool broken;                /* atomic, for those without the lock */
+    bool broken;                /* atomic, for readers without the lock */
     bool missed;                /* the last look ended at a miss: see pop() */
-    bool begun;                 /* vIOMMU: the ring was mapped once */
-    bool refused;               /* vIOMMU: it refused what was not found last */
-    VhostDPViolation violation; /* why, when broken */
+    bool begun;                 /* vIOMMU: the ring has been mapped once */
+    bool refused;               /* vIOMMU: it refused the last miss */
+    VhostDPViolation violation; /* when broken: the reason */
     uint32_t base;              /* while stopped: see set_base() */
     /*
      * Split: free-running indices.  Packed: positions in the descriptor ring,
      * with the wrap counter in bit 15.
      */
     uint16_t last_avail;        /* next entry to take */
-    uint16_t avail_idx;         /* pop has seen what is before this entry */
+    uint16_t avail_idx;         /* pop has seen the entries before this one */
     uint16_t used_idx;          /* next used entry to write */
     uint16_t signalled_used;    /* used_idx at the last decision to call */
-    uint16_t inflight;          /* packed: entries taken and not used yet */
+    uint16_t inflight;          /* packed: entries taken and not yet used */
     bool signalled_used_valid;
-    bool notify;                /* notifications are wanted */
-    unsigned nshadow;           /* used entries that wait for the flush */
+    bool notify;                /* the driver is asked to kick */
+    unsigned nshadow;           /* used elements that wait for the flush */
     VhostDPUsed shadow[VHOST_DP_VRING_BURST];
 
-    /* The memory region last hit, one for each kind of access */
+    /* The memory region of the last access, for each kind of access */
     unsigned hit_table;         /* indirect tables */
     unsigned hit_first;         /* first buffer of a chain: the header */
     unsigned hit_data;          /* other buffers */
@@ -208,7 +209,7 @@ struct VhostDPVring {
 };
 
 /**
- * vhost_dp_count: raise a counter that one thread at a time writes
+ * vhost_dp_count: raise a counter that only one thread at a time writes
  *
  * Readers use qatomic_read() and need no lock.
  */
@@ -218,44 +219,47 @@ static inline void vhost_dp_count(uint64_t *counter, uint64_t n)
 }
 
 /**
- * vhost_dp_vring_init: make a queue that is not set up
- * @writable: the direction: true for a queue of device-writable buffers
+ * vhost_dp_vring_init: initialise a queue that is not set up
+ * @writable: true for a receiveq, whose buffers are device-writable
  *
- * Lock: none; before anybody else knows of @vq.
+ * Lock: none.  Nobody else uses @vq yet.
  */
 void vhost_dp_vring_init(VhostDPVring *vq, bool writable);
 
 /**
- * vhost_dp_vring_set_base: say where the queue goes on when it is started
- * @base: as vhost's set_vring_base has it, in the format that will be chosen:
- *        split: the next entry of the available ring (16 bits);
- *        packed: the next descriptor to take, and in the upper 16 bits the
- *        next one to use, each with its wrap counter in its bit 15
+ * vhost_dp_vring_set_base: set the place in the ring where the queue starts
+ * @base: as for vhost's set_vring_base, in the ring format of the next start.
+ *        Split: the next entry of the available ring (16 bits).  Packed: the
+ *        next descriptor to take, and in the upper 16 bits the next one to
+ *        use, each with its wrap counter in bit 15.
  *
  * Ignored while the queue runs.
  */
 void vhost_dp_vring_set_base(VhostDPVring *vq, uint32_t base);
 
 /**
- * vhost_dp_vring_get_base: where the queue is, or has stopped
+ * vhost_dp_vring_get_base: return the queue's place in the ring
  *
- * After a start that failed it is what vhost_dp_vring_set_base() set.
+ * For a stopped queue the place where it has stopped; after a start that
+ * failed, what vhost_dp_vring_set_base() has set.
  */
 uint32_t vhost_dp_vring_get_base(const VhostDPVring *vq);
 
 /**
  * vhost_dp_vring_start: start a queue
- * @features: negotiated features, they choose the format
+ * @features: negotiated features, which choose the ring format
  *
- * @num, the addresses, the base and @iotlb are set.  The used index of a split
- * queue is read from the ring, as virtio.c and the kernel's vhost do.
+ * The caller has set @num, the addresses, the base and @iotlb.  The used index
+ * of a split queue is read from the ring, as virtio.c and the kernel's vhost
+ * do.
  *
- * With a vIOMMU the ring is looked for at the first pop: nothing says that the
- * IOMMU translates its addresses yet.
+ * With a vIOMMU the ring is mapped by the first pop, since the guest may not
+ * have mapped its addresses yet.
  *
- * Returns 0, -EINVAL if @num is not valid or the base is not in the ring, or
+ * Returns 0; -EINVAL if @num is invalid or the base is outside of the ring; or
  * -EFAULT if a part of the ring is not RAM, not contiguous there, or not
- * aligned (virtio 1.3, 2.7 and 2.8).  With a vIOMMU, alignment only.
+ * aligned (virtio 1.3, 2.7 and 2.8).  With a vIOMMU only the alignment is
+ * checked.
  */
 int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
                          uint64_t features);
@@ -263,48 +267,49 @@ int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
 /**
  * vhost_dp_vring_remap: follow a new memory table
  *
- * Called with the new table, also on queues that do not run.  A running queue
- * whose ring has lost its memory breaks (VHOST_DP_VIOLATION_RING_ADDRESS).
+ * Called with the new table, also for queues that do not run.  A running queue
+ * whose ring is not in RAM any more is broken then
+ * (VHOST_DP_VIOLATION_RING_ADDRESS).
  */
 void vhost_dp_vring_remap(VhostDPVring *vq, VhostDPMemory *mem);
 
 /**
- * vhost_dp_vring_unmapped: the vIOMMU forgot a range
+ * vhost_dp_vring_unmapped: the guest has unmapped a range in the vIOMMU
  * @size: bytes; as for vhost_dp_iotlb_invalidate()
  *
- * A ring with a part in it will be looked for again.  Ignored by a queue
- * without a vIOMMU.
+ * A ring with a part in that range is mapped again before its next use.  Does
+ * nothing for a queue without a vIOMMU.
  */
 void vhost_dp_vring_unmapped(VhostDPVring *vq, uint64_t iova, uint64_t size);
 
 /**
  * vhost_dp_vring_stop: stop a queue
  *
- * Idempotent.  The base stays, to be handed over.
+ * The base stays, to be read by vhost_dp_vring_get_base().  Idempotent.
  */
 void vhost_dp_vring_stop(VhostDPVring *vq);
 
 /**
- * vhost_dp_vring_violation: the driver broke a rule; the queue is broken now
+ * vhost_dp_vring_violation: mark the queue broken: the driver broke rule @why
  */
 void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why);
 
 /**
- * vhost_dp_vring_pop: take chains that the driver made available
+ * vhost_dp_vring_pop: take chains that the driver has made available
  * @burst: overwritten; its pointers are valid while the lock is held
- * @max: most chains to take, at most VHOST_DP_VRING_BURST
- * @max_bytes: take no more once that many bytes are gathered
+ * @max: the most chains to take, at most VHOST_DP_VRING_BURST
+ * @max_bytes: take no more chains once they have this many bytes
  *
- * A chain holds the segments of the queue's direction only; there is at least
- * one, unless vhost_dp_chain_is_unreadable().  Segments are guest memory: the
- * driver can change them at any time.
+ * A chain has the segments of the queue's direction only, and at least one of
+ * them unless vhost_dp_chain_is_unreadable().  Segments are guest memory, which
+ * the driver can change at any time.
  *
- * With a vIOMMU, @missed says that there is more that had to be left in the
- * queue, because the IOMMU has to be asked first: the misses were noted in
- * @iotlb.  Those of chains further on were noted, too, to be resolved at once.
+ * With a vIOMMU, @missed says that chains were left in the queue, because the
+ * IOMMU has to be asked first.  Their misses, and those of chains behind them,
+ * were noted in @iotlb, to be resolved together.
  *
- * Returns the number of chains; fewer than possible when one broke a rule: if
- * there is one at all, there may be more.
+ * Returns the number of chains.  It may be less than @max although more are
+ * available.  0: none is available, or see @missed and @broken.
  */
 static inline unsigned vhost_dp_vring_pop(VhostDPVring *vq, VhostDPMemory *mem,
                                           VhostDPBurst *burst, unsigned max,
@@ -314,7 +319,7 @@ static inline unsigned vhost_dp_vring_pop(VhostDPVring *vq, VhostDPMemory *mem,
 }
 
 /**
- * vhost_dp_vring_rewind: leave the last @n chains of @burst in the queue
+ * vhost_dp_vring_rewind: put the last @n chains of @burst back into the queue
  *
  * The next pop takes them again.  They must not have been pushed.
  */
@@ -327,10 +332,10 @@ static inline void vhost_dp_vring_rewind(VhostDPVring *vq, VhostDPBurst *burst,
 }
 
 /**
- * vhost_dp_vring_push: the next used element
+ * vhost_dp_vring_push: add a used element for @chain
  * @len: bytes written to the chain, from its start
  *
- * Becomes visible by vhost_dp_vring_flush().  At most VHOST_DP_VRING_BURST
+ * vhost_dp_vring_flush() makes it visible.  At most VHOST_DP_VRING_BURST
  * elements may wait for a flush.
  */
 static inline void vhost_dp_vring_push(VhostDPVring *vq,
@@ -343,7 +348,7 @@ static inline void vhost_dp_vring_push(VhostDPVring *vq,
 }
 
 /**
- * vhost_dp_vring_flush: make pushed elements visible
+ * vhost_dp_vring_flush: make pushed used elements visible to the driver
  *
  * Returns true if the driver wants to be called for them (virtio 1.3, 2.7.7
  * and 2.8.10).
@@ -368,9 +373,9 @@ static inline void vhost_dp_vring_disable_notify(VhostDPVring *vq)
 /**
  * vhost_dp_vring_enable_notify: ask the driver to kick, and look once more
  *
- * Returns true if the driver made chains available since pop last looked:
- * there may be no kick for them, so the caller has to pop again.  Also if the
- * vIOMMU has to be asked where the ring is (@missed).
+ * Returns true if the caller has to pop again: the driver has made chains
+ * available since the last pop, for which it may not have kicked, or the vIOMMU
+ * has to be asked where the ring is (@missed).
  */
 static inline bool vhost_dp_vring_enable_notify(VhostDPVring *vq)
 {
