@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Counting, the queue pair's lock and what follows a burst; the frames of a
- * burst on their way to the driver.  Thread: the port's IOThread.
+ * Counting, what follows a burst, and the frames of a burst on their way to the
+ * driver.  Thread: the port's IOThread.  "Lock" is the queue pair's.
  */
 
 #ifndef NET_VHOST_DP_PORT_FRAME_H
@@ -64,9 +64,10 @@ static inline void port_count_look(VhostDPEnginePort *port, unsigned queue,
 #define PORT_MISSED (1u << 1)   /* the vIOMMU has to be asked first */
 
 /*
- * Does a queue run, and has the bottom half seen that?  One that was reset and
- * enabled since must not see what is left of before (virtio 1.3, 2.6.1.1): the
- * bottom half is on its way, and a turn follows it.  Lock held.
+ * Does a queue run, and has the bottom half seen its last start?  A queue that
+ * was reset and enabled meanwhile must not get frames from before (virtio 1.3,
+ * 2.6.1.1); the bottom half is scheduled then, and a turn follows it.
+ * Lock held.
  */
 static inline bool port_queue_runs(const VhostDPEnginePort *port,
                                    unsigned queue)
@@ -77,11 +78,11 @@ static inline bool port_queue_runs(const VhostDPEnginePort *port,
            likely(pair->generation[queue] == port->generation[queue]);
 }
 
-/* Publishes what was pushed to a queue.  Lock held. */
+/* Flushes a queue, and notes whether to call the guest.  Lock held. */
 void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue);
 
 /*
- * A burst is over, and flushed: reports a queue that broke.  Lock held.
+ * Ends a burst that was flushed: reports a queue that was broken.  Lock held.
  * Returns PORT_MISSED or 0.
  */
 static inline unsigned port_end_burst(VhostDPEnginePort *port, unsigned queue)
@@ -94,7 +95,7 @@ static inline unsigned port_end_burst(VhostDPEnginePort *port, unsigned queue)
     return vhost_dp_pair_missed(pair) ? PORT_MISSED : 0;
 }
 
-/* Calls the guest, once, for all that was flushed.  Lock: none. */
+/* Calls the guest once for all flushes before.  Lock: none. */
 void vhost_dp_port_call(VhostDPEnginePort *port);
 
 /* ---- Frames on their way to the driver ---- */
@@ -102,21 +103,21 @@ void vhost_dp_port_call(VhostDPEnginePort *port);
 /*
  * PortTxBurst: the frames of one tx_burst
  *
- * Scratch space: what is in it means nothing after the burst, but for @bounce.
- * The port's own frames come from chains of the ring, in order; a chain may
- * have become several frames, its segments.
+ * Scratch space: only @bounce is kept after a burst.  The frames come from
+ * chains of the ring, in order; a chain that was cut has several frames, its
+ * segments.
  */
 typedef struct PortTxBurst {
     unsigned nframes;
     unsigned niov;              /* of iov: in use */
-    uint64_t summed;            /* a bit for each frame: we did its checksum */
-    uint64_t cut;               /* it is a segment that we made */
+    uint64_t summed;            /* bits: frames with checksums of port-soft.c */
+    uint64_t cut;               /* bits: frames that are segments of its */
     uint8_t *bounce;            /* for frames with too many pieces, or NULL */
     size_t bounced;             /* bytes of it in use */
     /* The number of each frame's chain in the burst of the ring */
     QEMU_ALIGNED(PORT_CACHE_LINE) uint8_t chain[VHOST_DP_BURST_FRAMES];
     QEMU_ALIGNED(PORT_CACHE_LINE) VhostDPFrame frames[VHOST_DP_BURST_FRAMES];
-    /* All pieces; each frame may have a head, and begin inside of one */
+    /* Pieces of all frames; a frame may add its head, and a part of a piece */
     struct iovec iov[VHOST_DP_VRING_MAX_DESCS + 2 * VHOST_DP_BURST_FRAMES];
     uint8_t heads[VHOST_DP_BURST_FRAMES][VHOST_DP_HEAD_BYTES];
 } PortTxBurst;
@@ -127,7 +128,7 @@ QEMU_BUILD_BUG_ON(offsetof(PortTxBurst, frames) % PORT_CACHE_LINE);
 PortTxBurst *vhost_dp_port_burst_new(void);
 void vhost_dp_port_burst_free(PortTxBurst *burst);
 
-/* No frame is in it from now on */
+/* Empties the burst */
 static inline void port_burst_reset(PortTxBurst *burst)
 {
     burst->nframes = 0;
@@ -137,7 +138,7 @@ static inline void port_burst_reset(PortTxBurst *burst)
     burst->bounced = 0;
 }
 
-/* Copies a frame into one piece: two if its headers are private already */
+/* Copies a frame into one piece, or two if its headers are private already */
 void vhost_dp_port_linearise(PortTxBurst *burst, VhostDPFrame *frame);
 
 #endif /* NET_VHOST_DP_PORT_FRAME_H */

@@ -5,32 +5,32 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What all parts of the engine refer to.  Who calls whom, from top to bottom:
+ * What all files of the engine share.  A file calls only those below it:
  *
  *     port.c          life: wanted and actual state, control's settings, query
  *     port-turn.c     when to work: kicks, drivers' calls, bottom half, turns
  *     port-tx.c       bursts from the guest        port-rx.c   to the guest
  *                                                  port-rx-into.c  long frames
- *     port-soft.c     what driver or guest cannot  port-rx-frame.c  headers
+ *     port-soft.c     offloads in software         port-rx-frame.c  headers
  *     port-frame.c    what both directions need of a queue pair
- *     port-poll.c, port-link.c, port-inbox.c       know no port
+ *     port-poll.c, port-link.c, port-inbox.c       do not use a port
  *
  * Each state is written by one file only:
  *
  *     state            values                               written by
- *     driver_state     is it attached, and used             port.c
- *     turn.state       does the port work, or when          port-turn.c
+ *     driver_state     is the driver attached, and used     port.c
+ *     turn.state       does the port work, and when next    port-turn.c
  *     tx->state        what becomes of the guest's frames   port-tx.c
  *     rx->state        what becomes of received frames      port-rx.c
  *     poll.state       are notifications off                port-poll.[ch]
- *     link             why it is down                       port-link.c
+ *     link             why the link is down                 port-link.c
  *
- * All of these are the IOThread's own: no lock guards them, and nobody else
- * looks.  What control wants is in @pair and in @conf, under pair.lock.
- * Control changes it and schedules the bottom half (port_reconcile()), which
- * brings the states in line.  Until that has run, a burst sees by
- * port_queue_runs() that the states are about another start of the queue, and
- * leaves it alone.
+ * Only the IOThread uses these states, except @link, so no lock guards them.
+ * What control wants is in @pair and in @conf, under pair.lock.  Control
+ * changes it and schedules the bottom half (port_reconcile()), which brings the
+ * states in line.  Before that has run, port_queue_runs() tells a burst that
+ * the states belong to an earlier start of the queue, and the burst leaves the
+ * queue alone.
  */
 
 #ifndef NET_VHOST_DP_PORT_INT_H
@@ -53,15 +53,15 @@ typedef struct VhostDPPortSet VhostDPPortSet;
 typedef struct PortTx PortTx;
 typedef struct PortRx PortRx;
 
-/* What a burst needs begins with a line of its own */
+/* Alignment of what bursts use */
 #define PORT_CACHE_LINE 64
 
-/* Sizes of bursts are counted by powers of two: 1, 2-3, 4-7 ... 64 */
+/* Bursts are counted by size: 1, 2-3, 4-7 ... 64 */
 #define PORT_BURST_SIZES 7
 
 QEMU_BUILD_BUG_ON(VHOST_DP_BURST_FRAMES != 1 << (PORT_BURST_SIZES - 1));
 
-/* Counters of one direction.  The IOThread's; read with qatomic_read(). */
+/* Counters of one queue.  The IOThread writes; readers use qatomic_read(). */
 typedef struct PortStats {
     uint64_t packets;
     uint64_t bytes;
@@ -78,27 +78,27 @@ typedef struct PortStats {
 } PortStats;
 
 /*
- * What control has set.  Guarded by pair.lock; written by port.c, under the
+ * Settings by control.  Guarded by pair.lock; written by port.c, under the
  * BQL.
  */
 typedef struct PortConf {
     bool dead;                  /* to be detached for good */
     bool nic_down;              /* the NIC's link is down */
     bool hdr_swap;              /* the header's byte order is not the host's */
-    uint16_t mtu;               /* that the guest agreed to, or 0 */
-    unsigned hdr_len;           /* of the virtio-net header */
+    uint16_t mtu;               /* negotiated, or 0 */
+    unsigned hdr_len;           /* bytes of the virtio-net header */
     uint32_t rx_safe_len;       /* no frame up to this exceeds the MTU */
-    uint32_t offloads;          /* what the guest takes: VHOST_DP_OFFLOAD_* */
+    uint32_t offloads;          /* accepted by the guest: VHOST_DP_OFFLOAD_* */
 } PortConf;
 
 /*
  *     DETACHED --attach--> ACTIVE <--set_active--> INACTIVE or STEERED
- *     any --the port is dead--> DETACHED, for good
+ *     any --the port is deleted--> DETACHED, for good
  */
 typedef enum PortDriverState {
-    PORT_DRIVER_DETACHED,       /* there is none: each reconciling tries */
+    PORT_DRIVER_DETACHED,       /* not attached: port_reconcile() tries */
     PORT_DRIVER_ACTIVE,
-    PORT_DRIVER_INACTIVE,       /* the guest disabled the pair (multiqueue) */
+    PORT_DRIVER_INACTIVE,       /* the guest has disabled the pair */
     PORT_DRIVER_STEERED,        /* and the driver keeps frames away from it */
 } PortDriverState;
 
@@ -107,27 +107,28 @@ typedef enum PortDriverState {
  *     RUNNING --the turn is over--> IDLE, MORE, POLL or PARKED
  *     PARKED --the bottom half--> RUNNING
  *
- * MORE and POLL: the bottom half is scheduled.  PARKED: somebody will.
+ * In MORE and POLL the bottom half is scheduled.  In PARKED the main loop will
+ * schedule it.
  */
 typedef enum PortTurnState {
-    PORT_TURN_IDLE,             /* until somebody notifies the port */
-    PORT_TURN_RUNNING,          /* a driver's call is noted, and no more */
-    PORT_TURN_MORE,             /* the time was over, and not the work */
-    PORT_TURN_POLL,             /* without work, to look again */
-    PORT_TURN_PARKED,           /* until the main loop has asked the vIOMMU */
+    PORT_TURN_IDLE,             /* waits for a kick, or for the driver */
+    PORT_TURN_RUNNING,          /* the driver's calls are only noted */
+    PORT_TURN_MORE,             /* the time is over, and there is more work */
+    PORT_TURN_POLL,             /* no work; looks again after this round */
+    PORT_TURN_PARKED,           /* waits for the main loop to ask the vIOMMU */
 } PortTurnState;
 
 typedef struct PortTurn {
     PortTurnState state;
-    bool news;                  /* the driver called during the pass */
+    bool news;                  /* the driver has called during this pass */
 } PortTurn;
 
 /*
  * VhostDPPortSet: the ports of one netdev
  *
- * They are made together, before the first of them works, and freed together,
- * after the last of them has detached its driver.  So a port may refer to all
- * others; but it touches no more of them than their inboxes.
+ * They are made together, before the first one works, and freed together, after
+ * the last one has detached its driver.  So a port may refer to all other
+ * ports; it uses only their inboxes.
  */
 struct VhostDPPortSet {
     char *netdev;
@@ -135,12 +136,12 @@ struct VhostDPPortSet {
     void (*link_changed)(void *opaque);
     void *opaque;
     unsigned nattached;         /* atomic: ports whose bottom half is alive */
-    QemuEvent detached;         /* there is none */
-    unsigned nports;            /* until they are all made: that are */
+    QemuEvent detached;         /* set when nattached is zero */
+    unsigned nports;            /* number of ports made so far */
     VhostDPEnginePort *port[];
 };
 
-/* The handler of what pair.kick[queue].watched is */
+/* The handler of pair.kick[queue].watched */
 typedef struct PortKick {
     EventNotifier notifier;
     unsigned queue;
@@ -148,7 +149,7 @@ typedef struct PortKick {
 } PortKick;
 
 struct VhostDPEnginePort {
-    VhostDPPort port;           /* what the driver sees of it */
+    VhostDPPort port;           /* what the driver sees */
 
     /* Set once */
     VhostDPPortSet *set;
@@ -168,7 +169,7 @@ struct VhostDPEnginePort {
     VhostDPCaps caps;           /* tx_offloads changes */
     bool call;                  /* pair.call_pending may be set */
     uint32_t fragment_id;       /* for the next IPv6 datagram */
-    /* pair.generation at the last look: that the states are about */
+    /* The pair.generation to which the states belong */
     uint32_t generation[VHOST_DP_QUEUES];
 
     /* Guarded by pair.lock */
@@ -179,7 +180,7 @@ struct VhostDPEnginePort {
 
     /* ---- No burst needs the rest ---- */
 
-    bool changed;               /* atomic: the wanted state, so reconcile */
+    bool changed;               /* atomic: port_reconcile() has to run */
     PortKick kick[VHOST_DP_QUEUES];     /* the IOThread's own */
     PortLink link;
 
@@ -191,7 +192,7 @@ struct VhostDPEnginePort {
     bool own_iothread;          /* made by the port */
 };
 
-/* The first pair's, or NULL if this is it */
+/* The inbox of the first pair, or NULL if @port is that of the first pair */
 static inline VhostDPInbox *port_first_inbox(const VhostDPEnginePort *port)
 {
     return port->index ? port->set->port[0]->inbox : NULL;
@@ -202,7 +203,7 @@ static inline bool port_is_attached(const VhostDPEnginePort *port)
     return port->driver_state != PORT_DRIVER_DETACHED;
 }
 
-/* Has the driver been told that the guest disabled the pair? */
+/* Has the driver been told that the guest has disabled the pair? */
 static inline bool port_is_inactive(const VhostDPEnginePort *port)
 {
     return port->driver_state == PORT_DRIVER_INACTIVE ||

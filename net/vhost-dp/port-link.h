@@ -5,10 +5,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the port's driver says of its interface, and whether there is a driver
- * at all.  Two reasons, as a driver keeps its word while it cannot be attached.
- * Thread: any, for everything but init and destroy.  Lock: any; its own is a
- * leaf.
+ * The link is down when the driver says so of its interface, or when the driver
+ * could not be attached.  The two reasons are kept apart: what the driver said
+ * still holds when a later attach succeeds.
+ * Thread: any, except for init and destroy.  Lock: any; the link's own lock is
+ * a leaf.
  */
 
 #ifndef NET_VHOST_DP_PORT_LINK_H
@@ -27,17 +28,20 @@ void vhost_dp_port_link_init(PortLink *link);
 void vhost_dp_port_link_destroy(PortLink *link);
 
 /*
- * @why the driver's link is down, or NULL: it is up.  Returns whether that is
- * new; a new reason is, too, such as "deleted" after "down".
+ * Sets why the driver's link is down; @why == NULL: it is up.  Returns true if
+ * the state or the reason is new, such as "deleted" after "down".
  */
 bool vhost_dp_port_link_set_down(PortLink *link, const char *why);
 
-/* @why no driver could be attached, or NULL: there is one.  As above. */
+/*
+ * Sets why the driver could not be attached; @why == NULL: it is attached.
+ * Returns true if that is new.
+ */
 bool vhost_dp_port_link_set_detached(PortLink *link, const char *why);
 
 /*
- * Is the link up?  If not, and @reason is not NULL, that is set to why, newly
- * allocated.
+ * Is the link up?  @reason: if not NULL, set to why it is down, newly
+ * allocated, or to NULL if it is up.
  */
 bool vhost_dp_port_link_get(PortLink *link, char **reason);
 

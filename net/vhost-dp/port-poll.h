@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A state machine on points in time, which knows no port: see port-poll.c.
- * Everything here is the port's IOThread's own.  Times are in ns of
+ * A state machine on points in time, which does not use the port: see
+ * port-poll.c.  Thread: the port's IOThread.  Times are in ns of
  * QEMU_CLOCK_REALTIME.
  */
 
@@ -20,60 +20,60 @@
  */
 typedef enum PortPollState {
     PORT_POLL_OFF,              /* without work the port sleeps */
-    PORT_POLL_BEGUN,            /* it polls; there was no work since it began */
-    PORT_POLL_WORKED,           /* there was */
-    PORT_POLL_HIT,              /* and polling itself found some */
+    PORT_POLL_BEGUN,            /* polls; no work found since polling began */
+    PORT_POLL_WORKED,           /* polls; work was found */
+    PORT_POLL_HIT,              /* polls; work was found by polling */
 } PortPollState;
 
 /* Written by port-poll.c, and by the functions below */
 typedef struct PortPoll {
     PortPollState state;
-    bool looking;               /* nothing else causes the next pass, or did */
-    bool worked;                /* the pass at hand has found work */
+    bool looking;               /* only polling causes this or the next pass */
+    bool worked;                /* this pass has found work */
     int64_t limit;              /* busy-poll-us=; 0: never poll.  Set once. */
     int64_t window;             /* how long to poll after work; 0: do not */
     int64_t until;              /* when polling ends */
-    int64_t worked_at;          /* when a pass found work last */
+    int64_t worked_at;          /* end of the last pass that found work */
 } PortPoll;
 
-/* Do notifications stay off? */
+/* Does the port poll, so that notifications stay off? */
 static inline bool port_poll_is_on(const PortPoll *poll)
 {
     return poll->state != PORT_POLL_OFF;
 }
 
-/* The pass at hand has found work */
+/* This pass has found work */
 static inline void port_poll_worked(PortPoll *poll)
 {
     poll->worked = true;
 }
 
-/* So it has, and there was no notification of it */
+/* This pass has found work, without a notification */
 static inline void port_poll_hit(PortPoll *poll)
 {
     poll->worked = true;
     poll->state = PORT_POLL_HIT;
 }
 
-/* The next pass has no other cause than that the port polls */
+/* Only polling causes the next pass */
 static inline void port_poll_look(PortPoll *poll)
 {
     poll->looking = true;
 }
 
-/* What follows in the pass at hand is no look for its own sake */
+/* The rest of this pass is not caused by polling */
 static inline void port_poll_looked(PortPoll *poll)
 {
     poll->looking = false;
 }
 
-/* @limit: how long to poll at most; 0: never */
+/* @limit: the longest time to poll; 0: never poll */
 void vhost_dp_port_poll_init(PortPoll *poll, int64_t limit);
 
 /* A turn begins at @now */
 void vhost_dp_port_poll_turn(PortPoll *poll, int64_t now);
 
-/* A pass is over at @now: goes on for a while if it has found work */
+/* A pass ends at @now: polling goes on for the window if it has found work */
 void vhost_dp_port_poll_pass(PortPoll *poll, int64_t now);
 
 /**

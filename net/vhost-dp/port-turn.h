@@ -14,23 +14,23 @@
 #include "port-int.h"
 
 /*
- * There is a kick, or news from the driver: takes a turn, unless one goes on or
- * is about to come.  Lock: none, or any during a turn.
+ * After a kick, or a call by the driver: takes a turn, unless a turn is running
+ * or scheduled.  Lock: none, or any during a turn.
  */
 void vhost_dp_port_notified(VhostDPEnginePort *port);
 
 /*
- * The bottom half runs, and ends with a turn: until then, what the driver says
- * is noted, and causes no turn of its own.  Lock: none.
+ * Begins the bottom half, which ends with a turn: until then calls by the
+ * driver are noted, and cause no turn of their own.  Lock: none.
  */
 void vhost_dp_port_turn_hold(VhostDPEnginePort *port);
 
-/* A turn.  Lock: none. */
+/* Takes a turn.  Lock: none. */
 void vhost_dp_port_turn(VhostDPEnginePort *port);
 
 /*
- * Listen to @fd for kicks of a queue, or to nothing if it is -1.  Lock held:
- * control replaces what another descriptor refers to.
+ * Watches @fd for kicks of a queue; -1: watches nothing.  Lock held, since
+ * control replaces the file behind the descriptor that is not watched.
  */
 void vhost_dp_port_watch_kick(VhostDPEnginePort *port, unsigned queue, int fd);
 

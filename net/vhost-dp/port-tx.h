@@ -17,20 +17,20 @@
  * PortTxState: what becomes of the frames of the guest
  *
  *     any --vhost_dp_port_tx_open()--> OPEN
- *     any --vhost_dp_port_tx_lose()--> LOST, as at first
+ *     any --vhost_dp_port_tx_lose()--> LOST, the initial state
  *     OPEN --the driver takes a part of a burst--> BLOCKED
  *     BLOCKED --READY_TX--> OPEN
  *
- * A burst sets BLOCKED before it calls the driver, and OPEN when the driver
- * took all of it: so a READY_TX from inside of tx_burst counts.
+ * A burst sets BLOCKED before it calls the driver, and OPEN when the driver has
+ * taken all frames, so that a READY_TX from inside tx_burst is not lost.
  *
- * Invariants: BLOCKED only with a driver that has yet to say READY_TX.  The
- * rest of a frame goes before all else of the queue, and only to a queue that
- * was not started anew since the frame was taken from it.
+ * Invariants: in BLOCKED the driver will report READY_TX.  The rest of a frame
+ * that was cut is sent before any other frame of the queue, and is dropped when
+ * the queue is started again.
  */
 typedef enum PortTxState {
-    PORT_TX_LOST,               /* taken, counted and used */
-    PORT_TX_OPEN,               /* taken, and offered to the driver */
+    PORT_TX_LOST,               /* dropped and counted */
+    PORT_TX_OPEN,               /* offered to the driver */
     PORT_TX_BLOCKED,            /* left in the ring: the driver has no room */
 } PortTxState;
 
@@ -44,26 +44,26 @@ unsigned vhost_dp_port_tx(VhostDPEnginePort *port);
 /* The driver said READY_TX.  Lock: any. */
 void vhost_dp_port_tx_ready(VhostDPEnginePort *port);
 
-/* From now on frames go to the driver */
+/* From now on frames are offered to the driver */
 void vhost_dp_port_tx_open(VhostDPEnginePort *port);
 
-/* From now on frames of the guest, and QEMU's own, are lost for @reason */
+/* From now on frames of the guest and of QEMU are dropped for @reason */
 void vhost_dp_port_tx_lose(VhostDPEnginePort *port, VhostDPDropReason reason);
 
-/* The rest of a frame is lost, if there is one: the queue starts or stops */
+/* The queue starts or stops: drops the rest of a cut frame, if there is one */
 void vhost_dp_port_tx_drop_rest(VhostDPEnginePort *port,
                                 VhostDPDropReason reason);
 
 /**
- * vhost_dp_port_tx_inject: send a frame of QEMU's own
+ * vhost_dp_port_tx_inject: queue a frame that QEMU has made
  * @buf: copied
  *
- * Takes effect with the next vhost_dp_port_tx_injected().  Thread: any.
+ * vhost_dp_port_tx_injected() sends it.  Thread: any.
  */
 void vhost_dp_port_tx_inject(VhostDPEnginePort *port, const void *buf,
                              size_t len);
 
-/* Sends those.  Lock: none. */
+/* Sends the frames of vhost_dp_port_tx_inject().  Lock: none. */
 void vhost_dp_port_tx_injected(VhostDPEnginePort *port);
 
 #endif /* NET_VHOST_DP_PORT_TX_H */

@@ -16,10 +16,10 @@
 #include "hw/virtio/vhost-dp-pair.h"
 #include "system/iothread.h"
 
-/* The engine of one queue pair: the port of the driver right below it */
+/* The engine of one queue pair, which implements VhostDPPort for its driver */
 typedef struct VhostDPEnginePort VhostDPEnginePort;
 
-/* Those of one netdev */
+/* All ports of one netdev */
 typedef struct VhostDPPortSet VhostDPPortSet;
 
 /**
@@ -27,17 +27,17 @@ typedef struct VhostDPPortSet VhostDPPortSet;
  * @netdev: the netdev's id
  * @nports: number of queue pairs; each has a port
  * @drv: the driver, claimed and open
- * @caps: what @drv can do
- * @iothreads: where each port runs; NULL: in an IOThread of its own
- * @busy_poll_us: microseconds to poll after the last work, or 0
- * @link_changed: called when the driver's link of a port changes, with
- *                @opaque, in any thread, with no lock
+ * @caps: the capabilities of @drv
+ * @iothreads: an IOThread for each port; NULL: each port makes its own
+ * @busy_poll_us: how long to poll after the last work, in microseconds, or 0
+ * @link_changed: called with @opaque when the driver's link of a port has
+ *                changed, in any thread, without a lock
  *
- * The driver is attached soon, in the IOThreads.  Frames for pairs that the
- * guest does not use go to the first one.
+ * The driver is attached later, in the IOThreads.  Frames for pairs that the
+ * guest does not use go to the first pair.
  *
- * Lock: BQL.  Returns NULL with @errp set if there are too few descriptors or
- * threads: then the driver has not been touched.
+ * Lock: BQL.  Returns NULL with @errp set if there are not enough descriptors
+ * or threads; then the driver was not called.
  */
 VhostDPPortSet *vhost_dp_portset_new(const char *netdev, unsigned nports,
                                      VhostDPDriver *drv,
@@ -48,13 +48,13 @@ VhostDPPortSet *vhost_dp_portset_new(const char *netdev, unsigned nports,
                                      void *opaque, Error **errp);
 
 /**
- * vhost_dp_portset_delete: stop the engine, detach the driver, drop the ports
+ * vhost_dp_portset_delete: stop the engine, detach the driver, free the ports
  *
- * vhost_dev_cleanup() was called for each of them.  Waits until the driver is
- * detached, so that the caller can close it: this is not one of the vhost
- * operations, which must not wait.  Nothing of vhost-dp needs the BQL, or the
- * main loop, to get there.  (Another device's handler on a shared IOThread may;
- * QEMU's own devices wait for their IOThreads in the same way.)
+ * Called after vhost_dev_cleanup() for each port.  Waits until the driver is
+ * detached, so that the caller can close it.  (This is no vhost operation;
+ * those must not wait.)  The IOThreads need neither the BQL nor the main loop
+ * to get there, unless a handler of another device on a shared IOThread does,
+ * as with all QEMU devices that wait for an IOThread.
  *
  * Lock: BQL.
  */
@@ -63,39 +63,42 @@ void vhost_dp_portset_delete(VhostDPPortSet *set);
 /**
  * vhost_dp_portset_port: the port of queue pair @index
  *
- * Thread: any.  It is there until vhost_dp_portset_delete().
+ * Thread: any.  The port is valid until vhost_dp_portset_delete().
  */
 VhostDPEnginePort *vhost_dp_portset_port(VhostDPPortSet *set, unsigned index);
 
 /**
- * vhost_dp_port_pair: what to give to vhost_dev_init()
+ * vhost_dp_port_pair: the port's pair, for vhost_dev_init()
+ *
+ * Thread: any.  Lock: none.
  */
 VhostDPPair *vhost_dp_port_pair(VhostDPEnginePort *port);
 
 /**
- * vhost_dp_port_set_hdr_len: length of the virtio-net header, 10, 12 or 20
+ * vhost_dp_port_set_hdr_len: set the length of the virtio-net header
+ * @len: 10, 12 or 20 bytes
  *
  * Lock: BQL.
  */
 void vhost_dp_port_set_hdr_len(VhostDPEnginePort *port, unsigned len);
 
 /**
- * vhost_dp_port_set_mtu: the longest packet that the guest is to get
- * @mtu: bytes behind the Ethernet header, or 0 for any number
+ * vhost_dp_port_set_mtu: set the length of the longest packet for the guest
+ * @mtu: bytes behind the Ethernet header, or 0 for no limit
  *
  * Lock: BQL.
  */
 void vhost_dp_port_set_mtu(VhostDPEnginePort *port, uint16_t mtu);
 
 /**
- * vhost_dp_port_set_hdr_endian: byte order of a legacy guest's header
+ * vhost_dp_port_set_hdr_endian: set the byte order of a legacy guest's header
  *
  * Lock: BQL.
  */
 void vhost_dp_port_set_hdr_endian(VhostDPEnginePort *port, bool big_endian);
 
 /**
- * vhost_dp_port_set_offloads: what the guest takes in received frames
+ * vhost_dp_port_set_offloads: set the metadata that the guest accepts
  * @offloads: VHOST_DP_OFFLOAD_*
  *
  * Lock: BQL.
@@ -103,30 +106,31 @@ void vhost_dp_port_set_hdr_endian(VhostDPEnginePort *port, bool big_endian);
 void vhost_dp_port_set_offloads(VhostDPEnginePort *port, uint32_t offloads);
 
 /**
- * vhost_dp_port_set_nic_link: whether the NIC's link is up
+ * vhost_dp_port_set_nic_link: say whether the NIC's link is up
  *
- * While it is down, virtio-net stops vhost, and what the driver receives is
- * dropped instead of kept for later.  Lock: BQL.
+ * While it is down, virtio-net stops vhost, and the port drops what the driver
+ * receives, instead of leaving it in the driver.  Lock: BQL.
  */
 void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up);
 
 /**
- * vhost_dp_port_get_link: the driver's link of this port
- * @reason: if not NULL, set to why the link is down, to be freed, or NULL
+ * vhost_dp_port_get_link: is the driver's link of this port up?
+ * @reason: if not NULL, set to why the link is down, newly allocated, or to
+ *          NULL if it is up
  *
  * Thread: any.
  */
 bool vhost_dp_port_get_link(VhostDPEnginePort *port, char **reason);
 
 /**
- * vhost_dp_port_is_started: whether vhost runs the queue pair
+ * vhost_dp_port_is_started: does vhost run the queue pair?
  *
  * Lock: BQL.
  */
 bool vhost_dp_port_is_started(VhostDPEnginePort *port);
 
 /**
- * vhost_dp_port_inject: send a frame of QEMU's own, such as an announcement
+ * vhost_dp_port_inject: send a frame that QEMU made, such as an announcement
  * @buf: the frame, without a virtio-net header; copied
  *
  * Lock: BQL.
@@ -134,9 +138,9 @@ bool vhost_dp_port_is_started(VhostDPEnginePort *port);
 void vhost_dp_port_inject(VhostDPEnginePort *port, const void *buf, size_t len);
 
 /**
- * vhost_dp_port_query: state and counters, for QMP
+ * vhost_dp_port_query: describe state and counters, for QMP
  *
- * Lock: BQL.
+ * Lock: BQL.  Returns newly allocated memory.
  */
 VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPEnginePort *port);
 
