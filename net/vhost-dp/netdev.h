@@ -25,9 +25,9 @@ typedef struct VhostDPNetdev {
     char *id;
     VhostDPDriver *drv;
     VhostDPCaps caps;
-    uint32_t offloads;          /* that the guest takes */
+    uint32_t offloads;          /* accepted by the guest */
     uint32_t busy_poll_us;
-    VhostDPPortSet *ports;      /* from the first to the last queue's life */
+    VhostDPPortSet *ports;      /* while there is at least one queue */
     unsigned nqueues;
     NetVhostDPState **queue;    /* nqueues; NULL once cleaned up */
     unsigned nlive;             /* queues that are not cleaned up */
@@ -35,18 +35,18 @@ typedef struct VhostDPNetdev {
     /* The link: see netdev_update_link() */
     QEMUBH *link_bh;
     VMChangeStateEntry *vm_change;
-    QEMUTimer link_timer;       /* when link_log_at has come */
-    int64_t link_log_at;        /* ms, QEMU_CLOCK_REALTIME: the next line */
-    int64_t link_quiet_until;   /* the same: the driver's peer is to come */
+    QEMUTimer link_timer;       /* fires at link_log_at */
+    int64_t link_log_at;        /* ms, QEMU_CLOCK_REALTIME: the next log line */
+    int64_t link_quiet_until;   /* grace period for the peer to connect; ms */
     bool link_logged_down;
-    NetClientState *nic;        /* that the BH saw last; may be gone */
-    bool nic_down;              /* what the BH left there */
-    bool user_changed;          /* set_link was used since the BH ran */
-    bool user_down;             /* what set_link said */
-    bool driver_down;           /* what drivers said */
-    char *driver_reason;        /* and why */
-    bool start_failed;          /* the last time that vhost was started */
-    QEMUTimer retry_timer;      /* to forget that, so that it starts again */
+    NetClientState *nic;        /* at the BH's last run; may be freed */
+    bool nic_down;              /* the link state that the BH has set there */
+    bool user_changed;          /* set_link was used since the BH's last run */
+    bool user_down;             /* the link state set by set_link */
+    bool driver_down;           /* the link state reported by drivers */
+    char *driver_reason;        /* why drivers reported it down */
+    bool start_failed;          /* the last start of vhost has failed */
+    QEMUTimer retry_timer;      /* clears start_failed, so vhost starts again */
     ErrorReportLimit report_limit;
 
     QTAILQ_ENTRY(VhostDPNetdev) next;
@@ -61,7 +61,7 @@ struct NetVhostDPState {
 
 typedef QTAILQ_HEAD(, VhostDPNetdev) VhostDPNetdevList;
 
-/* All vhost-dp netdevs, for the query.  BQL. */
+/* All vhost-dp netdevs, for query-vhost-dp.  BQL. */
 extern VhostDPNetdevList vhost_dp_netdevs;
 
 #endif /* NET_VHOST_DP_NETDEV_H */

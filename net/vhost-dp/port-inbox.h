@@ -5,14 +5,14 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A frame that a driver received by one queue pair may be for another one.  No
- * thread touches another's ring, lock or driver: the frame is copied into the
- * other port's inbox, and that port's thread delivers it, as it does what its
- * own driver lends.
+ * A frame that a driver has received with one queue pair may be for another
+ * one.  No thread uses the ring, the lock or the driver of another pair.  So
+ * the frame is copied into the other port's inbox, and that port's thread
+ * delivers it, as it delivers frames that its own driver lends.
  *
- * An inbox belongs to one port, its reader; its writers are the other ports of
- * the netdev, which go when it goes.  It is bounded, and has memory only while
- * somebody writes to it.
+ * An inbox belongs to one port, its reader.  Its writers are the other ports of
+ * the netdev, which are freed together with it.  An inbox is bounded, and has
+ * memory only while it has writers.
  */
 
 #ifndef NET_VHOST_DP_PORT_INBOX_H
@@ -20,26 +20,26 @@
 
 #include "net/vhost-dp.h"
 
-/* A reader may have as much again in hand as waits for it */
+/* The most that waits.  The reader may have as much again in hand. */
 #define VHOST_DP_INBOX_BYTES    (512 * KiB)
 
 typedef struct VhostDPInbox VhostDPInbox;
 
 /**
- * vhost_dp_inbox_new: make the inbox of a port, which is closed
- * @bh: scheduled when there is something to be read.  It stays the caller's,
- *      who calls vhost_dp_inbox_retire() before deleting it.
+ * vhost_dp_inbox_new: make a closed inbox for a port
+ * @bh: scheduled when there is something to be read.  Owned by the caller, who
+ *      calls vhost_dp_inbox_retire() before deleting it.
  *
  * Thread: any.
  */
 VhostDPInbox *vhost_dp_inbox_new(QEMUBH *bh);
 
-/* Nobody reads or writes any more.  Thread: any. */
+/* Called when nobody reads or writes any more.  Thread: any. */
 void vhost_dp_inbox_free(VhostDPInbox *inbox);
 
 /* ---- Writers.  Each is one thread at a time. ---- */
 
-/* A writer begins, and ends, to write all the time: memory is kept for it */
+/* A writer comes and goes: between these calls the inbox keeps its memory */
 void vhost_dp_inbox_join(VhostDPInbox *inbox);
 void vhost_dp_inbox_leave(VhostDPInbox *inbox);
 
@@ -47,45 +47,48 @@ void vhost_dp_inbox_leave(VhostDPInbox *inbox);
  * vhost_dp_inbox_put: copy frames into the inbox
  * @frames: @n frames with their metadata
  *
- * Frames for which there is no room are lost, and the reader counts them.
+ * Frames for which there is no room are lost; the reader counts them.
  *
- * Returns false if nobody reads at present: no frame was taken.
+ * Returns false if the inbox is closed: no frame was taken.
  */
 bool vhost_dp_inbox_put(VhostDPInbox *inbox, const VhostDPFrame *frames,
                         unsigned n);
 
 /* ---- The reader: one thread ---- */
 
-/* Be ready for frames from now on, if that is not so yet */
+/* Accept frames from now on.  Idempotent. */
 void vhost_dp_inbox_open(VhostDPInbox *inbox);
 
-/* Take no frames any more; those that wait, or are in hand, are lost */
+/* Accept no frames any more; frames that wait or are lent are lost */
 void vhost_dp_inbox_close(VhostDPInbox *inbox);
 
-/* The reader has gone: nothing is accepted any more, and no bh scheduled */
+/* The reader has gone: accept no frames, and never schedule the bh again */
 void vhost_dp_inbox_retire(VhostDPInbox *inbox);
 
-/* May a get find something, or take_lost? */
+/* May vhost_dp_inbox_get() or vhost_dp_inbox_take_lost() find something? */
 bool vhost_dp_inbox_ready(VhostDPInbox *inbox);
 
 /**
  * vhost_dp_inbox_get: lend frames to the reader
  * @frames: room for @n of them
  *
- * Oldest first, VHOST_DP_BURST_BYTES at most and the frame that crosses that.
- * What was lent before has been released.  Returns their number.
+ * The oldest come first.  Ends with the frame that brings the burst to
+ * VHOST_DP_BURST_BYTES.  Frames that were lent before have been released.
+ * Returns the number of frames.
  */
 unsigned vhost_dp_inbox_get(VhostDPInbox *inbox, VhostDPFrame *frames,
                             unsigned n);
 
-/* All frames that were lent are given back */
+/* Give back all lent frames */
 void vhost_dp_inbox_release(VhostDPInbox *inbox);
 
-/* Frames that were lost since the last call: for want of room, or in close */
+/* Numbers of lost frames */
 typedef struct VhostDPInboxLost {
-    uint64_t full;
-    uint64_t closed;
+    uint64_t full;              /* there was no room */
+    uint64_t closed;            /* by vhost_dp_inbox_close() */
 } VhostDPInboxLost;
+
+/* Returns the numbers since the last call */
 
 VhostDPInboxLost vhost_dp_inbox_take_lost(VhostDPInbox *inbox);
 

@@ -18,7 +18,7 @@
 
 /* ---- Copying ---- */
 
-/* What is left of a frame to copy */
+/* The part of a frame that is not copied yet */
 typedef struct PortRxCopy {
     struct iovec cur;
     const struct iovec *next;
@@ -60,14 +60,14 @@ static inline void rx_copy_to_chain(PortRxCopy *src, const VhostDPChain *chain,
 /* ---- The header ---- */
 
 /*
- * Virtio 1.3, 5.1.6.4: what the guest learns about a frame in @nchains buffers.
- * conf->hdr_len bytes of @hdr count.
+ * Makes the virtio-net header for a frame in @nchains buffers (virtio 1.3,
+ * 5.1.6.4).  The guest gets the first conf->hdr_len bytes of @hdr.
  */
 void vhost_dp_port_rx_make_hdr(const PortConf *conf, const VhostDPFrame *frame,
                                unsigned nchains,
                                struct virtio_net_hdr_v1_hash *hdr);
 
-/* The same for a frame without metadata in one chain */
+/* Writes the header of a frame without metadata in one chain */
 static inline void rx_write_plain_hdr(const PortConf *conf, uint8_t *buf)
 {
     uint16_t one = conf->hdr_swap ? bswap16(1) : 1;
@@ -86,9 +86,9 @@ static inline void rx_write_plain_hdr(const PortConf *conf, uint8_t *buf)
 /* ---- Whether the guest takes a frame ---- */
 
 /*
- * Is a GSO frame what its metadata says, and does the guest's kernel take it?
- * Its driver gets no metadata that does not fit: what Linux makes of a frame of
- * one of its own tunnels does not, and has to be segmented here.
+ * Do the headers of a GSO frame fit its metadata, and does every Linux accept
+ * as many datagrams?  Otherwise the frame is segmented here.  A frame of one of
+ * the host's tunnels does not fit: Linux gives it the inner packet's metadata.
  *
  * @head: the first @head_len bytes of the frame, VHOST_DP_HEAD_BYTES or all
  */
@@ -96,9 +96,9 @@ bool vhost_dp_port_rx_gso_fits(const VhostDPFrame *frame, const uint8_t *head,
                                size_t head_len);
 
 /*
- * Virtio 1.3, 5.1.4.1: no packet for the guest is longer than the MTU that it
- * agreed to.  Of a frame with a GSO type, the packets are its segments.  To be
- * asked of frames that are longer than conf->rx_safe_len.
+ * Is a packet longer than the MTU that the guest has negotiated (virtio 1.3,
+ * 5.1.4.1)?  The packets of a GSO frame are its segments.  Called only for
+ * frames that are longer than conf->rx_safe_len.
  *
  * @head: the first VHOST_DP_HEAD_BYTES bytes of the frame, or all of it
  */

@@ -17,34 +17,34 @@
  *     any --vhost_dp_port_rx_open(), _discard(), _off()-->
  *                                  DRIVER; DISCARD or HAND_OVER; OFF
  *     DRIVER --no buffers for a lent frame--> GUEST, or GUEST_POLL
- *     GUEST_POLL --polling is over, and there are none still--> GUEST
- *     GUEST, GUEST_POLL --all lent frames are done with, or the guest kicks-->
+ *     GUEST_POLL --polling ends, and there are still no buffers--> GUEST
+ *     GUEST, GUEST_POLL --all lent frames are delivered, or the guest kicks-->
  *                                  DRIVER
  *     DRIVER, GUEST, GUEST_POLL --vhost_dp_port_rx_drop(), as when the queue
  *                                 breaks--> OFF
  *
- * A sixth one is the turn's, as it is both directions': while that is PARKED
- * nothing is received in any state.
+ * While the turn is PARKED nothing is received, in any of these states.
  *
  * Invariants: between passes, frames are lent in DRIVER, GUEST and GUEST_POLL
- * only, and in the latter two always.  The inbox is open in these three.  The
- * driver may call (rx_enable) in DISCARD, HAND_OVER and DRIVER, unless the turn
- * is PARKED, or the driver is polled; it is asked when it may call, or polled.
- * Nothing but OFF without a driver.
+ * only, and always in GUEST and GUEST_POLL.  The inbox is open in these three
+ * states.  The driver's calls are enabled (rx_enable) in DISCARD, HAND_OVER and
+ * DRIVER, unless the turn is PARKED or the driver is polled.  rx_burst is
+ * called only while calls are enabled or the driver is polled.  Without a
+ * driver the state is OFF.
  */
 typedef enum PortRxState {
-    PORT_RX_OFF,                /* the driver keeps what it has */
-    PORT_RX_DISCARD,            /* it is received, counted and lost */
-    PORT_RX_HAND_OVER,          /* it goes to the first pair's inbox */
-    PORT_RX_DRIVER,             /* it goes to the guest: wait for the driver */
-    PORT_RX_GUEST,              /* it waits for buffers: the guest will kick */
-    PORT_RX_GUEST_POLL,         /* the same, and each pass looks for some */
+    PORT_RX_OFF,                /* frames stay in the driver */
+    PORT_RX_DISCARD,            /* frames are received and dropped */
+    PORT_RX_HAND_OVER,          /* frames go to the first pair's inbox */
+    PORT_RX_DRIVER,             /* frames go to the guest: waits for some */
+    PORT_RX_GUEST,              /* lent frames wait for the guest's kick */
+    PORT_RX_GUEST_POLL,         /* so, and each pass looks for buffers */
 } PortRxState;
 
-/* Room for a frame of any length, and for more that may be waiting */
+/* Bytes of buffers to pop: for the longest frame, and for others behind it */
 #define PORT_RX_WANT_BYTES (VHOST_DP_BURST_BYTES + VHOST_DP_MAX_FRAME)
 
-/* Whose the lent frames are */
+/* Where the lent frames come from */
 typedef enum PortRxSource {
     PORT_RX_FROM_DRIVER,
     PORT_RX_FROM_COPY,          /* one frame: see vhost_dp_port_rx_into() */
@@ -56,27 +56,27 @@ typedef struct PortRxInto PortRxInto;
 
 struct PortRx {
     PortRxState state;
-    VhostDPDropReason lost_for; /* in DISCARD and HAND_OVER */
-    bool enabled;               /* the driver may call */
+    VhostDPDropReason lost_for; /* the reason in DISCARD and HAND_OVER */
+    bool enabled;               /* the driver's calls are enabled */
     bool ready;                 /* the driver may have frames */
-    bool long_frames;           /* the last frames were: they go "into" */
+    bool long_frames;           /* recent frames were long: use rx_into */
     PortRxSource source;        /* of the frames that are, or were, lent */
-    unsigned lent;              /* of frames: in use */
-    unsigned next;              /* the first that waits for buffers */
-    unsigned soft_left;         /* segments of frames[next] to come */
-    unsigned soft_work;         /* frames processed since it was reset */
+    unsigned lent;              /* number of frames in @frames */
+    unsigned next;              /* the first of them that is not delivered */
+    unsigned soft_left;         /* segments of frames[next] to be delivered */
+    unsigned soft_work;         /* frames done in software since its reset */
     PortRxSoft *soft;           /* NULL until it is needed */
     PortRxInto *into;           /* NULL until it is needed */
     QEMU_ALIGNED(PORT_CACHE_LINE) VhostDPFrame frames[VHOST_DP_BURST_FRAMES];
-    uint8_t head[VHOST_DP_HEAD_BYTES];      /* of the frame at hand */
+    uint8_t head[VHOST_DP_HEAD_BYTES];      /* of frames[next] */
 };
 
 QEMU_BUILD_BUG_ON(offsetof(PortRx, frames) != PORT_CACHE_LINE);
 
-/* From this mean length on, frames are received by rx_into (measured) */
+/* Mean length from which rx_into is faster than rx_burst (measured) */
 #define PORT_RX_INTO_MIN 4096
 
-/* Counts delivered frames, and learns from their length */
+/* Counts delivered frames, and notes whether they are long */
 static inline void rx_count_burst(VhostDPEnginePort *port, uint64_t packets,
                                   uint64_t bytes)
 {
@@ -86,7 +86,7 @@ static inline void rx_count_burst(VhostDPEnginePort *port, uint64_t packets,
     }
 }
 
-/* Counts chains that were found; @notified: the guest was asked to kick */
+/* Counts @n popped chains; @notified: the guest had been asked to kick */
 static inline void rx_count_pop(VhostDPEnginePort *port, bool notified,
                                 unsigned n)
 {
@@ -102,13 +102,14 @@ static inline void rx_count_pop(VhostDPEnginePort *port, bool notified,
 
 typedef enum PortRxIntoResult {
     PORT_RX_INTO_MORE,          /* there may be more frames */
-    PORT_RX_INTO_NONE,          /* there are none now */
-    PORT_RX_INTO_UNFIT,         /* not with the buffers that are posted */
+    PORT_RX_INTO_NONE,          /* the driver has no frames */
+    PORT_RX_INTO_UNFIT,         /* the guest's buffers are not suitable */
 } PortRxIntoResult;
 
 /*
- * One burst of long frames to the guest, by the driver's rx_into.  No frames
- * are lent.  Afterwards there is one if the guest does not take it as it is.
+ * Delivers one burst of long frames by the driver's rx_into.  No frames are
+ * lent when it is called.  When it returns one frame is lent if the guest does
+ * not accept its metadata.
  */
 PortRxIntoResult vhost_dp_port_rx_into(VhostDPEnginePort *port);
 

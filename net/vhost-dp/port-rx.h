@@ -20,17 +20,18 @@ void vhost_dp_port_rx_free(PortRx *rx);
 /* One burst to the guest.  Returns PORT_MORE, PORT_MISSED. */
 unsigned vhost_dp_port_rx(VhostDPEnginePort *port);
 
-/* The driver said READY_RX.  Lock: any. */
+/* The driver has reported READY_RX.  Lock: any. */
 void vhost_dp_port_rx_ready(VhostDPEnginePort *port);
 
-/* The guest kicked: there are buffers */
+/* The guest has kicked: it has posted buffers */
 void vhost_dp_port_rx_kicked(VhostDPEnginePort *port);
 
 /*
- * A pass is over: tells the driver whether it may call from now on.  It may do
- * so before this returns.
+ * Ends a pass: enables or disables the driver's calls, from the state.  The
+ * driver may call before this returns.
  *
- * Returns true if that is new, and there may be frames: look once more.
+ * Returns true if calls were enabled just now: there may be frames, so the
+ * caller has to look once more.
  */
 bool vhost_dp_port_rx_settle(VhostDPEnginePort *port);
 
@@ -38,19 +39,19 @@ bool vhost_dp_port_rx_settle(VhostDPEnginePort *port);
 void vhost_dp_port_rx_open(VhostDPEnginePort *port);
 
 /*
- * From now on frames are lost for @reason; but for DISABLED, the first pair
- * gets them if it runs
+ * From now on frames are dropped for @reason.  With DISABLED they go to the
+ * first pair instead, if that runs.
  */
 void vhost_dp_port_rx_discard(VhostDPEnginePort *port,
                               VhostDPDropReason reason);
 
-/* From now on nothing is received.  No frames are lent. */
+/* From now on nothing is received.  No frames are lent when it is called. */
 void vhost_dp_port_rx_off(VhostDPEnginePort *port);
 
-/* What is lent or in the inbox is lost in the same way; the inbox is closed */
+/* Drops lent frames and those in the inbox for @reason; closes the inbox */
 void vhost_dp_port_rx_drop(VhostDPEnginePort *port, VhostDPDropReason reason);
 
-/* Counts what was lost in the inbox */
+/* Counts the frames that were lost in the inbox */
 void vhost_dp_port_rx_count_inbox(VhostDPEnginePort *port);
 
 #endif /* NET_VHOST_DP_PORT_RX_H */

@@ -1,12 +1,12 @@
 /*
- * vhost-dp: what the engine does in software for drivers and guests
+ * vhost-dp: offloads that the engine does in software
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * See port-soft.c.  Thread: the port's IOThread.  Lock: the queue pair's, but
- * for what ends or frees something.
+ * See port-soft.c.  Thread: the port's IOThread.  Lock: the queue pair's,
+ * unless a comment says otherwise; functions that free something need none.
  */
 
 #ifndef NET_VHOST_DP_PORT_SOFT_H
@@ -18,10 +18,10 @@
 
 /* What becomes of a chain that was taken from the transmit queue */
 typedef enum PortFateKind {
-    PORT_FATE_SEND,             /* it is a frame of the burst, or several */
-    PORT_FATE_DROP,             /* for @reason */
-    PORT_FATE_REST,             /* counted when the rest of it was sent */
-    PORT_FATE_CUT,              /* it has to be cut: then one of the others */
+    PORT_FATE_SEND,             /* it is one or more frames of the burst */
+    PORT_FATE_DROP,             /* its frame is dropped for @reason */
+    PORT_FATE_REST,             /* its frame is sent in later bursts */
+    PORT_FATE_CUT,              /* undecided: its frame has to be cut first */
     PORT_FATE_STAY,             /* it stays in the ring: no room in the burst */
 } PortFateKind;
 
@@ -42,45 +42,46 @@ static inline PortFate port_fate_drop(VhostDPDropReason reason)
     return (PortFate) { .kind = PORT_FATE_DROP, .reason = reason };
 }
 
-/* For cutting frames; the caller has a pointer to it, NULL at first */
+/* State of cutting frames; the caller has a pointer to it, NULL at first */
 typedef struct PortTxSoft PortTxSoft;
 
-/* Finishes the checksum of a frame of the burst */
+/* Completes the partial checksum of a frame of the burst */
 void vhost_dp_port_soft_checksum(PortTxBurst *burst, VhostDPFrame *frame);
 
 /*
- * Cuts the frame behind the last one of @burst, which is that of @chain, into
- * segments, which take its place.
+ * Cuts the frame of @chain into segments.  The frame stands in @burst behind
+ * the last one that is counted, and its segments take its place.
  *
- * Returns PORT_FATE_SEND; PORT_FATE_REST: all of it is to be sent later, and
- * the burst is empty; PORT_FATE_STAY or PORT_FATE_DROP.
+ * Returns PORT_FATE_SEND; PORT_FATE_REST if the whole frame is sent in later
+ * bursts, and this one is empty; PORT_FATE_STAY or PORT_FATE_DROP.
  */
 PortFate vhost_dp_port_soft_cut(VhostDPEnginePort *port, PortTxSoft **soft,
                                 PortTxBurst *burst, unsigned chain);
 
 /*
- * The driver took @taken frames of a burst, fewer than there are.  If it
- * stopped inside of a chain, the rest of that is kept, to be sent later.
- * Returns true if so: the chain can be used.
+ * After the driver has taken only the first @taken frames of a burst: if the
+ * next one is a segment in the middle of a chain, copies the rest of the
+ * chain's frame, to be sent in later bursts.  Returns true if so; then the
+ * chain can be used.
  */
 bool vhost_dp_port_soft_keep_rest(VhostDPEnginePort *port, PortTxSoft *soft,
                                   PortTxBurst *burst, unsigned taken);
 
-/* Is there a rest?  No lock. */
+/* Is there the rest of a frame to send?  Lock: none. */
 bool vhost_dp_port_soft_has_rest(const PortTxSoft *soft);
 
-/* Makes a burst of the rest, as much as there is room for */
+/* Fills a burst with segments of the rest */
 void vhost_dp_port_soft_make_rest(VhostDPEnginePort *port, PortTxSoft *soft,
                                   PortTxBurst *burst);
 
 /*
- * The driver took @taken frames of that burst.  If that was all, the frame is
- * counted as sent.
+ * After the driver has taken @taken frames of that burst: counts the frame as
+ * sent if no segment is left.
  */
 void vhost_dp_port_soft_sent_rest(VhostDPEnginePort *port, PortTxSoft *soft,
                                   unsigned taken);
 
-/* Forgets the rest, if there is one, and counts its frame as lost.  No lock. */
+/* Drops the rest, if there is one, and counts its frame.  Lock: none. */
 void vhost_dp_port_soft_drop_rest(VhostDPEnginePort *port, PortTxSoft *soft,
                                   VhostDPDropReason reason);
 
@@ -92,24 +93,24 @@ void vhost_dp_port_soft_free_tx(PortTxSoft *soft);
 typedef struct PortRxSoft PortRxSoft;
 
 /*
- * What the guest gets in place of the frame @lent: the same, or a part of it,
- * with metadata that it agreed to.  The same again until
- * vhost_dp_port_soft_rx_next().  Returns NULL if the metadata is malformed.
+ * Returns what the guest gets in place of the frame @lent: the frame, or a part
+ * of it, with metadata that the guest accepts.  Returns the same part again
+ * until vhost_dp_port_soft_rx_next(), and NULL if the metadata is malformed.
  */
 const VhostDPFrame *vhost_dp_port_soft_rx_frame(VhostDPEnginePort *port,
                                                 PortRxSoft **soft,
                                                 const VhostDPFrame *lent);
 
-/* It was delivered: returns the number of parts to come */
+/* The part was delivered: returns the number of parts that are left */
 unsigned vhost_dp_port_soft_rx_next(VhostDPEnginePort *port, PortRxSoft *soft);
 
 /*
- * Does a frame wait there, or the rest of it?  It ends there, whatever the
- * guest agrees to in the meantime.  No lock.
+ * Is a frame being delivered in parts?  Its other parts have to follow,
+ * whatever the guest accepts meanwhile.  Lock: none.
  */
 bool vhost_dp_port_soft_rx_active(const PortRxSoft *soft);
 
-/* Forgets the parts to come.  @soft may be NULL.  No lock. */
+/* Drops the parts that are left.  @soft may be NULL.  Lock: none. */
 void vhost_dp_port_soft_rx_end(PortRxSoft *soft);
 
 void vhost_dp_port_soft_free_rx(PortRxSoft *soft);
