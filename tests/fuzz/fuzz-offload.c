@@ -8,13 +8,15 @@
  * Theory of operation: an input is what a guest controls: the metadata of a
  * frame, and its bytes.  Metadata that passes the check must keep the promises
  * of VhostDPFrame, and nothing that is then done in software may read or write
- * outside of the frame, which is an allocation of exactly its length.
+ * outside of the frame, which is an allocation of exactly its length.  A frame
+ * from the host is hashed, too.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
 #include "standard-headers/linux/virtio_net.h"
+#include "net/vhost-dp/offload/classify.h"
 #include "net/vhost-dp/offload/offload.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -125,6 +127,28 @@ static void segment(const Input *in, const uint8_t *head)
     g_free(seg_head);
 }
 
+/* The hash is of an enabled type, and does not depend on the others */
+static void classify(const Input *in, const uint8_t *head, size_t head_len)
+{
+    static const uint8_t key[VHOST_DP_HASH_KEY] = { 0x6d, 0x5a, 0x56, 0xda };
+    static VhostDPToeplitz toeplitz;
+    uint32_t types = in->cut & 0x1ff;
+    VhostDPHash hash, again;
+
+    if (!toeplitz.sum[0][0x80]) {
+        vhost_dp_toeplitz_init(&toeplitz, key);
+    }
+    hash = vhost_dp_classify(&toeplitz, types, head, head_len);
+    if (hash.report == VIRTIO_NET_HASH_REPORT_NONE) {
+        check(!hash.value);
+        return;
+    }
+    check(types & (1u << (hash.report - 1)));
+    again = vhost_dp_classify(&toeplitz, 1u << (hash.report - 1), head,
+                              head_len);
+    check(again.report == hash.report && again.value == hash.value);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Input in;
@@ -140,6 +164,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_input(&in, data, size);
     head_len = MIN(f->len, VHOST_DP_HEAD_BYTES);
     head = g_memdup2(in.bytes, head_len);
+    if (in.choices & CHOICE_RECEIVED) {
+        classify(&in, head, head_len);
+    }
 
     fits = f->gso_type && vhost_dp_offload_fits(f, head, head_len) &&
            (f->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&

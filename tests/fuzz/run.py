@@ -69,7 +69,8 @@ TARGETS = [
                       'vhost-dp/lib/mock-packed.c',
                       'vhost-dp/memory.c']),
     Target('offload', 'test-vhost-dp-offload',
-           ['offload/headers.c', 'offload/csum.c', 'offload/segment.c'],
+           ['offload/classify.c', 'offload/headers.c', 'offload/csum.c',
+            'offload/segment.c'],
            generator=['vhost-dp/lib/frames.c'], max_len=1024),
 ]
 
