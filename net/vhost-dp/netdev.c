@@ -324,6 +324,22 @@ void vhost_dp_enable_queue(NetClientState *nc, unsigned index)
                                index);
 }
 
+/*
+ * The guest has asked for something by the control queue, or taken it back.
+ * Called for the first queue pair, on behalf of all.
+ */
+static void netdev_control_changed(NetClientState *nc)
+{
+    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+    g_autoptr(VhostDPControl) control =
+        vhost_dp_netdev_get_control(qemu_get_nic_opaque(nc->peer));
+
+    trace_vhost_dp_netdev_control(netdev->id, control->filters,
+                                  control->hashes, control->steers,
+                                  control->state.pairs);
+    vhost_dp_portset_set_control(netdev->ports, control);
+}
+
 /* One queue pair is about to be started; if another fails, all are stopped */
 static int netdev_start(NetClientState *nc)
 {
@@ -335,6 +351,9 @@ static int netdev_start(NetClientState *nc)
     if (s->netdev->start_failed) {
         s->netdev->start_failed = false;
         qemu_bh_schedule(s->netdev->link_bh);
+    }
+    if (nc->queue_index == 0) {
+        netdev_control_changed(nc);
     }
     vhost_dp_port_set_mtu(s->port, has_mtu ? n->net_conf.mtu : 0);
     return 0;
@@ -502,6 +521,7 @@ static NetClientInfo net_vhost_dp_info = {
     .set_vnet_le = netdev_set_vnet_le,
     .set_vnet_be = netdev_set_vnet_be,
     .get_vhost_net = netdev_get_vhost_net,
+    .control_changed = netdev_control_changed,
     .check_peer_type = netdev_check_peer_type,
 };
 

@@ -12,6 +12,7 @@
 #include "qemu/error-report-limited.h"
 #include "qemu/timer.h"
 #include "net/net.h"
+#include "net/vhost-dp-control.h"
 #include "port.h"
 
 typedef struct NetVhostDPState NetVhostDPState;
@@ -63,5 +64,14 @@ typedef QTAILQ_HEAD(, VhostDPNetdev) VhostDPNetdevList;
 
 /* All vhost-dp netdevs, for query-vhost-dp.  BQL. */
 extern VhostDPNetdevList vhost_dp_netdevs;
+
+struct VirtIONet;
+
+/**
+ * vhost_dp_netdev_get_control: what the guest of @n asks for, as it is now
+ *
+ * Lock: BQL.  Returns a reference for the caller.
+ */
+VhostDPControl *vhost_dp_netdev_get_control(const struct VirtIONet *n);
 
 #endif /* NET_VHOST_DP_NETDEV_H */

@@ -41,6 +41,7 @@
 #include "qemu/thread.h"
 #include "hw/virtio/vhost-dp-pair.h"
 #include "net/vhost-dp.h"
+#include "net/vhost-dp-control.h"
 #include "system/iothread.h"
 #include "port-inbox.h"
 #include "port-link.h"
@@ -89,6 +90,7 @@ typedef struct PortConf {
     unsigned hdr_len;           /* bytes of the virtio-net header */
     uint32_t rx_safe_len;       /* no frame up to this exceeds the MTU */
     uint32_t offloads;          /* accepted by the guest: VHOST_DP_OFFLOAD_* */
+    VhostDPControl *control;    /* a reference; NULL before the first start */
 } PortConf;
 
 /*

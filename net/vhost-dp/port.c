@@ -257,6 +257,7 @@ static void port_free(VhostDPEnginePort *port)
     object_unref(OBJECT(port->iothread));
     g_free(port->iothread_name);
     vhost_dp_inbox_free(port->inbox);
+    vhost_dp_control_unref(port->conf.control);
     vhost_dp_pair_destroy(&port->pair);
     vhost_dp_port_link_destroy(&port->link);
     vhost_dp_port_tx_free(port->tx);
@@ -512,6 +513,22 @@ void vhost_dp_portset_delete(VhostDPPortSet *set)
 VhostDPEnginePort *vhost_dp_portset_port(VhostDPPortSet *set, unsigned index)
 {
     return set->port[index];
+}
+
+void vhost_dp_portset_set_control(VhostDPPortSet *set, VhostDPControl *control)
+{
+    unsigned i;
+
+    for (i = 0; i < set->nports; i++) {
+        VhostDPEnginePort *port = set->port[i];
+        VhostDPControl *old = port->conf.control;
+
+        vhost_dp_control_ref(control);
+        vhost_dp_pair_lock(&port->pair);
+        port->conf.control = control;
+        vhost_dp_pair_unlock(&port->pair);
+        vhost_dp_control_unref(old);
+    }
 }
 
 VhostDPPair *vhost_dp_port_pair(VhostDPEnginePort *port)

@@ -13,6 +13,7 @@
 #define NET_VHOST_DP_PORT_H
 
 #include "net/vhost-dp.h"
+#include "net/vhost-dp-control.h"
 #include "hw/virtio/vhost-dp-pair.h"
 #include "system/iothread.h"
 
@@ -66,6 +67,14 @@ void vhost_dp_portset_delete(VhostDPPortSet *set);
  * Thread: any.  The port is valid until vhost_dp_portset_delete().
  */
 VhostDPEnginePort *vhost_dp_portset_port(VhostDPPortSet *set, unsigned index);
+
+/**
+ * vhost_dp_portset_set_control: what the guest now asks for
+ *
+ * Bursts that begin later follow it, in all ports.  Each port takes a
+ * reference.  Lock: BQL.
+ */
+void vhost_dp_portset_set_control(VhostDPPortSet *set, VhostDPControl *control);
 
 /**
  * vhost_dp_port_pair: the port's pair, for vhost_dev_init()

@@ -21,11 +21,11 @@ PLACES = (NET, HW, HW_API, 'include/net/vhost-dp')
 
 # From the top: the layer, its files, which layers they include
 LAYERS = [
-    ('netdev', [NET + 'netdev.*', NET + 'query.c', NET + 'stub.c',
-                'include/net/vhost-dp-net.h'], ['port', 'api']),
+    ('netdev', [NET + 'netdev[.-]*', NET + 'query.c', NET + 'stub.c',
+                'include/net/vhost-dp-net.h'], ['port', 'control', 'api']),
     # The engine: see port-int.h
     ('port', [NET + 'port.*'], ['port-turn', 'port-rx', 'port-tx',
-                                'port-frame', 'pair', 'api']),
+                                'port-frame', 'pair', 'control', 'api']),
     ('port-turn', [NET + 'port-turn.*'],
      ['port-rx', 'port-tx', 'port-frame', 'port-int']),
     ('port-tx', [NET + 'port-tx.*'], ['port-soft', 'port-int', 'offload']),
@@ -36,7 +36,8 @@ LAYERS = [
     ('port-rx-frame', [NET + 'port-rx-frame.*'], ['port-int', 'offload']),
     ('port-soft', [NET + 'port-soft.*'], ['port-frame', 'offload']),
     ('port-frame', [NET + 'port-frame.*'], ['port-int']),
-    ('port-int', [NET + 'port-int.h'], ['port-parts', 'pair', 'api']),
+    ('port-int', [NET + 'port-int.h'],
+     ['port-parts', 'pair', 'control', 'api']),
     ('port-parts', [NET + f'port-{part}.*'
                     for part in ('inbox', 'link', 'poll')], ['api']),
     ('vhost-ops', [HW + 'vhost-ops.*'], ['pair']),
@@ -53,7 +54,8 @@ LAYERS = [
     ('drivers', [DRIVERS + '*.[ch]'], ['lib', 'offload', 'api']),
     ('virtq', [DRIVERS + 'virtq/*'], ['lib', 'api']),
     ('lib', [DRIVERS + 'lib/*'], ['api']),
-    ('offload', [NET + 'offload/*'], ['api']),
+    ('offload', [NET + 'offload/*'], ['control', 'api']),
+    ('control', [NET + 'control.c', 'include/net/vhost-dp-control.h'], []),
     ('api', ['include/net/vhost-dp.h'], []),
 ]
 # A folder of a driver
