@@ -19,40 +19,45 @@ typedef struct VhostDPFds {
 } VhostDPFds;
 
 /**
- * vhost_dp_fds_count: check the syntax of fd= or fds=
- * @option: its name; one that does not end in "s" takes one descriptor only
+ * vhost_dp_fds_count: check the syntax of fd= or fds=, in check_options
+ * @option: the option's name; without an "s" at its end, one descriptor only
  * @list: numbers, or names given to getfd, separated by colons
  *
- * Thread: any.  Lock: none.  Returns their number, or 0 with @errp set.
+ * Thread: any.  Lock: none.  Returns the number of descriptors, or 0 with @errp
+ * set.
  */
 unsigned vhost_dp_fds_count(const char *option, const char *list,
                             Error **errp);
 
 /**
- * vhost_dp_fds_find: get the descriptors that @list names, one for each of
- * @queue_pairs
+ * vhost_dp_fds_find: get the descriptors that @list names, in open
  *
- * If @fds has them already, from before, only their number is checked.
+ * There has to be one for each of @queue_pairs.  If @fds has them from an
+ * earlier open, only their number is checked.  close of a driver leaves them
+ * open, so that another netdev can claim the driver.
  *
- * A name given to getfd can be used once: afterwards the descriptor belongs to
- * @fds.  So does one that was given as a number, except that it is left open
- * by vhost_dp_fds_reject().  A number that belongs to somebody else in QEMU, or
+ * @fds owns the descriptors from now on, until vhost_dp_fds_close().  A name
+ * given to getfd can be used only once.  A number that is in use in QEMU, or
  * that @list has twice, is an error.
  *
- * Lock: BQL.  Returns false with @errp set; @fds is as it was then.
+ * Lock: BQL.  Returns false with @errp set; then @fds is unchanged.
  */
 bool vhost_dp_fds_find(VhostDPFds *fds, const char *option, const char *list,
                        unsigned queue_pairs, Error **errp);
 
 /**
- * vhost_dp_fds_reject: give up descriptors that turned out to be unsuitable
+ * vhost_dp_fds_reject: give up descriptors that are not suitable
  *
- * Closes those that came by getfd.  A number may have been anything, standard
- * input too, so these stay open, and can be given to another object.
+ * Closes descriptors that came by getfd.  A number may be anything, also
+ * standard input, so such a descriptor stays open, and can be given to another
+ * object.  Lock: BQL.
  */
 void vhost_dp_fds_reject(VhostDPFds *fds);
 
-/* Close all.  @fds is empty afterwards, and may have been before. */
+/*
+ * Close all descriptors, in instance_finalize.  @fds may be empty, and is so
+ * afterwards.  Lock: BQL.
+ */
 void vhost_dp_fds_close(VhostDPFds *fds);
 
 #endif /* NET_VHOST_DP_DRIVERS_LIB_FDS_H */

@@ -5,9 +5,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * For drivers whose other side speaks in virtio-net headers: TAP
+ * For drivers that exchange virtio-net headers with the host: TAP
  * (TUNSETVNETLE), PACKET_VNET_HDR, and virtqueues.  The first ten bytes are the
- * same in all kinds of them (virtio 1.3, 5.1.6).
+ * same in all kinds of headers (virtio 1.3, 5.1.6).
  *
  * Thread: any.  Lock: none.
  */
@@ -19,7 +19,7 @@
 #include "net/vhost-dp.h"
 #include "standard-headers/linux/virtio_net.h"
 
-/* @le, here and below: little-endian; otherwise the host's byte order */
+/* @le, here and below: the header is little-endian, or in host byte order */
 static inline uint16_t vhost_dp_vnet_hdr_swap(uint16_t value, bool le)
 {
     return le ? cpu_to_le16(value) : value;
@@ -44,10 +44,11 @@ static inline void vhost_dp_vnet_hdr_put(struct virtio_net_hdr *hdr,
 }
 
 /**
- * vhost_dp_vnet_hdr_get: the metadata of @frame, whose length is set, from @hdr
- * @hdr: private memory, which nobody else can write to meanwhile
+ * vhost_dp_vnet_hdr_get: read the metadata of @frame from @hdr
+ * @hdr: in private memory
+ * @frame: its @len is set
  *
- * Returns false if it cannot be that of such a frame: a bad header.
+ * Returns false if the header does not fit a frame of that length.
  */
 static inline bool vhost_dp_vnet_hdr_get(const struct virtio_net_hdr *hdr,
                                          VhostDPFrame *frame, bool le)
