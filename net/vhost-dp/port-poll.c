@@ -12,8 +12,8 @@
  * them, have their turn in between.
  *
  * Meanwhile notifications are off both ways: the guest is not asked to kick,
- * and a driver that says what there is without a system call (rx_poll) is
- * asked by rx_burst, with its own events off.  Other drivers keep their fd
+ * and a driver that can look for frames without a system call (rx_poll) is
+ * polled by rx_burst, with its own events off.  Other drivers keep their fd
  * handlers: the event loop looks at all fds of the thread with one system
  * call per round, or with none where it uses io_uring, while a read that
  * finds nothing would cost one for each queue pair.

@@ -5,10 +5,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Theory of operation: runs in the port's IOThread; see port-turn.c.  Frames
- * come here that have metadata which the receiver did not agree to, or which it
- * cannot make use of: more datagrams than Linux takes in one frame, and what
- * the host's own tunnels make.  The work itself is offload*.c's; this file says
+ * Theory of operation: runs in the port's IOThread; see port-turn.c.  Handles
+ * frames with metadata that the receiver has not negotiated or cannot use: more
+ * datagrams than Linux accepts in one frame, and frames of the host's tunnels.
+ * The functions in offload/ compute checksums and make segments; this file says
  * when, and where the results are.
  *
  * To the driver: segments stand among the other frames of a burst, and refer to

@@ -14,8 +14,8 @@
  * looked at once more.  With busy polling the sleep comes later: see
  * port-poll.c.
  *
- * One burst each way is a pass.  It follows its states; what they mean for the
- * driver, whether it may call, is told to it when the pass is over.
+ * One burst each way is a pass.  After each pass the driver's calls are enabled
+ * or disabled, as the states say.
  */
 
 #include "qemu/osdep.h"

@@ -8,9 +8,9 @@
  *
  * Theory of operation: a vhost-dp-tap whose frames are moved by threads of the
  * kernel, one for each queue pair.  vhost-net is made for the virtqueues of a
- * guest.  Here it gets virtqueues of ours, in memory of ours (vq.h), of which
- * QEMU is the driver: the kernel sees neither the guest's virtqueues nor the
- * guest's memory.
+ * guest.  Here it gets virtqueues in private memory (vq.h), of which QEMU is
+ * the driver: the kernel sees neither the guest's virtqueues nor the guest's
+ * memory.
  *
  * The interface, its options and its comings and goings are the parent's
  * (tap.c, tap-open.c, tap-link.c).  This file is the rest of the object, and

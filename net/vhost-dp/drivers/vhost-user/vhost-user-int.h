@@ -108,7 +108,7 @@ struct VhostDPVhostUser {
     uint64_t protocol_features; /* used */
     uint64_t told_active;       /* queue pairs that the peer has enabled */
     unsigned told_pair;         /* the one that it is being told about */
-    uint32_t expected;          /* request that is to be replied to, or 0 */
+    uint32_t expected;          /* request whose reply is awaited, or 0 */
     QEMUTimer *deadline;
     VhostUserMsg out;
     bool out_pending;           /* not sent yet */

@@ -5,22 +5,22 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * vhost-dp-vhost-user and vhost-dp-vhost-net are, to their peer, the driver of
- * a virtio network device.  They have three objects in common:
+ * To their peer, vhost-dp-vhost-user and vhost-dp-vhost-net are the driver of a
+ * virtio network device.  They share three kinds of objects:
  *
- *   VhostDPVqSet   memory of its own with the virtqueues of all queue pairs and
- *                  their buffers in it, and the eventfds: all that is shared
- *                  with a peer.  A peer that comes back gets a new one.
- *   VhostDPVq      a virtqueue of it, split or packed (virtio 1.3, 2.7, 2.8).
+ *   VhostDPVqSet   memory with the virtqueues of all queue pairs and their
+ *                  buffers, and the eventfds: everything that is shared with a
+ *                  peer.  A peer that connects again gets a new set.
+ *   VhostDPVq      one of its virtqueues, split or packed (virtio 1.3, 2.7, 2.8).
  *   VhostDPVqPair  a queue pair's data path: it moves frames between the
- *                  dataplane API and the set that it has at present, if any.
+ *                  dataplane API and its present set, if it has one.
  *
  * Use (see VhostDPDriverClass for the names on the left):
  *
  *     open         pair[i] = vhost_dp_vqpair_new(i, failed, drv);
- *     when the peer is there:
+ *     when the peer has connected:
  *                  set = vhost_dp_vqset_new(pairs, num, hugepages, errp);
- *                  ... say set->fd, the rings' places, the eventfds ...
+ *                  ... pass set->fd, the rings' places, the eventfds ...
  *                  vhost_dp_vqset_start(set, features);
  *                  for each pair: vhost_dp_vqpair_set(pair[i], set, NULL);
  *                  vhost_dp_vqset_unref(set);
@@ -30,11 +30,11 @@
  *     tx_burst, rx_burst, rx_release, rx_enable, detach: as attach
  *     close        vhost_dp_vqpair_free(pair[i]);
  *
- * The peer is not trusted.  What it writes is copied once, and checked there.
- * When it breaks a rule the queue is broken: nothing more is taken from it or
- * given to it.  The bytes of a received frame stay in the shared memory: the
- * peer can change them until they are released, which the dataplane's engine
- * stands.
+ * The peer is not trusted.  What it writes is copied once, and checked in the
+ * copy.  When the peer breaks a rule the queue is broken: no more frames are
+ * received from it or sent to it.  The bytes of a received frame stay in the
+ * shared memory: the peer can change them until they are released, and the
+ * engine tolerates that.
  */
 
 #ifndef NET_VHOST_DP_DRIVERS_VIRTQ_VQ_H
@@ -64,12 +64,12 @@ bool vhost_dp_vq_check_num(uint32_t num, Error **errp);
  */
 #define VHOST_DP_VQ_BUF_BYTES   (33 * 64)
 
-/* What the peer sees as "guest-physical" address of the set's first byte */
+/* The "guest-physical" address of the set's first byte, for the peer */
 #define VHOST_DP_VQ_IOVA        (4 * GiB)
 
 /*
- * Features of the ring and of virtio-net that the implementation knows.  What
- * is negotiated is a subset of what the peer offers and of this.
+ * Features of the ring and of virtio-net that are implemented.  Those that the
+ * peer offers, too, can be negotiated.
  */
 #define VHOST_DP_VQ_FEATURES                                          \
     (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_RING_PACKED |      \
@@ -88,13 +88,13 @@ bool vhost_dp_vq_check_num(uint32_t num, Error **errp);
 #define VHOST_DP_VQ_NEEDED_FEATURES (1ULL << VIRTIO_F_VERSION_1)
 
 /**
- * vhost_dp_vq_choose_features: what to negotiate
- * @offered: by the peer
+ * vhost_dp_vq_choose_features: choose the features to negotiate
+ * @offered: the features that the peer offers
  * @offloads: whether to use the peer's offloads
  *
- * Respects what depends on what (virtio 1.3, 5.1.3.1).  Without
- * VIRTIO_NET_F_MRG_RXBUF there are no long frames from the peer, as a buffer
- * does not take them.  Thread: any.  Lock: none.
+ * Respects dependencies of features (virtio 1.3, 5.1.3.1).  Without
+ * VIRTIO_NET_F_MRG_RXBUF the peer sends no long frames, which do not fit into a
+ * buffer.  Thread: any.  Lock: none.
  */
 uint64_t vhost_dp_vq_choose_features(uint64_t offered, bool offloads);
 
@@ -105,17 +105,17 @@ uint64_t vhost_dp_vq_choose_features(uint64_t offered, bool offloads);
 uint32_t vhost_dp_vq_tx_offloads(uint64_t features);
 
 /**
- * vhost_dp_vq_rx_offloads: VHOST_DP_OFFLOAD_* that the peer may leave to us
+ * vhost_dp_vq_rx_offloads: VHOST_DP_OFFLOAD_* that the peer's frames may need
  * @features: negotiated
  */
 uint32_t vhost_dp_vq_rx_offloads(uint64_t features);
 
 /* ---- A virtqueue ---- */
 
-/* What is in the ring by the number of a buffer; driver's private memory */
+/* The state of a buffer, by its number; in private memory */
 typedef struct VhostDPVqBuf {
     uint32_t len;               /* bytes that were made available */
-    /* Buffers that the peer has, from this one on, or 0: it is ours */
+    /* Buffers that the peer has, from this one on; 0: QEMU has this one */
     uint16_t nbufs;
 } VhostDPVqBuf;
 
@@ -134,11 +134,12 @@ typedef struct VhostDPVq {
     bool rx;
     bool packed, event_idx, mergeable;
     uint16_t num;               /* entries, and buffers */
-    uint8_t *buf;               /* in the set's memory; and where the peer is */
-    uint64_t buf_iova;          /* told that it is */
+    uint8_t *buf;               /* the first buffer, in the set's memory */
+    uint64_t buf_iova;          /* its address for the peer */
     /*
-     * Shared.  Split: descriptor table, available ring, used ring.  Packed:
-     * descriptor ring, driver's and device's event suppression.
+     * Descriptor area, driver area and device area, in shared memory.  Split:
+     * descriptor table, available ring, used ring.  Packed: descriptor ring,
+     * driver event suppression, device event suppression.
      */
     void *desc, *driver, *device;
     EventNotifier kick;         /* driver to device */
@@ -152,64 +153,64 @@ typedef struct VhostDPVq {
     uint16_t next_avail;
     uint16_t flushed;           /* next_avail at the last flush */
     uint16_t next_used;
-    uint16_t first_flags;       /* packed: of the first that was not flushed */
+    uint16_t first_flags;       /* packed: of the first unflushed descriptor */
     VhostDPVqBuf *bufs;         /* num */
 
     /* TX: the buffers as room for frames */
     unsigned long *busy;        /* a bit for each buffer */
     uint16_t nfree;             /* bits that are not set */
-    uint16_t first_free;        /* all before it are */
+    uint16_t first_free;        /* all buffers before it are busy */
     uint16_t nout;              /* frames that the peer has */
     uint16_t wanted;            /* buffers of the last frame without room */
 
-    /* RX: what is lent */
+    /* RX: lent frames */
     unsigned nlent;             /* frames */
     unsigned first_lent;
-    uint16_t lent_bufs[VHOST_DP_BURST_FRAMES];  /* of each frame */
+    uint16_t lent_bufs[VHOST_DP_BURST_FRAMES];  /* buffers of each frame */
     unsigned nused, first_used;
-    uint16_t used[VHOST_DP_VQ_RX_IOV];          /* buffers, in order */
+    uint16_t used[VHOST_DP_VQ_RX_IOV];          /* their numbers, in order */
     struct iovec iov[VHOST_DP_VQ_RX_IOV];
 
-    /* Counted since the caller last looked, and cleared it */
+    /* Counted since the caller has cleared it */
     bool any_dropped;
     uint32_t dropped[VHOST_DP_DROP_REASON__MAX];
 } VhostDPVq;
 
 /*
- * Thread of what follows: one at a time.  Lock: none.
+ * Thread, for the functions below: one at a time.  Lock: none.
  */
 
 /**
  * vhost_dp_vq_tx: copy frames into buffers, and make these available
  * @frames: see VhostDPDriverClass.tx_burst; their offloads were negotiated
  *
- * A frame is in one descriptor, whatever its length: it takes buffers that are
- * side by side.  Peers exist that take no frame of more (passt of 2025), or not
- * of more than 16.
+ * A frame takes one descriptor, whatever its length, and adjacent buffers.
+ * Some peers accept no frame with more descriptors (passt of 2025), or with
+ * more than 16.
  *
- * Returns how many were taken or dropped; fewer than @n when there is no room,
- * or the queue broke.  The peer may see the frames at once, and sees them at
- * the latest after vhost_dp_vq_flush().
+ * Returns the number of frames that were taken or dropped.  It is less than @n
+ * when there is no room, or when the queue is broken.  The peer may see the
+ * frames at once, and sees them after vhost_dp_vq_flush() at the latest.
  */
 unsigned vhost_dp_vq_tx(VhostDPVq *vq, const VhostDPFrame *frames,
                         unsigned n);
 
 /**
- * vhost_dp_vq_tx_reap: take back what the peer has sent
+ * vhost_dp_vq_tx_reap: take back buffers of frames that the peer has sent
  *
- * Returns true if there is room again for the frame that vhost_dp_vq_tx() had
- * none for, and enough to be worth waking up for, or if the queue is broken.
+ * Returns true if there is room for the frame that vhost_dp_vq_tx() had no room
+ * for, and for some more frames; or if the queue is broken.
  */
 bool vhost_dp_vq_tx_reap(VhostDPVq *vq);
 
 /**
  * vhost_dp_vq_tx_take_back: take back all frames, sent or not
  *
- * For a split queue whose peer has stopped, may have forgotten some, and does
- * as it is told: it has to go on at index vq->flushed, both of the available
- * and of the used ring (where it is written).
+ * For a split queue with a trusted peer, which has stopped and may have lost
+ * some frames.  The peer has to go on at index vq->flushed of the available
+ * ring and of the used ring, which is written there.
  *
- * Returns how many the peer has not used.
+ * Returns the number of frames that the peer has not used.
  */
 unsigned vhost_dp_vq_tx_take_back(VhostDPVq *vq);
 
@@ -217,8 +218,8 @@ unsigned vhost_dp_vq_tx_take_back(VhostDPVq *vq);
  * vhost_dp_vq_rx: lend received frames
  *
  * See VhostDPDriverClass.rx_burst.  All frames lent before were released.
- * Returns 0 if there are none.  @more is set if it looked at some that were
- * dropped, and there may be others.
+ * Returns 0 if there are no frames.  @more is set if frames were dropped, and
+ * there may be others.
  */
 unsigned vhost_dp_vq_rx(VhostDPVq *vq, VhostDPFrame *frames, unsigned n,
                         bool *more);
@@ -231,19 +232,19 @@ unsigned vhost_dp_vq_rx(VhostDPVq *vq, VhostDPFrame *frames, unsigned n,
 void vhost_dp_vq_rx_release(VhostDPVq *vq, unsigned n);
 
 /**
- * vhost_dp_vq_flush: let the peer see what was made available
+ * vhost_dp_vq_flush: make available buffers visible to the peer
  *
- * Returns true if it wants to be kicked (virtio 1.3, 2.7.10 and 2.8.10): the
- * caller does event_notifier_set(&vq->kick).
+ * Returns true if the peer has to be kicked (virtio 1.3, 2.7.10 and 2.8.10):
+ * the caller then does event_notifier_set(&vq->kick).
  */
 bool vhost_dp_vq_flush(VhostDPVq *vq);
 
 /**
  * vhost_dp_vq_enable_call: ask the peer to call, and look once more
  *
- * On a transmit queue the call may come when part of the ring is used.
- * Returns true if there are used buffers already: then there may be no call
- * for them.
+ * On a transmit queue the call may come when a part of the ring is used.
+ * Returns true if there are used buffers already, for which the peer may not
+ * call.
  */
 bool vhost_dp_vq_enable_call(VhostDPVq *vq);
 
@@ -253,7 +254,7 @@ bool vhost_dp_vq_enable_call(VhostDPVq *vq);
 void vhost_dp_vq_disable_call(VhostDPVq *vq);
 
 /**
- * vhost_dp_vq_clear_call: forget the calls that came up to now
+ * vhost_dp_vq_clear_call: clear calls that were received so far
  *
  * Does not wait, whatever the peer does with the eventfd.
  */
@@ -390,10 +391,10 @@ void vhost_dp_vqpair_set(VhostDPVqPair *pair, VhostDPVqSet *set,
                          const char *reason);
 
 /**
- * vhost_dp_vqpair_tx_take_back: lose the frames that the peer has not sent
+ * vhost_dp_vqpair_tx_take_back: drop the frames that the peer has not sent
  *
- * See vhost_dp_vq_tx_take_back() for what it asks of the peer.  The frames are
- * counted, and their room is to be had again.  Thread: the IOThread.
+ * See vhost_dp_vq_tx_take_back() for the state that the peer has to be in.  The
+ * frames are counted as dropped.  Thread: the IOThread.
  */
 void vhost_dp_vqpair_tx_take_back(VhostDPVqPair *pair);
 
