@@ -11,7 +11,7 @@
  *   VhostDPVqSet   memory with the virtqueues of all queue pairs and their
  *                  buffers, and the eventfds: everything that is shared with a
  *                  peer.  A peer that connects again gets a new set.
- *   VhostDPVq      one of its virtqueues, split or packed (virtio 1.3, 2.7, 2.8).
+ *   VhostDPVq      one virtqueue of it, split or packed (virtio 1.3, 2.7, 2.8).
  *   VhostDPVqPair  a queue pair's data path: it moves frames between the
  *                  dataplane API and its present set, if it has one.
  *
