@@ -60,8 +60,10 @@ help:
 	@echo "  install            install to DESTDIR, below PREFIX (/usr/local)"
 	@echo "  deb                a Debian package, beside the distribution's QEMU"
 	@echo "  docs               the manual, with QEMU's own sphinx configuration; no warning"
-	@echo "  series             write the patch series for QEMU to $(BUILD_DIR)/series"
-	@echo "  series-check       build QEMU after each of its patches; FROM=NAME, TO=NAME"
+	@echo "  series             write the patch series for QEMU to $(BUILD_DIR)/series, in stages;"
+	@echo "                     QEMU=$(NEXT) makes it for that release, in $(NEXT_DIR)/series"
+	@echo "  series-check       build QEMU after each of its patches; STAGE=N, or FROM=NAME,"
+	@echo "                     TO=NAME; QEMU=$(NEXT)"
 	@echo "  check-qemu         QEMU's own unit, device and schema tests: nothing fails that"
 	@echo "                     does not fail without vhost-dp (scripts/qemu-known.list);"
 	@echo "                     ONLY='qtest-x86_64/pxe*' takes some of them"
@@ -219,14 +221,26 @@ docs: configured
 
 SERIES := @scripts/python.sh scripts/series.py
 
-series: configured
-	@$(PREPARE) update --build-dir="$(BUILD_DIR)"
-	$(SERIES) make --build-dir="$(BUILD_DIR)"
+# QEMU=10.2 is the next QEMU; without, it is the one that is configured
+ifneq ($(QEMU),)
+ifneq ($(QEMU),$(NEXT))
+$(error QEMU=$(QEMU): besides the configured QEMU there is only QEMU=$(NEXT))
+endif
+SERIES_DIR := $(NEXT_DIR)
+series series-check: $(NEXT_DIR)/prep/configured.json
+else
+SERIES_DIR := $(BUILD_DIR)
+series series-check: configured
+endif
 
-series-check: configured
-	@$(PREPARE) update --build-dir="$(BUILD_DIR)"
-	$(SERIES) build --build-dir="$(BUILD_DIR)" $(if $(FROM),--from "$(FROM)") \
-	    $(if $(TO),--to "$(TO)")
+series:
+	@$(PREPARE) update --build-dir="$(SERIES_DIR)"
+	$(SERIES) make --build-dir="$(SERIES_DIR)"
+
+series-check:
+	@$(PREPARE) update --build-dir="$(SERIES_DIR)"
+	$(SERIES) build --build-dir="$(SERIES_DIR)" $(if $(FROM),--from "$(FROM)") \
+	    $(if $(TO),--to "$(TO)") $(if $(STAGE),--stage "$(STAGE)")
 
 # Peers that are not installed are left out of the comparison.
 bench: build

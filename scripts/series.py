@@ -4,12 +4,13 @@
 
 usage: series.py {make | check | build} [--build-dir DIR] ...
 
-  make    write BUILD/series/*.patch, with a cover letter
+  make    write BUILD/series/STAGE/*.patch, with a cover letter for each stage
   check   write it, apply it with `git am' to QEMU's own files, compare the
           result with the prepared tree byte by byte, run checkpatch.pl.
           Prints TAP.
-  build   build the tree after each patch, in BUILD.series/build, --from and
-          --to a patch's name if given
+  build   build the tree after each patch, in BUILD.series/build: of --stage, or
+          --from and --to a patch's name, if given.  Where patches stand alone,
+          each is built alone, then all of them
 
 What the series is, and what belongs to which patch: integration/README.rst and
 scripts/prep/patches.py.  git's configuration counts for nothing but the
@@ -34,13 +35,13 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 from prep import edits, patches, qemu                       # noqa: E402
-from prep.common import (PrepareError, say,                 # noqa: E402
+from prep.common import (PrepareError, note, say,           # noqa: E402
                          write_if_changed)
 from prep.tree import (FRAGMENT, Tree, copy_source,         # noqa: E402
                        source_of)
 
 ROOT = Path(os.path.realpath(__file__)).parent.parent
-COVER = 'integration/series/cover.txt'
+COVERS = 'integration/series'
 FIGURES = 'docs/devel/vhost-dp-performance.rst'
 NOBODY = ('vhost-dp developers', 'vhost-dp@example.org')
 
@@ -58,8 +59,9 @@ def author():
 class Repository:
     """A git repository in @directory, alone in the world."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, mode_of):
         self.directory = Path(directory)
+        self.mode_of = mode_of              # of a path in it
         name, address = author()
         self.env = dict(os.environ, GIT_CONFIG_GLOBAL='/dev/null',
                         GIT_CONFIG_NOSYSTEM='1', LC_ALL='C', TZ='UTC')
@@ -81,12 +83,12 @@ class Repository:
                                f'{result.stderr}')
         return result.stdout
 
-    def put(self, contents, mode_of):
+    def put(self, contents):
         """Make the work tree hold @contents (by path), and stage that."""
         for path, data in contents.items():
             target = self.directory / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_if_changed(target, data, mode_of(path))
+            write_if_changed(target, data, self.mode_of(path))
         self.git('add', '-A', '.')
 
     def commit(self, message, *options):
@@ -117,37 +119,70 @@ class Maker:
 
     def base(self, directory):
         """A repository with those files of QEMU's that the series changes."""
-        repository = Repository(directory)
+        repository = Repository(directory, self.mode_of)
         repository.put({path: self.series.original(path)
-                        for path in self.series.edits}, self.mode_of)
+                        for path in self.series.edits})
         repository.commit('QEMU ' + self.tree.origin()['version'])
         return repository
 
     def make(self):
-        """Write the patches; return their paths."""
+        """Write the patches of all stages; return their paths, in order."""
+        if self.place.exists():
+            shutil.rmtree(self.place)
+        found = []
         with tempfile.TemporaryDirectory(prefix='vhost-dp-') as scratch:
             repository = self.base(scratch)
-            for patch in self.series.patches:
-                repository.put(self.series.tree(patch.index), self.mode_of)
-                repository.commit(f'{patch.subject}\n\n{patch.message}', '-s')
-            self._forget()
-            repository.git('format-patch', '-q', '--cover-letter',
-                           '--no-signature', '--no-base', '--stat=72',
-                           '-o', str(self.place), '--root', 'series~'
-                           + str(len(self.series.patches)) + '..series')
-        found = sorted(self.place.glob('*.patch'))
-        self._write_cover(found[0])
+            for stage in self.series.stages:
+                for patch in stage.patches:
+                    self._commit(repository, patch,
+                                 self.series.tree(patch.index))
+                place = self.place / stage.name
+                found += self._format(repository, stage, place,
+                                      len(stage.patches), '--cover-letter')
+                self._write_cover(stage, place / '0000-cover-letter.patch')
+        for stage in self.series.stages:
+            if stage.alone:
+                self._make_lone(stage)
         return found
 
-    def _forget(self):
-        self.place.mkdir(exist_ok=True)
-        for old in self.place.glob('*.patch'):
-            old.unlink()
+    @staticmethod
+    def _commit(repository, patch, contents):
+        repository.put(contents)
+        repository.commit(f'{patch.subject}\n\n{patch.message}', '-s')
 
-    def _write_cover(self, path):
-        subject, _, text = (ROOT / COVER).read_text().partition('\n')
-        text = text.strip().replace('@FIGURES@', figures()).replace(
-            '@QEMU@', self.tree.origin()['version'])
+    def _format(self, repository, stage, place, number, *options):
+        """Write the last @number commits as patches; return their paths."""
+        place.mkdir(parents=True, exist_ok=True)
+        repository.git('format-patch', '-q', '--no-signature', '--no-base',
+                       '--stat=72', *options, '-o', str(place),
+                       f'series~{number}..series')
+        return [path for path in sorted(place.glob('*.patch'))
+                if not path.name.startswith('0000-')]
+
+    def _make_lone(self, stage):
+        """Each patch of @stage against QEMU as it is, for who sends it."""
+        needed = {name for patch in stage.patches for name in patch.needs}
+        lone = [patch for patch in stage.patches if patch.name not in needed]
+        for number, patch in enumerate(lone, 1):
+            with tempfile.TemporaryDirectory(prefix='vhost-dp-') as scratch:
+                repository = self.base(scratch)
+                group = self.series.lone(patch)
+                for end, member in enumerate(group, 1):
+                    self._commit(repository, member,
+                                 self.series.tree_of(group[:end]))
+                self._format(repository, stage, self.place / stage.name /
+                             'alone' / f'{number:02}-{patch.name}', len(group))
+
+    def _write_cover(self, stage, path):
+        cover = ROOT / COVERS / f'{stage.name}.txt'
+        try:
+            subject, _, text = cover.read_text().partition('\n')
+        except FileNotFoundError:
+            raise PrepareError(f'stage {stage.name} has no cover letter: '
+                               f'{COVERS}/{cover.name}') from None
+        text = text.strip().replace('@QEMU@', self.tree.origin()['version'])
+        if '@FIGURES@' in text:
+            text = text.replace('@FIGURES@', figures())
         letter = path.read_text()
         for mark, what in (('*** SUBJECT HERE ***', subject),
                            ('*** BLURB HERE ***', text)):
@@ -155,6 +190,13 @@ class Maker:
                 raise PrepareError(f'git format-patch: no {mark} in {path}')
             letter = letter.replace(mark, what)
         path.write_text(letter)
+
+    def lines(self, stage):
+        """How many lines the patches of @stage add."""
+        return sum(1 for patch in (self.place / stage.name).glob('*.patch')
+                   if not patch.name.startswith('0000-')
+                   for line in patch.read_text(errors='replace').splitlines()
+                   if line.startswith('+') and not line.startswith('+++ '))
 
     # ------------------------------------------------------------ checks
 
@@ -215,7 +257,10 @@ def figures():
 def command_make(arguments):
     maker = Maker(arguments.build_dir)
     found = maker.make()
-    say(f'{len(found) - 1} patches and a cover letter in {maker.place}')
+    for stage in maker.series.stages:
+        note(f'{stage.name}: {len(stage.patches)} patches, '
+             f'{maker.lines(stage)} lines, and a cover letter')
+    say(f'{len(found)} patches in {maker.place}')
 
 
 class Tap:
@@ -253,13 +298,12 @@ def check(maker, tap):
         found = maker.make()
         tap.case('each file and each edit belongs to one patch')
         with tempfile.TemporaryDirectory(prefix='vhost-dp-') as scratch:
-            got = maker.apply(found[1:], scratch)
+            got = maker.apply(found, scratch)
         tap.case('git am makes the tree that is built',
                  differences(got, maker.expected()))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for path, said in zip(found[1:],
-                                  pool.map(maker.checkpatch, found[1:])):
-                tap.case(f'checkpatch: {path.name}', said)
+            for path, said in zip(found, pool.map(maker.checkpatch, found)):
+                tap.case(f'checkpatch: {path.parent.name}/{path.name}', said)
     except PrepareError as error:
         tap.case('the series can be made', str(error))
 
@@ -272,19 +316,33 @@ def command_check(arguments):
 
 def command_build(arguments):
     maker = Maker(arguments.build_dir)
-    names = [patch.name for patch in maker.series.patches]
-    for name in (arguments.first, arguments.last):
-        if name is not None and name not in names:
-            raise PrepareError(f'there is no patch {name}; there are '
-                               + ', '.join(names))
-    first = names.index(arguments.first) if arguments.first else 0
-    last = names.index(arguments.last) if arguments.last else len(names) - 1
+    all_patches = maker.series.patches
+    if arguments.stage is not None:
+        if arguments.first or arguments.last:
+            raise PrepareError('a stage excludes from and to')
+        chosen = maker.series.stage(arguments.stage).patches
+    else:
+        names = [patch.name for patch in all_patches]
+        for name in (arguments.first, arguments.last):
+            if name is not None and name not in names:
+                raise PrepareError(f'there is no patch {name}; there are '
+                                   + ', '.join(names))
+        first = names.index(arguments.first) if arguments.first else 0
+        last = names.index(arguments.last) if arguments.last else len(names) - 1
+        chosen = all_patches[first:last + 1]
     steps = Steps(maker)
-    for number, patch in list(enumerate(maker.series.patches, 1))[first:last + 1]:
-        say(f'{number}/{len(names)} {patch.subject}')
-        steps.build(patch)
+    lone = {patch for stage in maker.series.stages if stage.alone
+            for patch in stage.patches}
+    for patch in chosen:
+        where = f'{all_patches.index(patch) + 1}/{len(all_patches)}'
+        if patch in lone:
+            say(f'{where} {patch.subject}, alone')
+            steps.build(maker.series.lone(patch))
+        if patch not in lone or patch is chosen[-1]:
+            say(f'{where} {patch.subject}')
+            steps.build(all_patches[:all_patches.index(patch) + 1])
     steps.build_tests()
-    say(f'Every step from {names[first]} to {names[last]} builds')
+    say(f'Every step from {chosen[0].name} to {chosen[-1].name} builds')
 
 
 class Steps:
@@ -324,8 +382,7 @@ class Steps:
             with contextlib.suppress(FileNotFoundError):
                 (self.source / path).unlink()
 
-    def _put(self, patch):
-        contents = self.series.tree(patch.index)
+    def _put(self, contents):
         for path in self.series.paths():
             target = self.source / path
             if path in contents:
@@ -337,14 +394,15 @@ class Steps:
             else:
                 target.unlink(missing_ok=True)
 
-    def build(self, patch):
-        """QEMU, and the tests that were not there before."""
-        self._put(patch)
+    def build(self, applied):
+        """QEMU with these patches, and the tests that were not there before."""
+        contents = self.series.tree_of(applied)
+        self._put(contents)
         if not self.qemu.is_current():
             self.qemu.configure()
         self.qemu.ninja(['build.ninja'])    # knows the tests of this patch
         before = set(self.tests)
-        self.tests = self._tests(patch)
+        self.tests = self._tests(contents)
         self.qemu.ninja(['qemu-system-x86_64', *(
             test for test in self.tests if test not in before)])
 
@@ -353,12 +411,12 @@ class Steps:
         if self.tests:
             self.qemu.ninja(self.tests)
 
-    def _tests(self, patch):
+    def _tests(self, contents):
         """The test programs that the series has brought so far."""
         listing = json.loads((self.build_dir / 'meson-info' /
                               'intro-targets.json').read_text())
         brought = {os.path.splitext(path)[0]
-                   for path in self.series.tree(patch.index)
+                   for path in contents
                    if path.startswith('tests/')}
         source = os.path.realpath(self.source)
         return [os.path.relpath(target['filename'][0], self.build_dir)
@@ -380,6 +438,7 @@ def main():
         if name == 'build':
             sub.add_argument('--from', dest='first', metavar='PATCH')
             sub.add_argument('--to', dest='last', metavar='PATCH')
+            sub.add_argument('--stage', metavar='NUMBER')
     arguments = parser.parse_args()
     try:
         return arguments.function(arguments) or 0

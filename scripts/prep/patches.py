@@ -20,7 +20,9 @@ from .files import collect_files
 
 TABLE = 'integration/series/patches.toml'
 NONE = 'none'                   # edits that only this repository needs
-PATCH_KEYS = {'name', 'subject', 'message', 'files', 'older'}
+PATCH_KEYS = {'name', 'subject', 'message', 'files', 'older', 'needs'}
+STAGE_KEYS = {'name', 'first', 'alone'}
+EARLIER_KEYS = {'path', 'patch', 'without', 'expression', 'replacement'}
 
 # Lists of files, where an entry waits for the patch of what it names.
 LISTS = ('meson.build', 'trace-events', 'MAINTAINERS')
@@ -32,14 +34,73 @@ class Patch:
         if set(fields) - PATCH_KEYS or not {'name', 'subject', 'message'} <= \
            set(fields):
             raise PrepareError(f'{TABLE}: patch {index + 1} needs name, '
-                               'subject and message, may have files and '
-                               f'older, and has {", ".join(sorted(fields))}')
+                               'subject and message, may have files, needs '
+                               'and older, and has '
+                               + ', '.join(sorted(fields)))
         self.index = index
         self.name = fields['name']
         self.subject = fields['subject']
         self.message = fields['message'].strip()
         self.files = fields.get('files', [])
         self.older = fields.get('older', False)     # compat/ alone may fill it
+        self.needs = fields.get('needs', [])        # in a stage of lone patches
+
+
+class Stage:
+    """A part of the series that is sent, and reviewed, by itself."""
+
+    def __init__(self, fields):
+        if set(fields) - STAGE_KEYS or not {'name', 'first'} <= set(fields) \
+           or not re.fullmatch(r'\d+-[a-z0-9-]+', fields['name']):
+            raise PrepareError(f'{TABLE}: a stage needs a name, a number, a '
+                               'dash and a word, and first, may have alone, '
+                               'and has '
+                               + ', '.join(f'{key} = {value!r}' for key, value
+                                           in sorted(fields.items())))
+        self.name = fields['name']
+        self.number = int(self.name.partition('-')[0])
+        self.first = fields['first']
+        self.alone = fields.get('alone', False)
+        self.patches = []
+
+
+class Earlier:
+    """What a file of ours is like until a patch that changes it."""
+
+    def __init__(self, number, fields, patch_of):
+        self.name = f'{TABLE}, earlier {number}'
+        if set(fields) - EARLIER_KEYS or not {'path', 'patch'} <= set(fields) \
+           or ('expression' in fields) != ('replacement' in fields):
+            raise PrepareError(f'{self.name} needs path and patch, may have '
+                               'without, or expression and replacement, and '
+                               'has ' + ', '.join(sorted(fields)))
+        self.path = fields['path']
+        self.name += f' ({self.path})'
+        self.patch = patch_of(fields['patch'], self.name)
+        self.lines = fields.get('without', [])
+        self.replacement = fields.get('replacement')
+        try:
+            self.pattern = re.compile(fields.get('expression', ''),
+                                      re.MULTILINE)
+        except re.error as error:
+            raise PrepareError(f'{self.name}: expression '
+                               f'{fields["expression"]!r}: {error}') from error
+
+    def apply(self, text):
+        lines = text.splitlines(keepends=True)
+        for line in self.lines:
+            self._require(lines.count(line + '\n'), f'the line {line!r}')
+            lines.remove(line + '\n')
+        text = ''.join(lines)
+        if self.replacement is not None:
+            text, number = self.pattern.subn(self.replacement, text)
+            self._require(number, f'expression {self.pattern.pattern!r}')
+        return text
+
+    def _require(self, number, what):
+        if number != 1:
+            raise PrepareError(f'{self.name}: {what} is {number} times in '
+                               f'{self.path}, not once')
 
 
 def matches(path, pattern):
@@ -172,9 +233,17 @@ class Series:
             if path not in self.ours:
                 raise PrepareError(f'{TABLE}: holds a part of {path}, which is '
                                    'no file of ours')
+        for earlier in self.earlier:
+            if earlier.path not in self.ours or \
+               self.ours[earlier.path].index >= earlier.patch.index:
+                raise PrepareError(f'{earlier.name}: no patch before '
+                                   f'{earlier.patch.name} has this file')
         used = {patch.name for its in self.edits.values() for _, patch in its}
         self.patches = [patch for patch in self.patches
                         if not patch.older or patch.name in used]
+        for stage in self.stages:
+            stage.patches = [patch for patch in stage.patches
+                             if patch in self.patches]
         self._refuse_empty()
 
     def _read_table(self):
@@ -190,6 +259,46 @@ class Series:
             (path, self._patch(name, f'{TABLE}, hold of {path}'), line)
             for path, patches in table.get('hold', {}).items()
             for name, lines in patches.items() for line in lines]
+        self.earlier = [Earlier(number, fields, self._patch) for number, fields
+                        in enumerate(table.get('earlier', []), 1)]
+        self._read_stages(table.get('stage', []))
+
+    def _read_stages(self, entries):
+        """Each patch belongs to the stage whose first patch is the last one
+        before it.
+        """
+        self.stages = [Stage(fields) for fields in entries]
+        starts = [self._patch(stage.first, f'{TABLE}, stage {stage.name}').index
+                  for stage in self.stages]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise PrepareError(f'{TABLE}: the first stage begins with the first '
+                               'patch, each other one behind those before it')
+        for stage, start, end in zip(self.stages, starts,
+                                     [*starts[1:], len(self.patches)]):
+            stage.patches = self.patches[start:end]
+            for patch in stage.patches:
+                for name in patch.needs:
+                    needed = self._patch(name, f'{TABLE}, patch {patch.name}')
+                    if needed.index >= patch.index or not stage.alone:
+                        raise PrepareError(
+                            f'{TABLE}: patch {patch.name} needs {name}: that '
+                            'is for patches before it, in a stage where each '
+                            'stands alone')
+
+    def stage(self, number):
+        """The stage of that @number."""
+        for stage in self.stages:
+            if str(stage.number) == str(number):
+                return stage
+        raise PrepareError(f'there is no stage {number}; there are '
+                           + ', '.join(stage.name for stage in self.stages))
+
+    def lone(self, patch):
+        """@patch of a stage that stands alone, behind those that it needs."""
+        found = {patch.index}
+        for name in patch.needs:
+            found |= {needed.index for needed in self.lone(self.by_name[name])}
+        return [its for its in self.patches if its.index in found]
 
     def _patch(self, name, who):
         if name not in self.by_name:
@@ -273,23 +382,34 @@ class Series:
 
     def tree(self, index):
         """Contents, by path, after the patches up to number @index."""
+        return self.tree_of([patch for patch in self.by_name.values()
+                             if patch.index <= index])
+
+    def tree_of(self, applied):
+        """Contents, by path, after the patches @applied and no other."""
+        applied = set(applied)
         present = Present(
-            [path for path, patch in self.ours.items() if patch.index <= index],
-            [path for path, patch in self.ours.items() if patch.index > index])
+            [path for path, patch in self.ours.items() if patch in applied],
+            [path for path, patch in self.ours.items()
+             if patch not in applied])
         result = {}
-        for path, patch in self.ours.items():
-            if patch.index <= index:
-                result[path] = self._own_text(path, index, present)
+        for path in present.there:
+            result[path] = self._own_text(path, applied, present)
         for path, its in self.edits.items():
-            now = [edit for edit, patch in its if patch.index <= index]
+            now = [edit for edit, patch in its if patch in applied]
             if now:
                 result[path] = self._edited(path, now, present)
         return result
 
-    def _own_text(self, path, index, present):
-        data = self.compat.rewrite(path, self.where(path).read_bytes())
+    def _own_text(self, path, applied, present):
+        data = self.where(path).read_bytes()
+        # what the last patch changes is undone first
+        for earlier in sorted(self.earlier, key=lambda its: -its.patch.index):
+            if earlier.path == path and earlier.patch not in applied:
+                data = earlier.apply(data.decode()).encode()
+        data = self.compat.rewrite(path, data)
         holds = [line for its_path, patch, line in self.holds
-                 if its_path == path and patch.index > index]
+                 if its_path == path and patch not in applied]
         name = os.path.basename(path)
         if not holds and name not in FILTERS:
             return data

@@ -10,6 +10,10 @@ from prep import patches
 from prep.common import PrepareError
 
 TABLE = '''
+[[stage]]
+name = "0-all"
+first = "first"
+
 [[patch]]
 name = "first"
 subject = "net: first"
@@ -155,7 +159,7 @@ class Series(fake.FakeProject):
                    '@ARGV = ($ARGV[-1]);\n'
                    'die "shouted\\n" if grep { /SHOUT/ } <>;\n')
         self.write('repository/integration/series/patches.toml', TABLE)
-        self.write('repository/integration/series/cover.txt',
+        self.write('repository/integration/series/0-all.txt',
                    'The subject\n\nThe figures:\n\n@FIGURES@\n')
         self.write('repository/docs/devel/vhost-dp-performance.rst',
                    '.. vhost-dp-figures\n\n=  =\na  1\n=  =\n\nMore.\n')
@@ -193,13 +197,14 @@ after = "first"
             ['sh', '-c', '"$@" || { echo error: it failed; exit 1; }', 'sh',
              'python3', '-B', *words], good=False)
 
-    def patch(self, number):
-        return next((self.build / 'series').glob(f'{number:04}-*')).read_text()
+    def patch(self, number, stage='0-all'):
+        return next((self.build / 'series' / stage).glob(
+            f'{number:04}-*')).read_text()
 
     def test_series(self):
         self.configure()
         self.assertNotIn('not ok', self.series())
-        self.assertEqual(len(list((self.build / 'series').iterdir())), 4)
+        self.assertEqual(len(list((self.build / 'series/0-all').iterdir())), 4)
         cover = self.patch(0)
         self.assertIn('[PATCH 0/3] The subject', cover)
         self.assertIn('  a  1\n', cover)
@@ -211,6 +216,97 @@ after = "first"
                          first + self.patch(2) + self.patch(3))
         self.assertIn("+  'other.c',\n", self.patch(2))
         self.assertIn('+second\n', self.patch(2))
+
+    def stages(self, text):
+        path = self.root / 'integration/series/patches.toml'
+        path.write_text(text + path.read_text().partition(
+            'first = "first"\n')[2])
+
+    def test_stages(self):
+        """A directory, numbers and a letter for each; one applies behind the
+        other.
+        """
+        self.stages('[[stage]]\nname = "0-all"\nfirst = "first"\n'
+                    '[[stage]]\nname = "1-more"\nfirst = "second"\n')
+        self.configure()
+        self.assertIn('stage 1-more has no cover letter: '
+                      'integration/series/1-more.txt',
+                      self.series('make', good=False))
+        self.write('repository/integration/series/1-more.txt', 'More\n\n.\n')
+        self.assertNotIn('not ok', self.series())
+        self.assertIn('[PATCH 1/1] net: first', self.patch(1))
+        self.assertIn('[PATCH 0/2] More', self.patch(0, '1-more'))
+        self.assertIn('[PATCH 2/2] docs', self.patch(2, '1-more'))
+        self.assertIn('1-more: 2 patches, ', self.series('make'))
+
+    def test_bad_stages(self):
+        self.configure()
+        for text, said in (
+                ('name = "0-all"\nfirst = "second"', 'with the first patch'),
+                ('name = "0-all"\nfirst = "none"', "no patch 'none'"),
+                ('name = "all"\nfirst = "first"', "name = 'all'"),
+                ('name = "0-a"\nfirst = "first"\nlast = "x"', "last = 'x'")):
+            with self.subTest(text=text):
+                self.stages(f'[[stage]]\n{text}\n')
+                self.assertIn(said, self.series('make', good=False))
+                self.write('repository/integration/series/patches.toml', TABLE)
+                self.table('docs', 'files = ["docs/devel/*"]')
+
+    def test_lone(self):
+        """Each against QEMU as it is, behind those that it needs."""
+        self.stages('[[stage]]\nname = "0-all"\nfirst = "first"\n'
+                    'alone = true\n')
+        self.table('third', 'needs = ["second"]')
+        self.write('repository/integration/third.toml',
+                   '[[edit]]\npath = "net/theirs.c"\nanchor = "theirs"\n'
+                   'after = "third"\n')
+        self.configure()
+        self.assertNotIn('not ok', self.series())
+        alone = self.build / 'series/0-all/alone'
+        self.assertEqual(sorted(path.name for path in alone.iterdir()),
+                         ['01-first', '02-docs', '03-third'])
+        third = self.patch(2, '0-all/alone/03-third')
+        self.assertIn('[PATCH 2/2] third', third)
+        self.assertIn('+third\n', third)
+        self.assertIn('+second\n', self.patch(1, '0-all/alone/03-third'))
+        self.assertIn('[PATCH] docs', self.patch(1, '0-all/alone/02-docs'))
+
+    def test_needs_elsewhere(self):
+        self.table('third', 'needs = ["second"]')
+        self.configure()
+        self.assertIn('patch third needs second: that is for',
+                      self.series('make', good=False))
+
+    def test_earlier(self):
+        """What a file was like before patches that change it."""
+        self.table('third', '[[earlier]]\npath = "net/other.c"\n'
+                   'patch = "third"\nwithout = ["three"]\n'
+                   "expression = 'two\\n2'\nreplacement = 'none'")
+        self.configure()
+        self.assertNotIn('not ok', self.series())
+        self.assertIn('+one\n+\n+none\n+\n', self.patch(2))
+        self.assertNotIn('three', self.patch(2))
+        self.assertIn('-none\n+two\n+2\n', self.patch(4))
+        self.assertIn('+three\n', self.patch(4))
+
+    def test_bad_earlier(self):
+        self.configure()
+        table = self.root / 'integration/series/patches.toml'
+        text = table.read_text()
+        for patch, path, more, said in (
+                ('docs', 'net/other.c', 'without = ["ten"]',
+                 "the line 'ten' is 0 times in net/other.c, not once"),
+                ('docs', 'net/other.c', "expression = 't'\nreplacement = 'x'",
+                 "expression 't' is 2 times in"),
+                ('docs', 'net/none.c', '', 'no patch before docs has this file'),
+                ('second', 'net/other.c', '', 'no patch before second has'),
+                ('docs', 'net/other.c', "expression = 'a'", 'and replacement'),
+                ('docs', 'net/other.c', "expression = '('\nreplacement = ''",
+                 "expression '('")):
+            with self.subTest(said):
+                table.write_text(f'{text}\n[[earlier]]\npatch = "{patch}"\n'
+                                 f'path = "{path}"\n{more}\n')
+                self.assertIn(said, self.series('make', good=False))
 
     def test_homeless_file(self):
         self.configure()
@@ -324,7 +420,7 @@ after = "x = ['late.c']"
         self.write('repository/net/other.c', 'SHOUT\n')
         said = self.series(good=False)
         self.assertIn('# shouted', said)
-        self.assertIn('not ok 4 - checkpatch: 0002-net-second.patch', said)
+        self.assertIn('not ok 4 - checkpatch: 0-all/0002-net-second.patch', said)
 
     def test_figures_missing(self):
         self.configure()
