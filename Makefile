@@ -47,7 +47,8 @@ help:
 	@echo "  check-next-compile   the next QEMU (10.2), in $(NEXT_DIR): our files and the edited"
 	@echo "                       ones compile, the patch series applies; skipped where the archive"
 	@echo "                       does not serve its source"
-	@echo "  check-next         the next QEMU, built whole, and all of the tests above on it"
+	@echo "  check-next         the next QEMU, built whole, and all of the tests above on it;"
+	@echo "                     guests move between it and the usual build, both ways"
 	@echo "  check-long         what takes longer: check-asan, check-aarch64, soak, and the tests"
 	@echo "                     above with more operations"
 	@echo "  check-asan           unit and device tests on a second build with AddressSanitizer,"
@@ -137,9 +138,11 @@ NEXT := $(shell sed -n "s/^NEXT = '\(.*\)'/\1/p" scripts/prep/versions.py)
 $(NEXT_DIR)/prep/configured.json:
 	./configure --qemu=$(NEXT) --build-dir="$(NEXT_DIR)" --enable-werror
 
-check-next: need-guest $(NEXT_DIR)/prep/configured.json
+# Guests also move between the two QEMUs: that takes the usual build
+check-next: need-guest build $(NEXT_DIR)/prep/configured.json
 	@$(PREPARE) build --build-dir="$(NEXT_DIR)" $(JOBS)
-	@scripts/python.sh scripts/check.py --build-dir="$(NEXT_DIR)" $(CHECKS)
+	@VHOST_DP_OTHER_BUILD="$(BUILD_DIR)" scripts/python.sh scripts/check.py \
+	    --build-dir="$(NEXT_DIR)" $(CHECKS) versions
 
 ASAN_DIR := $(BUILD_DIR)-asan
 

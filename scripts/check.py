@@ -4,7 +4,7 @@
 
 usage: check.py --build-dir DIR [--timeout-multiplier N] [--only PATTERN]
                 [unit] [models] [tsan] [differential] [fuzz] [qtest] [guest]
-                [nested] [integration] [next]
+                [nested] [integration] [versions] [next]
 
 Each suite is one run of `meson test`; while it goes on there is a line per
 finished test.  A TAP test counts by its cases, any other test as one.  What
@@ -72,6 +72,8 @@ SUITES = {
     'guest': Suite('guest', ['*'], processes=2),
     'nested': Suite('nested', ['*'], processes=1),
     'integration': Suite('integration', ['*']),
+    # It has two QEMUs, and another build directory
+    'versions': Suite('versions', ['*'], processes=1),
     # It compiles with all processors
     'next': Suite('next', ['*'], processes=1),
 }

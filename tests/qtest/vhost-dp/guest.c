@@ -31,7 +31,7 @@ static bool is_virt(void)
 
 const char *dp_machine(void)
 {
-    return is_virt() ? "virt" : "pc";
+    return getenv("VHOST_DP_QTEST_MACHINE") ?: is_virt() ? "virt" : "pc";
 }
 
 QTestState *dp_qemu_new(const char *var)
@@ -187,7 +187,7 @@ DpGuest *dp_guest_new_oob(const char *fmt, ...)
     va_start(ap, fmt);
     options = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    return guest_new(NULL, options, false, true);
+    return guest_new("QTEST_QEMU_BINARY_DST", options, false, true);
 }
 
 void dp_guest_free(DpGuest *guest)

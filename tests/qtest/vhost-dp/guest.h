@@ -143,7 +143,11 @@ DpGuest *dp_guest_new(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /* The same with the QEMU binary in environment variable @var */
 DpGuest *dp_guest_new_env(const char *var, const char *options);
 
-/* The same with out-of-band commands (exec-oob) */
+/*
+ * The same with out-of-band commands (exec-oob), for the destination of a
+ * migration.  The environment variable QTEST_QEMU_BINARY_DST, if there is one,
+ * names its QEMU, which may be of another version.
+ */
 DpGuest *dp_guest_new_oob(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 /*
@@ -157,7 +161,7 @@ void dp_guest_free(DpGuest *guest);
 /* The machine alone, for tests that need no guest.  @var may be NULL. */
 QTestState *dp_qemu_new(const char *var);
 
-/* What -M takes */
+/* What -M takes.  VHOST_DP_QTEST_MACHINE in the environment is another one. */
 const char *dp_machine(void);
 
 uint64_t dp_gpa_not_ram(void);
