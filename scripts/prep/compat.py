@@ -18,6 +18,8 @@ from .files import collect_files
 SAME_PATH = ('include', 'net', 'hw', 'util', 'qapi', 'docs',
              'tests/unit', 'tests/qtest', 'tests/vhost-dp')
 REWRITES = 'rewrites.toml'
+# What our QAPI documentation says, and what it stands for: versions.since()
+SINCE = re.compile(r'(?<=\b[Ss]ince )10\.0\b|(?<=\b[Ss]ince: )10\.0\b')
 REWRITE_KEYS = {'files', 'expression', 'replacement', 'why'}
 
 
@@ -100,12 +102,18 @@ class Compat:
 
     def rewrite(self, path, data):
         """Our file @path, which has @data, as this QEMU needs it."""
-        if not self.rewrites or not path.endswith(('.c', '.h', '.inc')):
-            return data
         old = text = data.decode('utf-8', 'surrogateescape')
-        for rewrite in self.rewrites:
-            text = rewrite.apply(path, text)
+        if path.startswith('qapi/'):
+            text = self.since(text)
+        elif path.endswith(('.c', '.h', '.inc')):
+            for rewrite in self.rewrites:
+                text = rewrite.apply(path, text)
         return data if text == old else text.encode('utf-8', 'surrogateescape')
+
+    def since(self, text):
+        """QAPI documentation, with the release that this QEMU is or leads to."""
+        return SINCE.sub(versions.since(self.version), text) if self.version \
+            else text
 
     def wants(self, condition):
         """Whether an edit with this condition is for this QEMU."""

@@ -173,6 +173,8 @@ def load(directory, compat=None):
                   for number, fields in enumerate(entries, 1)]
     edits = [edit for edit in edits if compat.wants(edit.qemu)]
     for edit in edits:
+        if edit.expression is None and edit.path.startswith('qapi/'):
+            edit.text = compat.since(edit.text)
         if edit.expression is None and OUR_FILES in edit.text:
             edit.text = edit.text.replace(OUR_FILES,
                                           _our_files(directory, compat))

@@ -40,6 +40,17 @@ def is_development(version):
     return version[2] >= 50
 
 
+def since(version):
+    """The release in which what is new in a tree of @version first is: x.y of a
+    release, and what a development tree leads to.
+    """
+    x, y, _ = version
+    if is_development(version):
+        # three releases a year: x.0, x.1 and x.2
+        x, y = (x, y + 1) if y < 2 else (x + 1, 0)
+    return f'{x}.{y}'
+
+
 def is_tested(version):
     return not is_development(version) and \
         version[:2] in (series(DEFAULT), series(NEXT))

@@ -17,6 +17,10 @@ from prep.compat import Compat
 
 OWN = 'int a(const void *data);\nint b;\n'
 PATCHES = '''
+[[stage]]
+name = "0-all"
+first = "api"
+
 [[patch]]
 name = "api"
 subject = "net: first"
@@ -130,6 +134,26 @@ class Older(fake.FakeProject):
                 self.with_version(version)
                 self.assertEqual(self.text('net/own.c'), OWN)
                 self.assertEqual(self.text('net/theirs.c'), 'for 10.2\ntheirs\n')
+
+    def test_since(self):
+        """Our QAPI documentation, in our files and in edits, names this QEMU."""
+        self.write('qemu/qapi/net.json', 'theirs, since 10.0\n')
+        self.write('repository/qapi/own.json', '# Since: 10.0\n# @a: since 10.0\n'
+                   '# since 10.05\n')
+        self.write('repository/integration/qapi.toml',
+                   "patch = 'api'\n[[edit]]\npath = 'qapi/net.json'\n"
+                   "anchor = 'theirs'\nafter = '# @b: since 10.0'\n")
+        for version, since in (('10.0.3', '10.0'), ('10.2.2', '10.2'),
+                               ('10.1.50', '10.2'), ('10.2.50', '11.0')):
+            with self.subTest(version=version):
+                if self.build.exists():
+                    self.run_script('distclean', f'--build-dir={self.build}')
+                self.with_version(version)
+                self.assertEqual(self.text('qapi/own.json'),
+                                 f'# Since: {since}\n# @a: since {since}\n'
+                                 '# since 10.05\n')
+                self.assertEqual(self.text('qapi/net.json'),
+                                 f'theirs, since 10.0\n# @b: since {since}\n')
 
     def test_development_tree(self):
         """10.1.50 has what 10.1 lacks."""
