@@ -26,6 +26,8 @@ EARLIER_KEYS = {'path', 'patch', 'without', 'expression', 'replacement'}
 
 # Lists of files, where an entry waits for the patch of what it names.
 LISTS = ('meson.build', 'trace-events', 'MAINTAINERS')
+# What may follow a line of C code
+TRAILING = re.compile(r'(\s*/\*.*\*/)?\n$')
 QUOTED = re.compile(r"'([^']*)'")
 
 
@@ -89,8 +91,10 @@ class Earlier:
     def apply(self, text):
         lines = text.splitlines(keepends=True)
         for line in self.lines:
-            self._require(lines.count(line + '\n'), f'the line {line!r}')
-            lines.remove(line + '\n')
+            found = [number for number, its in enumerate(lines)
+                     if TRAILING.sub('', its) == line]
+            self._require(len(found), f'the line {line!r}')
+            del lines[found[0]]
         text = ''.join(lines)
         if self.replacement is not None:
             text, number = self.pattern.subn(self.replacement, text)
