@@ -221,7 +221,3 @@ class Qemu:
 
 def describe(origin):
     note(f'source: {origin["from"]}, version {origin["version"]}')
-
-
-def is_prepared(build):
-    return (Path(build) / 'vhost-dp.json').exists()
