@@ -8,9 +8,9 @@
  * A small virtio-net driver for split and packed virtqueues, with one or more
  * queue pairs.  Guest RAM is shared with the test, so that it
  * works on the rings at the same time as QEMU does, as a real guest would.
- * guest.c has the machine and the device, guest-mmio.c a
- * device that is not on PCI, guest-ring.c the rings,
- * guest-qmp.c what QEMU says about them.
+ * guest.c has the machine and the device, guest-mmio.c a device that is not on
+ * PCI, guest-ring.c the rings, guest-rig.c frames and what most tests start
+ * with, guest-qmp.c what QEMU says about all that.
  */
 
 #ifndef TESTS_QTEST_VHOST_DP_GUEST_H
@@ -155,6 +155,13 @@ DpGuest *dp_guest_new_oob(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
  * and dp_nic_probe() finds one whatever its slot.
  */
 DpGuest *dp_guest_new_mmio(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+
+/*
+ * One of these: @mmio as of dp_guest_new_mmio(), @oob as of dp_guest_new_oob();
+ * @var may be NULL; @split_ram: RAM is in two pieces of the same size.
+ */
+DpGuest *dp_guest_new_on(bool mmio, const char *var, const char *options,
+                         bool split_ram, bool oob);
 
 void dp_guest_free(DpGuest *guest);
 

@@ -6,7 +6,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Every test runs in a network namespace of its own, so names of interfaces
- * are free to choose, and nothing but the test sends frames.
+ * are free to choose, and nothing but the test sends frames.  host.c has the
+ * tests and their namespaces, host-if.c the interfaces, host-frames.c packet
+ * sockets and frames.
  */
 
 #ifndef TESTS_QTEST_VHOST_DP_HOST_H
@@ -107,10 +109,15 @@ const char *dp_qemu_without_io_uring(void);
 /* Does io_uring work here? */
 bool dp_has_io_uring(void);
 
+/* Write to a file, of /proc for example.  Returns whether that worked. */
+bool dp_write_file(const char *path, const char *text);
+
 /* May this process have AF_XDP sockets received into? */
 bool dp_has_xdp(void);
 
 /* Interfaces */
+
+#define DP_TAP_DEVICE "/dev/net/tun"
 
 /*
  * Create a tap interface, or attach to one.  @flags: IFF_VNET_HDR and the like
@@ -180,6 +187,9 @@ void dp_if_move(const char *name, int netns);
 /* The network namespace of the calling thread */
 int dp_netns_open(void);
 void dp_netns_enter(int netns);
+
+/* Enter a new one, where nothing but the tests sends frames */
+bool dp_netns_enter_new(void);
 
 /* A new one, which the thread does not enter */
 int dp_netns_new(void);
