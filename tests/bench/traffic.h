@@ -73,6 +73,11 @@ typedef struct Load {
 void load_init(Load *l);
 
 /**
+ * load_rx_buffer_size: how many bytes a receive buffer has
+ */
+uint32_t load_rx_buffer_size(const Load *l);
+
+/**
  * load_run: do what the options say, and fill in l->result
  *
  * Exits with a message when the device stalls.

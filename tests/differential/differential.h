@@ -193,4 +193,61 @@ void theirs_rewind(Theirs *t, VirtQueueElement **elem, unsigned n);
 void theirs_drop(Theirs *t, VirtQueueElement *elem);
 bool theirs_flush(Theirs *t, unsigned n);
 
+/* A run of operations on both sides */
+
+/* What happened: a test that never wraps would show little */
+enum {
+    N_CHAINS, N_REWOUND, N_DISORDER, N_CALLS, N_NO_CALLS, N_EXTRA_CALLS,
+    N_KICKS, N_NO_KICKS, N_MORE, N_ARMED, N_HAND_OVERS, N_EXCHANGES, N_RESETS,
+    N_REMAPS, N_BROKEN, N_WRAPS, N_EMPTY_CALLS, N_COUNTERS,
+};
+
+typedef struct Run {
+    Config c;
+    Driver driver;
+
+    Guest guest[2];
+    unsigned ours_on;           /* the guest that is ours; the other, theirs */
+
+    VhostDPVring vq;
+    VhostDPBurst burst;
+    VhostDPMemory *mem;
+    Theirs theirs;
+    VirtQueueElement *elem[VHOST_DP_VRING_BURST];
+
+    uint16_t seen;              /* the device knows what is before it */
+    bool notify;                /* the device wants kicks */
+    bool armed;                 /* and has seen all: the next one has to come */
+    bool decided;               /* about a call, since the start */
+    unsigned undecided;         /* used since the last decision */
+    const char *bad;            /* the rule that the driver broke */
+
+    uint64_t counters[N_COUNTERS];
+} Run;
+
+/* Comparing; a difference ends the run */
+
+/* Where @gpa is in the guest that is ours, or theirs */
+void *ours_ptr(Run *r, uint64_t gpa);
+void *theirs_ptr(Run *r, uint64_t gpa);
+
+/* @len bytes at @gpa are the same */
+void check_same(Run *r, const char *what, uint64_t gpa, size_t len);
+
+/* Does ours make one used element of many? */
+bool batches(Run *r);
+
+/* The rings are the same, but for what may differ */
+void check_rings(Run *r);
+
+/* The rings are, and all buffers */
+void check_memory(Run *r);
+
+/* How many ours has counted */
+uint64_t violations(Run *r);
+
+/* A chain of ours and an element of theirs are the same buffers */
+void check_chain(Run *r, const VhostDPChain *chain,
+                 const VirtQueueElement *elem);
+
 #endif /* TESTS_DIFFERENTIAL_H */

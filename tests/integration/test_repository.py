@@ -18,6 +18,10 @@ ADDRESS = re.compile(r'\b(https?|ftp):' + r'//')
 # Where the tables and scripts of preparation are: no address at all.
 PREPARATION = ('scripts/', 'integration/', '.ci/', 'configure', 'Makefile',
                'meson.build')
+PRODUCT = ('net/', 'hw/', 'include/', 'util/', 'qapi/', 'compat/')
+# What is written by hand, and read: not the documentation
+SOURCE = {'.c', '.h', '.inc', '.py', '.sh', '.pml', '.json'}
+MAX_LINES = 800
 CODE = {'.c', '.h', '.py', '.sh', '.toml', '.build', '.list', '.json', '.rst'}
 
 
@@ -66,6 +70,14 @@ class Repository(unittest.TestCase):
         for path in our_files():
             if path.endswith('.py'):
                 ast.parse(text_of(path), path)
+
+    def test_files_are_short(self):
+        """Code that has grown longer is split by subject."""
+        long = {path: lines for path in our_files()
+                if path.startswith(PRODUCT + ('tests/', 'scripts/'))
+                and Path(path).suffix in SOURCE
+                for lines in [text_of(path).count('\n')] if lines > MAX_LINES}
+        self.assertEqual(long, {}, f'files of more than {MAX_LINES} lines')
 
     def test_tables(self):
         """The real tables are well-formed."""

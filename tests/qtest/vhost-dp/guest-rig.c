@@ -1,5 +1,5 @@
 /*
- * vhost-dp: qtests, frames through a virtio-net device, and what most tests start with
+ * vhost-dp: qtests, a NIC with its netdev, and frames through it
  *
  * Copyright (c) 2026 The vhost-dp developers
  *

@@ -1,5 +1,5 @@
 /*
- * vhost-dp: qtests, tests in namespaces of their own, and QEMU with less than they have
+ * vhost-dp: qtests, tests in namespaces of their own, and QEMU's privileges
  *
  * Copyright (c) 2026 The vhost-dp developers
  *

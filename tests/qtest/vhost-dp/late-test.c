@@ -17,31 +17,15 @@
 #include "qobject/qdict.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "standard-headers/linux/virtio_pci.h"
-#include "guest.h"
+#include "transports.h"
 
-/* How a driver gets at the device */
-typedef struct Transport {
-    const char *name;
-    const char *device, *more;
-    bool mmio;
-    bool modern;
-} Transport;
-
-static const Transport transports[] = {
-    { "pci-legacy", "disable-modern=on,disable-legacy=off" },
-    { "pci-modern", "disable-legacy=on", .modern = true },
-    { "mmio-legacy", .mmio = true },
-    { "mmio-modern", NULL, "-global virtio-mmio.force-legacy=false",
-      .mmio = true, .modern = true },
-};
-
-static uint64_t transport_features(const Transport *t)
+static uint64_t transport_features(const DpTransport *t)
 {
     return t->modern ? DP_FEATURES_DEFAULT
                      : DP_FEATURES_DEFAULT & ~DP_FEATURE(VIRTIO_F_VERSION_1);
 }
 
-static DpRig *rig_new(const Transport *t, DpSetup setup)
+static DpRig *rig_new(const DpTransport *t, DpSetup setup)
 {
     setup.device = t->device;
     setup.more = t->more;
@@ -177,7 +161,7 @@ static void test_rings_without_link(const void *opaque)
 /* Only one of the two, and the device stops: the other one never began */
 static void test_one_ring(const void *opaque)
 {
-    const Transport *t = opaque;
+    const DpTransport *t = opaque;
     DpRig *r = rig_new(t, (DpSetup) { .late = true });
     unsigned i;
 
@@ -199,7 +183,7 @@ static void test_one_ring(const void *opaque)
 /* A ring that cannot be started: QEMU and the other queue go on */
 static void test_bad_ring(const void *opaque)
 {
-    const Transport *t = opaque;
+    const DpTransport *t = opaque;
     DpRig *r = rig_new(t, (DpSetup) { .late = true });
     QVirtioDevice *d = r->nic->vdev;
     QVirtQueue vq;
@@ -249,7 +233,7 @@ static void test_unplug(const void *opaque)
  */
 static void test_vectors(const void *opaque)
 {
-    const Transport *t = opaque;
+    const DpTransport *t = opaque;
     DpRig *r = rig_new(t, (DpSetup) { .late = true, .msix = true });
     unsigned i;
 
@@ -443,7 +427,7 @@ static void write_features(DpRig *r, uint64_t features)
 /* Virtio 1.3, 2.2.1: they hold from DRIVER_OK to the next reset */
 static void test_features_are_fixed(const void *opaque)
 {
-    const Transport *t = opaque;
+    const DpTransport *t = opaque;
     DpRig *r = rig_new(t, (DpSetup) { .pairs = 3 });
     uint64_t has = r->nic->features;
     const uint64_t others[] = {
@@ -515,7 +499,7 @@ static void test_features_without_reset(const void *opaque)
 /* Features that take virtqueues away which have a ring already */
 static void test_deleted_queue(const void *opaque)
 {
-    const Transport *t = opaque;
+    const DpTransport *t = opaque;
     DpRig *r = rig_new(t, (DpSetup) { .pairs = 3 });
     QVirtioDevice *d = r->nic->vdev;
     uint64_t all = r->nic->features;
@@ -585,37 +569,28 @@ static void test_features_of_others(const void *opaque)
     dp_guest_free(guest);
 }
 
-static void add(const Transport *t, const char *name,
-                void (*fn)(const void *opaque))
-{
-    g_autofree char *path = g_strdup_printf("late/%s/%s", name, t->name);
-
-    if (t->modern) {
-        dp_add_ring_test(path, t, fn);
-    } else {
-        dp_add_test(path, t, fn);
-    }
-}
-
 int main(int argc, char **argv)
 {
     unsigned i;
 
     dp_test_init(&argc, &argv);
-    for (i = 0; i < ARRAY_SIZE(transports); i++) {
-        const Transport *t = &transports[i];
+    for (i = 0; i < DP_NTRANSPORTS; i++) {
+        const DpTransport *t = &dp_transports[i];
 
-        add(t, "rings", test_rings);
-        add(t, "rings-of-pairs", test_rings_of_pairs);
-        add(t, "rings-without-link", test_rings_without_link);
-        add(t, "one-ring", test_one_ring);
-        add(t, "bad-ring", test_bad_ring);
-        add(t, "features-are-fixed", test_features_are_fixed);
-        add(t, "features-without-reset", test_features_without_reset);
-        add(t, "deleted-queue", test_deleted_queue);
+        dp_add_transport_test("late/rings", t, test_rings);
+        dp_add_transport_test("late/rings-of-pairs", t, test_rings_of_pairs);
+        dp_add_transport_test("late/rings-without-link", t,
+                              test_rings_without_link);
+        dp_add_transport_test("late/one-ring", t, test_one_ring);
+        dp_add_transport_test("late/bad-ring", t, test_bad_ring);
+        dp_add_transport_test("late/features-are-fixed", t,
+                              test_features_are_fixed);
+        dp_add_transport_test("late/features-without-reset", t,
+                              test_features_without_reset);
+        dp_add_transport_test("late/deleted-queue", t, test_deleted_queue);
         if (!t->mmio) {
-            add(t, "vectors", test_vectors);
-            add(t, "unplug", test_unplug);
+            dp_add_transport_test("late/vectors", t, test_vectors);
+            dp_add_transport_test("late/unplug", t, test_unplug);
         }
     }
     dp_add_test("late/control-vector", NULL, test_control_vector);

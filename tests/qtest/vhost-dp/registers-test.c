@@ -25,7 +25,7 @@
 #include "standard-headers/linux/pci_regs.h"
 #include "standard-headers/linux/virtio_mmio.h"
 #include "standard-headers/linux/virtio_pci.h"
-#include "guest.h"
+#include "transports.h"
 
 #define OPS         500         /* of a round */
 #define PAIRS       2
@@ -37,94 +37,6 @@
 #define DATA_SIZE   0x4000
 #define LOG_LINES   40
 
-typedef enum Reg {
-    FEATURES_SELECT, FEATURES, STATUS, CONFIG_VECTOR,
-    QUEUE_SELECT, QUEUE_SIZE, QUEUE_VECTOR, QUEUE_ENABLE, QUEUE_RESET,
-    QUEUE_DESC, QUEUE_AVAIL, QUEUE_USED, QUEUE_PFN, QUEUE_ALIGN, PAGE_SIZE,
-    NOTIFY, INTERRUPT_ACK, NREGS,
-} Reg;
-
-/* Where a register is; no width: there is none.  8 bytes are written in two. */
-typedef struct Place {
-    uint16_t offset;
-    uint8_t width;
-} Place;
-
-typedef struct Transport {
-    const char *name;
-    const char *device;
-    const char *more;
-    bool mmio;
-    bool modern;
-    uint16_t config;            /* where the device's configuration is */
-    Place reg[NREGS];
-} Transport;
-
-static const Transport transports[] = {
-    {
-        "pci-legacy", "disable-modern=on,disable-legacy=off", "",
-        .config = 0x14,
-        .reg = {
-            [FEATURES] = { VIRTIO_PCI_GUEST_FEATURES, 4 },
-            [STATUS] = { VIRTIO_PCI_STATUS, 1 },
-            [CONFIG_VECTOR] = { VIRTIO_MSI_CONFIG_VECTOR, 2 },
-            [QUEUE_SELECT] = { VIRTIO_PCI_QUEUE_SEL, 2 },
-            [QUEUE_VECTOR] = { VIRTIO_MSI_QUEUE_VECTOR, 2 },
-            [QUEUE_PFN] = { VIRTIO_PCI_QUEUE_PFN, 4 },
-            [NOTIFY] = { VIRTIO_PCI_QUEUE_NOTIFY, 2 },
-        },
-    }, {
-        "pci-modern", "disable-legacy=on", "",
-        .modern = true,
-        .reg = {
-            [FEATURES_SELECT] = { VIRTIO_PCI_COMMON_GFSELECT, 4 },
-            [FEATURES] = { VIRTIO_PCI_COMMON_GF, 4 },
-            [STATUS] = { VIRTIO_PCI_COMMON_STATUS, 1 },
-            [CONFIG_VECTOR] = { VIRTIO_PCI_COMMON_MSIX, 2 },
-            [QUEUE_SELECT] = { VIRTIO_PCI_COMMON_Q_SELECT, 2 },
-            [QUEUE_SIZE] = { VIRTIO_PCI_COMMON_Q_SIZE, 2 },
-            [QUEUE_VECTOR] = { VIRTIO_PCI_COMMON_Q_MSIX, 2 },
-            [QUEUE_ENABLE] = { VIRTIO_PCI_COMMON_Q_ENABLE, 2 },
-            [QUEUE_RESET] = { VIRTIO_PCI_COMMON_Q_RESET, 2 },
-            [QUEUE_DESC] = { VIRTIO_PCI_COMMON_Q_DESCLO, 8 },
-            [QUEUE_AVAIL] = { VIRTIO_PCI_COMMON_Q_AVAILLO, 8 },
-            [QUEUE_USED] = { VIRTIO_PCI_COMMON_Q_USEDLO, 8 },
-        },
-    }, {
-        "mmio-legacy", "event_idx=on", "", .mmio = true,
-        .config = VIRTIO_MMIO_CONFIG,
-        .reg = {
-            [FEATURES_SELECT] = { VIRTIO_MMIO_DRIVER_FEATURES_SEL, 4 },
-            [FEATURES] = { VIRTIO_MMIO_DRIVER_FEATURES, 4 },
-            [STATUS] = { VIRTIO_MMIO_STATUS, 4 },
-            [QUEUE_SELECT] = { VIRTIO_MMIO_QUEUE_SEL, 4 },
-            [QUEUE_SIZE] = { VIRTIO_MMIO_QUEUE_NUM, 4 },
-            [QUEUE_PFN] = { VIRTIO_MMIO_QUEUE_PFN, 4 },
-            [QUEUE_ALIGN] = { VIRTIO_MMIO_QUEUE_ALIGN, 4 },
-            [PAGE_SIZE] = { VIRTIO_MMIO_GUEST_PAGE_SIZE, 4 },
-            [NOTIFY] = { VIRTIO_MMIO_QUEUE_NOTIFY, 4 },
-            [INTERRUPT_ACK] = { VIRTIO_MMIO_INTERRUPT_ACK, 4 },
-        },
-    }, {
-        "mmio-modern", "event_idx=on",
-        "-global virtio-mmio.force-legacy=false", .mmio = true,
-        .modern = true, .config = VIRTIO_MMIO_CONFIG,
-        .reg = {
-            [FEATURES_SELECT] = { VIRTIO_MMIO_DRIVER_FEATURES_SEL, 4 },
-            [FEATURES] = { VIRTIO_MMIO_DRIVER_FEATURES, 4 },
-            [STATUS] = { VIRTIO_MMIO_STATUS, 4 },
-            [QUEUE_SELECT] = { VIRTIO_MMIO_QUEUE_SEL, 4 },
-            [QUEUE_SIZE] = { VIRTIO_MMIO_QUEUE_NUM, 4 },
-            [QUEUE_ENABLE] = { VIRTIO_MMIO_QUEUE_READY, 4 },
-            [QUEUE_DESC] = { VIRTIO_MMIO_QUEUE_DESC_LOW, 8 },
-            [QUEUE_AVAIL] = { VIRTIO_MMIO_QUEUE_AVAIL_LOW, 8 },
-            [QUEUE_USED] = { VIRTIO_MMIO_QUEUE_USED_LOW, 8 },
-            [NOTIFY] = { VIRTIO_MMIO_QUEUE_NOTIFY, 4 },
-            [INTERRUPT_ACK] = { VIRTIO_MMIO_INTERRUPT_ACK, 4 },
-        },
-    },
-};
-
 static const char *const reg_names[NREGS] = {
     "features-select", "features", "status", "config-vector", "queue-select",
     "queue-size", "queue-vector", "queue-enable", "queue-reset", "queue-desc",
@@ -133,7 +45,7 @@ static const char *const reg_names[NREGS] = {
 };
 
 typedef struct Run {
-    const Transport *t;
+    const DpTransport *t;
     const char *kvm;            /* options for that, or NULL */
     DpRig *rig;
     QTestState *qts;
@@ -223,9 +135,9 @@ static void write_at(Run *r, unsigned offset, unsigned width, uint32_t value)
     }
 }
 
-static void put(Run *r, Reg reg, uint64_t value)
+static void put(Run *r, DpReg reg, uint64_t value)
 {
-    const Place *place = &r->t->reg[reg];
+    const DpPlace *place = &r->t->reg[reg];
 
     if (!place->width) {
         return;
@@ -441,7 +353,7 @@ static void op_queue(Run *r)
 static void op_anything(Run *r)
 {
     unsigned reg = rnd(r, NREGS);
-    const Place *place = &r->t->reg[reg];
+    const DpPlace *place = &r->t->reg[reg];
     uint32_t value = chance(r, 2) ? rnd(r, 16) : g_rand_int(r->rand);
     unsigned width = 1u << rnd(r, 3);
     unsigned offset = rnd(r, 0x40);
@@ -762,7 +674,7 @@ static void check_works(Run *r)
     }
 }
 
-static void run_round(const Transport *t, const char *kvm, uint32_t seed)
+static void run_round(const DpTransport *t, const char *kvm, uint32_t seed)
 {
     Run r = { .t = t, .kvm = kvm, .seed = seed };
     unsigned i;
@@ -795,7 +707,7 @@ static unsigned from_environment(const char *name, unsigned otherwise)
     return value;
 }
 
-static void run_rounds(const Transport *t, const char *kvm)
+static void run_rounds(const DpTransport *t, const char *kvm)
 {
     unsigned seconds = from_environment("VHOST_DP_FUZZ_SECONDS", 0);
     uint32_t seed = from_environment("VHOST_DP_FUZZ_SEED", 1);
@@ -820,27 +732,17 @@ static void test_under_kvm(const void *opaque)
     }
 }
 
-static void add(const Transport *t, const char *prefix,
-                void (*fn)(const void *opaque))
-{
-    g_autofree char *path = g_strdup_printf("%s/%s", prefix, t->name);
-
-    if (t->modern) {
-        dp_add_ring_test(path, t, fn);
-    } else {
-        dp_add_test(path, t, fn);
-    }
-}
-
 int main(int argc, char **argv)
 {
     unsigned i;
 
     dp_test_init(&argc, &argv);
-    for (i = 0; i < ARRAY_SIZE(transports); i++) {
-        add(&transports[i], "registers", test_registers);
-        if (!transports[i].mmio) {
-            add(&transports[i], "registers-kvm", test_under_kvm);
+    for (i = 0; i < DP_NTRANSPORTS; i++) {
+        dp_add_transport_test("registers", &dp_transports[i],
+                              test_registers);
+        if (!dp_transports[i].mmio) {
+            dp_add_transport_test("registers-kvm", &dp_transports[i],
+                                  test_under_kvm);
         }
     }
     return g_test_run();
