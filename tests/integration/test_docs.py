@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the documentation names exists: files, functions, types, pages."""
+"""What the documentation names exists: files, functions, types, tests."""
 
 import re
 import unittest
@@ -53,6 +53,13 @@ class Docs(unittest.TestCase):
                 for path in (tap.ROOT / folder).rglob('*')}
         self.assertEqual([(page, name) for page, name in names
                           if name not in have], [])
+
+    def test_qtests(self):
+        names = list(found(re.compile(r'`(?:vhost-dp/)?([a-z0-9-]+-test)`')))
+        self.assertGreater(len(names), 10)
+        folder = tap.ROOT / 'tests/qtest/vhost-dp'
+        self.assertEqual([(page, name) for page, name in names
+                          if not (folder / f'{name}.c').exists()], [])
 
     def test_identifiers(self):
         """Functions and types, as written in C or in the schema."""
