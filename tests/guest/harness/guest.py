@@ -52,16 +52,18 @@ class Guest:
     """One QEMU process with one guest in it. Use as a context manager, or call close()."""
 
     def __init__(self, qemu, image, arguments=(), memory=512, cpus=1, accel="tcg", machine="pc",
-                 reboot=False, append="", watched=False):
+                 reboot=False, append="", watched=False, inherit=()):
         """`image` is what mkimage.make_image() returned, `arguments` the devices' part of the command
         line, `append` more of the kernel's. Where `reboot` is false a guest that resets ends QEMU.
-        `watched`: there is a second QMP monitor, path("watch")."""
+        `watched`: there is a second QMP monitor, path("watch"). `inherit`: descriptors that QEMU has
+        under the same numbers."""
         self.dir = tempfile.mkdtemp(prefix="vhost-dp-")
         self.process = None
         self.qmp = None
         self._shell = None
         self._pending = b""
         self._number = 0
+        self._inherit = inherit
         kernel, initramfs = image
         self.command_line = [
             qemu, *firmware_arguments(qemu), "-nodefaults", "-no-user-config", "-display", "none",
@@ -89,9 +91,18 @@ class Guest:
 
     def start(self, timeout=30, more=()):
         """Start QEMU. When this returns its devices and host interfaces exist and it answers QMP."""
+        self.launch(more)
+        self.connect(timeout)
+
+    def launch(self, more=()):
+        """Start QEMU, and do not wait."""
         with open(self.path("stderr"), "w") as errors:
             self.process = subprocess.Popen([*self.command_line, *more], stdin=subprocess.DEVNULL, stdout=errors,
-                                            stderr=errors, preexec_fn=_die_with_parent)
+                                            stderr=errors, preexec_fn=_die_with_parent,
+                                            pass_fds=self._inherit)
+
+    def connect(self, timeout=30):
+        """Wait until QEMU answers QMP, and connect to the guest's shell."""
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -106,6 +117,19 @@ class Guest:
                 raise GuestError(f"QEMU answered no monitor within {timeout} s{self.said()}")
         self._shell = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._shell.connect(self.path("shell"))
+
+    def reconnect(self, timeout=60):
+        """QEMU has replaced, or is about to replace, itself: wait for that, and connect."""
+        deadline = time.monotonic() + timeout
+        try:
+            while time.monotonic() < deadline:
+                self.qmp.command("query-status")
+                time.sleep(0.02)
+        except QmpClosed:
+            pass
+        self.qmp.close()
+        self._shell.close()
+        self.connect(timeout)
 
     def wait_ready(self, timeout=120):
         """Wait until the guest has booted and its shell answers."""

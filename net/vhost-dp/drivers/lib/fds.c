@@ -11,8 +11,9 @@
  *
  * A descriptor has one owner, who closes it.  One that QEMU has inherited lacks
  * FD_CLOEXEC, because exec() would have closed it otherwise; those that QEMU
- * opens have it.  A number that is taken here gets the flag, so that another
- * object that is given the same number can be told.
+ * opens have it.  Numbers that objects have taken are in a table, so that
+ * another object that is given the same number can be told.  They must not get
+ * the flag: with cpr-exec the QEMU that follows finds them under their numbers.
  */
 
 #include "qemu/osdep.h"
@@ -83,6 +84,16 @@ static bool fds_has(const VhostDPFds *fds, int fd)
     return false;
 }
 
+/* Numbers of descriptors that objects have taken.  BQL. */
+static GHashTable *fds_taken;
+
+static void fds_give_back_number(int fd)
+{
+    if (fds_taken) {
+        g_hash_table_remove(fds_taken, GINT_TO_POINTER(fd));
+    }
+}
+
 /* What is no descriptor at all is for the caller to refuse, by its kind */
 static bool fds_take_number(VhostDPFds *fds, int fd, Error **errp)
 {
@@ -92,7 +103,11 @@ static bool fds_take_number(VhostDPFds *fds, int fd, Error **errp)
     if (flags < 0) {
         return true;
     }
-    if (flags & FD_CLOEXEC) {
+    if (!fds_taken) {
+        fds_taken = g_hash_table_new(NULL, NULL);
+    }
+    if ((flags & FD_CLOEXEC) ||
+        g_hash_table_contains(fds_taken, GINT_TO_POINTER(fd))) {
         if (fds_has(fds, fd)) {
             error_setg(errp, "descriptor %d is listed twice", fd);
         } else {
@@ -103,7 +118,7 @@ static bool fds_take_number(VhostDPFds *fds, int fd, Error **errp)
         }
         return false;
     }
-    fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+    g_hash_table_add(fds_taken, GINT_TO_POINTER(fd));
     return true;
 }
 
@@ -151,7 +166,7 @@ void vhost_dp_fds_reject(VhostDPFds *fds)
 
     for (i = 0; i < fds->n; i++) {
         if (fds_by_number(fds->name[i])) {
-            fcntl(fds->fd[i], F_SETFD, 0);
+            fds_give_back_number(fds->fd[i]);
         } else {
             close(fds->fd[i]);
         }
@@ -164,6 +179,9 @@ void vhost_dp_fds_close(VhostDPFds *fds)
     unsigned i;
 
     for (i = 0; i < fds->n; i++) {
+        if (fds_by_number(fds->name[i])) {
+            fds_give_back_number(fds->fd[i]);
+        }
         close(fds->fd[i]);
     }
     fds_clear(fds);
