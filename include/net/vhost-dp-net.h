@@ -41,6 +41,19 @@ void vhost_dp_reset_queue(NetClientState *nc, unsigned index);
 void vhost_dp_enable_queue(NetClientState *nc, unsigned index);
 
 /**
+ * vhost_dp_set_coalesce: say how long notifications of a queue may be delayed
+ * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the queue's pair
+ * @tx: the transmit queue, and not the receive queue
+ * @max_packets: the notification is due with so many packets
+ * @max_usecs: or so many microseconds after the first of them
+ *
+ * If one of the two is zero there is no delay.
+ * Lock: BQL.  The device may be running, and is not stopped.
+ */
+void vhost_dp_set_coalesce(NetClientState *nc, bool tx, uint32_t max_packets,
+                           uint32_t max_usecs);
+
+/**
  * vhost_dp_start_failed: vhost could not be started, and no queue runs
  * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the first queue pair
  * @err: why, a negative errno

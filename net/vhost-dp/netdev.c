@@ -340,6 +340,14 @@ static void netdev_control_changed(NetClientState *nc)
     vhost_dp_portset_set_control(netdev->ports, control);
 }
 
+void vhost_dp_set_coalesce(NetClientState *nc, bool tx, uint32_t max_packets,
+                           uint32_t max_usecs)
+{
+    vhost_dp_port_set_coalesce(netdev_state(nc)->port,
+                               tx ? VHOST_DP_TX : VHOST_DP_RX, max_packets,
+                               max_usecs);
+}
+
 /* One queue pair is about to be started; if another fails, all are stopped */
 static int netdev_start(NetClientState *nc)
 {

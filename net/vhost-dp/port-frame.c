@@ -8,6 +8,13 @@
  * Theory of operation: used buffers become visible burst by burst, but the
  * guest is called once for all that were used in a turn: a flush notes that
  * there is somebody to call.
+ *
+ * If the guest allows a delay (port-coalesce.c), the ring does not ask whether
+ * it wants to be called before the call is due.  That is looked at after each
+ * pass; and a timer looks when the port has gone to sleep, or does something
+ * else, before it is due.  A queue that stops, and parameters that change, make
+ * the call at once (vhost_dp_pair_call_held()): control does that, under the
+ * lock, and the IOThread finds nothing left to do.
  */
 
 #include "qemu/osdep.h"
@@ -16,6 +23,25 @@
 #include "qemu/memalign.h"
 #include "port-frame.h"
 
+/* The same for a queue whose calls are delayed */
+static void port_flush_delayed(VhostDPEnginePort *port, unsigned queue)
+{
+    VhostDPVring *vq = &port->pair.vq[queue];
+    PortStats *stats = &port->stats[queue];
+    unsigned chains = vq->nshadow;
+    bool first = !vq->undecided;
+    int64_t now = first ? qemu_clock_get_ns(QEMU_CLOCK_REALTIME) : 0;
+
+    vhost_dp_vring_flush(vq);
+    vhost_dp_port_coalesce_used(&port->coalesce[queue],
+                                &port->conf.coalesce[queue], stats->packets,
+                                chains, first, now);
+    if (!first) {
+        vhost_dp_count(&stats->calls_coalesced, 1);
+    }
+    port->delayed = true;
+}
+
 void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue)
 {
     VhostDPVring *vq = &port->pair.vq[queue];
@@ -23,7 +49,9 @@ void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue)
     if (!vq->nshadow) {
         return;
     }
-    if (vhost_dp_vring_flush(vq)) {
+    if (unlikely(vq->hold_calls)) {
+        port_flush_delayed(port, queue);
+    } else if (vhost_dp_vring_flush(vq)) {
         port->pair.call_pending[queue] = true;
         port->call = true;
     } else {
@@ -31,8 +59,72 @@ void vhost_dp_port_flush(VhostDPEnginePort *port, unsigned queue)
     }
 }
 
+/* Calls the guest for a queue, if it wants that now */
+static void port_call_due(VhostDPEnginePort *port, unsigned queue)
+{
+    VhostDPPair *pair = &port->pair;
+    VhostDPVring *vq = &pair->vq[queue];
+
+    QEMU_LOCK_GUARD(&pair->lock);
+    if (!vq->undecided) {
+        /* Control has called, and the queue may have stopped */
+        return;
+    }
+    if (vhost_dp_vring_decide(vq)) {
+        pair->call_pending[queue] = true;
+        vhost_dp_pair_call(pair);
+    } else {
+        vhost_dp_count(&port->stats[queue].calls_suppressed, 1);
+    }
+}
+
+void vhost_dp_port_call_due(VhostDPEnginePort *port, int64_t now)
+{
+    unsigned i;
+
+    port->delayed = false;
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        if (vhost_dp_port_coalesce_due(&port->coalesce[i],
+                                       port->stats[i].packets, now)) {
+            port_call_due(port, i);
+        }
+        port->delayed |= port->coalesce[i].open;
+    }
+}
+
+/* Have the timer look when the first of the delayed calls is due */
+static void port_arm_call_timer(VhostDPEnginePort *port)
+{
+    uint64_t first = UINT64_MAX;
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        if (port->coalesce[i].open) {
+            first = MIN(first, port->coalesce[i].until);
+        }
+    }
+    /*
+     * One that fires too early arms itself again: under load most calls are
+     * made before they are due by time.  Not armed, it is at UINT64_MAX.
+     */
+    if (first < timer_expire_time_ns(&port->call_timer)) {
+        timer_mod_ns(&port->call_timer, first);
+    }
+}
+
+void vhost_dp_port_call_timer(void *opaque)
+{
+    VhostDPEnginePort *port = opaque;
+
+    vhost_dp_port_call_due(port, qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
+    port_arm_call_timer(port);
+}
+
 void vhost_dp_port_call(VhostDPEnginePort *port)
 {
+    if (unlikely(port->delayed)) {
+        port_arm_call_timer(port);
+    }
     if (port->call) {
         port->call = false;
         qemu_mutex_lock(&port->pair.lock);

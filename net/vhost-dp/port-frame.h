@@ -95,8 +95,26 @@ static inline unsigned port_end_burst(VhostDPEnginePort *port, unsigned queue)
     return vhost_dp_pair_missed(pair) ? PORT_MISSED : 0;
 }
 
-/* Calls the guest once for all flushes before.  Lock: none. */
+/*
+ * Calls the guest once for all flushes before.  Delayed calls are left to the
+ * timer.  Lock: none.
+ */
 void vhost_dp_port_call(VhostDPEnginePort *port);
+
+/*
+ * Makes those of the delayed calls that are due at @now, if port->delayed is
+ * set.  Lock: none.
+ */
+void vhost_dp_port_call_due(VhostDPEnginePort *port, int64_t now);
+
+/* The guest has no buffers left: it is not to wait for a call */
+static inline void port_call_soon(VhostDPEnginePort *port, unsigned queue)
+{
+    port->coalesce[queue].hurry = true;
+}
+
+/* For port->call_timer; @opaque is the port */
+void vhost_dp_port_call_timer(void *opaque);
 
 /* ---- Frames on their way to the driver ---- */
 

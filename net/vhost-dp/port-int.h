@@ -13,7 +13,8 @@
  *                                                  port-rx-into.c  long frames
  *     port-soft.c     offloads in software         port-rx-frame.c  headers
  *     port-frame.c    what both directions need of a queue pair
- *     port-poll.c, port-link.c, port-inbox.c       do not use a port
+ *     port-poll.c, port-coalesce.c, port-link.c, port-inbox.c
+ *                     do not use a port
  *
  * Each state is written by one file only:
  *
@@ -23,6 +24,7 @@
  *     tx->state        what becomes of the guest's frames   port-tx.c
  *     rx->state        what becomes of received frames      port-rx.c
  *     poll.state       are notifications off                port-poll.[ch]
+ *     coalesce         is a call delayed, and how long      port-coalesce.c
  *     link             why the link is down                 port-link.c
  *
  * Only the IOThread uses these states, except @link, so no lock guards them.
@@ -39,10 +41,12 @@
 #include "qemu/event_notifier.h"
 #include "qemu/host-utils.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "hw/virtio/vhost-dp-pair.h"
 #include "net/vhost-dp.h"
 #include "net/vhost-dp-control.h"
 #include "system/iothread.h"
+#include "port-coalesce.h"
 #include "port-inbox.h"
 #include "port-link.h"
 #include "port-poll.h"
@@ -70,6 +74,7 @@ typedef struct PortStats {
     uint64_t kicks;
     uint64_t kicks_suppressed;
     uint64_t calls_suppressed;
+    uint64_t calls_coalesced;
     uint64_t polls;
     uint64_t poll_hits;
     uint64_t direct;
@@ -91,6 +96,7 @@ typedef struct PortConf {
     uint32_t rx_safe_len;       /* no frame up to this exceeds the MTU */
     uint32_t offloads;          /* accepted by the guest: VHOST_DP_OFFLOAD_* */
     VhostDPControl *control;    /* a reference; NULL before the first start */
+    PortCoalesceConf coalesce[VHOST_DP_QUEUES];
 } PortConf;
 
 /*
@@ -170,6 +176,7 @@ struct VhostDPEnginePort {
     PortPoll poll;
     VhostDPCaps caps;           /* tx_offloads changes */
     bool call;                  /* pair.call_pending may be set */
+    bool delayed;               /* a PortCoalesce is open */
     uint32_t fragment_id;       /* for the next IPv6 datagram */
     /* The pair.generation to which the states belong */
     uint32_t generation[VHOST_DP_QUEUES];
@@ -182,6 +189,8 @@ struct VhostDPEnginePort {
 
     /* ---- No burst needs the rest ---- */
 
+    PortCoalesce coalesce[VHOST_DP_QUEUES]; /* the IOThread's own */
+    QEMUTimer call_timer;       /* in ctx: when a delayed call is due */
     bool changed;               /* atomic: port_reconcile() has to run */
     PortKick kick[VHOST_DP_QUEUES];     /* the IOThread's own */
     PortLink link;

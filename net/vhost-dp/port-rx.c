@@ -652,9 +652,11 @@ static unsigned rx_follow(VhostDPEnginePort *port, RxResult result)
         return PORT_MORE;
     case RX_NO_BUFFERS:
         rx->state = PORT_RX_GUEST;
+        port_call_soon(port, VHOST_DP_RX);
         return 0;
     case RX_NO_BUFFERS_POLL:
         rx->state = PORT_RX_GUEST_POLL;
+        port_call_soon(port, VHOST_DP_RX);
         return 0;
     case RX_BROKEN:
         vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);

@@ -84,6 +84,9 @@ void vhost_dp_port_turn(VhostDPEnginePort *port)
         now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
         /* Also of a pass that a control operation cut short */
         vhost_dp_port_poll_pass(&port->poll, now);
+        if (unlikely(port->delayed)) {
+            vhost_dp_port_call_due(port, now);
+        }
         if (vhost_dp_port_rx_settle(port) || turn->news) {
             more = true;
         }

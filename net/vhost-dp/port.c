@@ -286,6 +286,7 @@ static void port_end(VhostDPEnginePort *port)
     VhostDPPortSet *set = port->set;
 
     qemu_bh_delete(port->bh);
+    timer_del(&port->call_timer);
     if (qatomic_fetch_dec(&set->nattached) == 1) {
         qemu_event_set(&set->detached);
         /* From here on vhost_dp_portset_delete() may have returned */
@@ -424,6 +425,8 @@ static VhostDPEnginePort *port_new(VhostDPPortSet *set, unsigned index,
     trace_vhost_dp_port_new(set->netdev, index, port->iothread_name,
                             port->iothread->thread_id, busy_poll_us);
     port->bh = aio_bh_new(port->ctx, port_bh, port);
+    aio_timer_init(port->ctx, &port->call_timer, QEMU_CLOCK_REALTIME,
+                   SCALE_NS, vhost_dp_port_call_timer, port);
     port->inbox = vhost_dp_inbox_new(port->bh);
     return port;
 
@@ -565,6 +568,26 @@ void vhost_dp_port_set_offloads(VhostDPEnginePort *port, uint32_t offloads)
     vhost_dp_pair_unlock(&port->pair);
 }
 
+void vhost_dp_port_set_coalesce(VhostDPEnginePort *port, unsigned queue,
+                                uint32_t max_packets, uint32_t max_usecs)
+{
+    PortCoalesceConf *conf = &port->conf.coalesce[queue];
+    VhostDPPair *pair = &port->pair;
+
+    if (conf->max_packets == max_packets && conf->max_usecs == max_usecs) {
+        return;
+    }
+    trace_vhost_dp_port_set_coalesce(port->set->netdev, port->index, queue,
+                                     max_packets, max_usecs);
+    vhost_dp_pair_lock(pair);
+    /* The new parameters may say that what waits is due (5.1.6.5.9.4) */
+    vhost_dp_pair_call_held(pair);
+    conf->max_packets = max_packets;
+    conf->max_usecs = max_usecs;
+    pair->vq[queue].hold_calls = port_coalesce_is_on(conf);
+    vhost_dp_pair_unlock(pair);
+}
+
 void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up)
 {
     bool changed;
@@ -608,7 +631,7 @@ static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
     VhostDPVring *vq = &pair->vq[queue];
     unsigned i;
 
-    /* All but @broken changes under the BQL, which we hold */
+    /* All but @broken, and counters, changes under the BQL, which we hold */
     info->state = qatomic_read(&vq->broken) ? VHOST_DP_QUEUE_STATE_BROKEN :
                   vq->running ? VHOST_DP_QUEUE_STATE_RUNNING :
                   VHOST_DP_QUEUE_STATE_STOPPED;
@@ -630,6 +653,9 @@ static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
     info->iotlb_misses = qatomic_read(&vq->iotlb_misses);
     info->calls = qatomic_read(&pair->calls[queue]);
     info->calls_suppressed = qatomic_read(&stats->calls_suppressed);
+    info->calls_coalesced = qatomic_read(&stats->calls_coalesced);
+    info->coalesce_packets = port->conf.coalesce[queue].max_packets;
+    info->coalesce_usecs = port->conf.coalesce[queue].max_usecs;
     info->direct_packets = qatomic_read(&stats->direct);
     info->software_checksums = qatomic_read(&stats->soft_checksums);
     info->software_segments = qatomic_read(&stats->soft_segments);

@@ -115,6 +115,20 @@ void vhost_dp_port_set_hdr_endian(VhostDPEnginePort *port, bool big_endian);
 void vhost_dp_port_set_offloads(VhostDPEnginePort *port, uint32_t offloads);
 
 /**
+ * vhost_dp_port_set_coalesce: say how long calls of a queue may be delayed
+ * @queue: VHOST_DP_RX or VHOST_DP_TX
+ * @max_packets: the call is due with so many packets
+ * @max_usecs: or so many microseconds after the first of them
+ *
+ * With a zero, or with one packet, calls are not delayed.  If the parameters
+ * change, a delayed call is made at once.
+ *
+ * Lock: BQL.
+ */
+void vhost_dp_port_set_coalesce(VhostDPEnginePort *port, unsigned queue,
+                                uint32_t max_packets, uint32_t max_usecs);
+
+/**
  * vhost_dp_port_set_nic_link: say whether the NIC's link is up
  *
  * While it is down, virtio-net stops vhost, and the port drops what the driver

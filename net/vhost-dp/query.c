@@ -146,6 +146,12 @@ static void print_losses(Monitor *mon, const char *name,
         monitor_printf(mon, "    %s straight to the guest's buffers: %" PRIu64
                        " packets\n", name, q->direct_packets);
     }
+    if (q->coalesce_packets > 1 && q->coalesce_usecs) {
+        monitor_printf(mon, "    %s calls delayed for up to %u packets or %u "
+                       "us: %" PRIu64 " bursts had none of their own\n", name,
+                       q->coalesce_packets, q->coalesce_usecs,
+                       q->calls_coalesced);
+    }
     if (q->software_checksums || q->software_segments) {
         monitor_printf(mon, "    %s in software: %" PRIu64 " checksums, %"
                        PRIu64 " segments\n", name, q->software_checksums,

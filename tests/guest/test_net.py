@@ -182,7 +182,7 @@ class Multiqueue(GuestCase):
     title = "four queue pairs"
     PAIRS = 4
     cpus = queues = PAIRS
-    device = {"mq": True, "vectors": 2 * PAIRS + 2}
+    device = {"mq": True, "vectors": 2 * PAIRS + 2, "notf_coal": True, "vq_notf_coal": True}
     options = ["-object", "iothread,id=t0", "-object", "iothread,id=t1"]
     netdev = {"queues": PAIRS, "iothread-vq-mapping.0.iothread": "t0",
               "iothread-vq-mapping.1.iothread": "t1"}
@@ -235,6 +235,24 @@ class Multiqueue(GuestCase):
         """iperf3 with four streams, both ways"""
         for options in ((), ("--reverse",)):
             self.assertGreater(self._iperf(*options), 1 << 20)
+
+    def _coalesce(self, **how):
+        self.guest.sh("ethtool -C eth0 " + " ".join(f"{name.replace('_', '-')} {n}" for name, n in how.items()))
+
+    def test_c_notifications(self):
+        """ethtool -C delays interrupts, also under traffic, and none is lost"""
+        self._coalesce(rx_usecs=200, rx_frames=64, tx_usecs=300, tx_frames=32)
+        for pair in self._pairs():
+            self.assertEqual((pair["rx"]["coalesce-usecs"], pair["rx"]["coalesce-packets"]), (200, 64))
+            self.assertEqual((pair["tx"]["coalesce-usecs"], pair["tx"]["coalesce-packets"]), (300, 32))
+        self.transfer(8)
+        self.assertGreater(sum(pair["rx"]["calls-coalesced"] for pair in self._pairs()), 0)
+        with self.traffic():
+            for usecs in (0, 5000, 64, 1000):
+                self._coalesce(rx_usecs=usecs, tx_usecs=usecs)
+                self.guest_reaches(self.nic.host4)
+        self._coalesce(rx_usecs=0, rx_frames=0, tx_usecs=0, tx_frames=1)
+        self.transfer(8)
 
     def _counts(self):
         """What QEMU and what the guest counted since the start, as two dictionaries."""

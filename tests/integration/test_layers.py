@@ -39,7 +39,8 @@ LAYERS = [
     ('port-int', [NET + 'port-int.h'],
      ['port-parts', 'pair', 'control', 'api']),
     ('port-parts', [NET + f'port-{part}.*'
-                    for part in ('inbox', 'link', 'poll')], ['api']),
+                    for part in ('coalesce', 'inbox', 'link', 'poll')],
+     ['api']),
     ('vhost-ops', [HW + 'vhost-ops.*'], ['pair']),
     # Its files from top to bottom: see pair-int.h
     ('pair', [HW + 'pair[.-]*', HW_API + 'pair.h'],

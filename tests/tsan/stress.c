@@ -161,6 +161,13 @@ static void op_offloads(Nic *nic, StressRandom *r)
     VHOST_DP_DRIVER_GET_CLASS(set->drv)->set_offload(set->drv, offloads);
 }
 
+/* Also no delay.  It stays when all is left alone, and the guest waits. */
+static void op_coalesce(Nic *nic, StressRandom *r)
+{
+    vhost_dp_port_set_coalesce(nic->port, flip(r), stress_random(r, 40),
+                               stress_random(r, 300));
+}
+
 static void op_query(Nic *nic, StressRandom *r)
 {
     VhostDPQueuePairInfo *info = vhost_dp_port_query(nic->port);
@@ -252,6 +259,7 @@ static const struct {
     { "enable", op_enable },
     { "header", op_header },
     { "offloads", op_offloads },
+    { "coalesce", op_coalesce },
     { "query", op_query },
     { "place", op_place },
     { "inject", op_inject },

@@ -63,3 +63,15 @@ void vhost_dp_pair_call(VhostDPPair *pair)
         }
     }
 }
+
+void vhost_dp_pair_call_held(VhostDPPair *pair)
+{
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_QUEUES; i++) {
+        if (pair->vq[i].undecided && vhost_dp_vring_decide(&pair->vq[i])) {
+            pair->call_pending[i] = true;
+        }
+    }
+    vhost_dp_pair_call(pair);
+}

@@ -65,7 +65,7 @@ static void pair_report_start(VhostDPPair *pair, unsigned i, int r)
 static void pair_stop_queue(VhostDPPair *pair, unsigned i)
 {
     if (pair->vq[i].running) {
-        vhost_dp_pair_call(pair);
+        vhost_dp_pair_call_held(pair);
         vhost_dp_vring_stop(&pair->vq[i]);
         trace_vhost_dp_stop_queue(pair->name, pair_queue_name(i),
                                   vhost_dp_vring_get_base(&pair->vq[i]));

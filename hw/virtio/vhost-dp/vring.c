@@ -65,6 +65,7 @@ int vhost_dp_vring_start(VhostDPVring *vq, VhostDPMemory *mem,
     }
     vq->broken = false;
     vq->nshadow = 0;
+    vq->undecided = 0;
     vq->running = true;
     vq->missed = false;
     vq->begun = !vq->iotlb;
@@ -125,6 +126,25 @@ void vhost_dp_vring_stop(VhostDPVring *vq)
     vq->running = false;
     vq->missed = false;
     vhost_dp_vring_unmap(vq);
+}
+
+bool vhost_dp_vring_decide(VhostDPVring *vq)
+{
+    unsigned n = vq->undecided;
+
+    vq->undecided = 0;
+    if (!n) {
+        return false;
+    }
+    if (!vq->desc.host || !vq->driver.host || !vq->device.host) {
+        vq->signalled_used_valid = false;
+        return true;
+    }
+    if (n > vq->num) {
+        /* The driver's event may lie more than one round back */
+        vq->signalled_used_valid = false;
+    }
+    return vq->ops->need_call(vq);
 }
 
 void vhost_dp_vring_violation(VhostDPVring *vq, VhostDPViolation why)

@@ -83,7 +83,10 @@ typedef struct VhostDPPair {
 
     /* Guarded by lock; changed by both */
     VhostDPVring vq[VHOST_DP_QUEUES];
-    /* The guest has to be called for used buffers of a running queue */
+    /*
+     * The guest has to be called for used buffers of a running queue.  Used
+     * buffers may also wait for the decision to call: vq[].undecided.
+     */
     bool call_pending[VHOST_DP_QUEUES];
     VhostDPTranslator translator;   /* see vhost-dp-translate.h for locks */
 
@@ -174,6 +177,16 @@ static inline bool vhost_dp_pair_may_run(VhostDPPair *pair)
  * Lock: the queue pair's.
  */
 void vhost_dp_pair_call(VhostDPPair *pair);
+
+/**
+ * vhost_dp_pair_call_held: call the guest now, also where calls are delayed
+ *
+ * For queues with VhostDPVring.hold_calls, decides whether the guest wants to
+ * be called for what they have used.
+ *
+ * Lock: the queue pair's.
+ */
+void vhost_dp_pair_call_held(VhostDPPair *pair);
 
 /**
  * vhost_dp_pair_report: report queues that a violation has broken

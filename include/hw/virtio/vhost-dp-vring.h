@@ -116,6 +116,7 @@ typedef struct VhostDPVringOps {
                     unsigned max, uint32_t max_bytes);
     void (*rewind)(VhostDPVring *vq, VhostDPBurst *burst, unsigned n);
     bool (*flush)(VhostDPVring *vq);
+    bool (*need_call)(VhostDPVring *vq);
     void (*disable_notify)(VhostDPVring *vq);
     bool (*enable_notify)(VhostDPVring *vq);
 } VhostDPVringOps;
@@ -192,6 +193,8 @@ struct VhostDPVring {
     uint16_t inflight;          /* packed: entries taken and not yet used */
     bool signalled_used_valid;
     bool notify;                /* the driver is asked to kick */
+    bool hold_calls;            /* vhost_dp_vring_decide() decides to call */
+    unsigned undecided;         /* descriptors used since the last decision */
     unsigned nshadow;           /* used elements that wait for the flush */
     VhostDPUsed shadow[VHOST_DP_VRING_BURST];
 
@@ -351,12 +354,24 @@ static inline void vhost_dp_vring_push(VhostDPVring *vq,
  * vhost_dp_vring_flush: make pushed used elements visible to the driver
  *
  * Returns true if the driver wants to be called for them (virtio 1.3, 2.7.7
- * and 2.8.10).
+ * and 2.8.10).  While @hold_calls is set that is left to
+ * vhost_dp_vring_decide().
  */
 static inline bool vhost_dp_vring_flush(VhostDPVring *vq)
 {
     return vq->nshadow ? vq->ops->flush(vq) : false;
 }
+
+/**
+ * vhost_dp_vring_decide: decide whether to call for all that was left undecided
+ *
+ * For a queue with @hold_calls.  Also after the ring has lost its memory: then
+ * nobody knows what the driver wishes, and the answer is true.
+ *
+ * Returns true if the driver wants to be called; false also if there was
+ * nothing to decide.
+ */
+bool vhost_dp_vring_decide(VhostDPVring *vq);
 
 /**
  * vhost_dp_vring_disable_notify: ask the driver not to kick
