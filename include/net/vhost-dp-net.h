@@ -53,6 +53,30 @@ void vhost_dp_enable_queue(NetClientState *nc, unsigned index);
 void vhost_dp_set_coalesce(NetClientState *nc, bool tx, uint32_t max_packets,
                            uint32_t max_usecs);
 
+/* Counters of one queue.  They begin with the netdev and never go back. */
+typedef struct VhostDPNetStats {
+    uint64_t kicks;             /* notifications taken from the guest */
+    uint64_t packets;
+    uint64_t bytes;
+    uint64_t calls;             /* notifications sent to the guest */
+    uint64_t drops;             /* lost frames */
+    /*
+     * Those of @drops that the guest has caused: it was too slow to take them
+     * (receive), or it described them wrongly (transmit)
+     */
+    uint64_t guest_drops;
+} VhostDPNetStats;
+
+/**
+ * vhost_dp_get_stats: read the counters of a queue
+ * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the queue's pair
+ * @tx: the transmit queue, and not the receive queue
+ *
+ * Waits for nobody.  The counters may differ from each other by the frames of
+ * one burst, which goes on meanwhile.  Lock: BQL.
+ */
+void vhost_dp_get_stats(NetClientState *nc, bool tx, VhostDPNetStats *stats);
+
 /**
  * vhost_dp_start_failed: vhost could not be started, and no queue runs
  * @nc: of type NET_CLIENT_DRIVER_VHOST_DP: the first queue pair
