@@ -14,7 +14,8 @@
 #ifndef NET_VHOST_DP_CONTROL_H
 #define NET_VHOST_DP_CONTROL_H
 
-#include "net/eth.h"
+/* Bytes of a MAC address.  Some users include <linux/if_ether.h>. */
+#define VHOST_DP_MAC_LEN 6
 
 #define VHOST_DP_CONTROL_MACS 64
 #define VHOST_DP_CONTROL_VLANS 4096
@@ -25,7 +26,7 @@
 #define VHOST_DP_CONTROL_SLOTS 256
 
 /**
- * VhostDPControlState: what the guest asks for
+ * VhostDPControlState: what the guest asks for, and what it may do
  *
  * Receive filter (virtio 1.3, 5.1.6.5.1 to 5.1.6.5.3), automatic steering
  * (5.1.6.5.5), RSS and hash report (5.1.6.5.6, 5.1.6.5.7).
@@ -40,7 +41,11 @@ typedef struct VhostDPControlState {
     bool nobcast;
 
     /* The device's own address, also where the filter is off */
-    uint8_t mac[ETH_ALEN];
+    uint8_t mac[VHOST_DP_MAC_LEN];
+
+    /* No frame that the guest sends from another address than @source leaves */
+    bool check_source;
+    uint8_t source[VHOST_DP_MAC_LEN];
 
     /*
      * The address table: @nmacs entries, those from @first_multi on in the
@@ -51,7 +56,7 @@ typedef struct VhostDPControlState {
     unsigned first_multi;
     bool uni_overflow;
     bool multi_overflow;
-    uint8_t macs[VHOST_DP_CONTROL_MACS][ETH_ALEN];
+    uint8_t macs[VHOST_DP_CONTROL_MACS][VHOST_DP_MAC_LEN];
 
     /* Which VLANs pass: bit n % 32 of word n / 32; all without CTRL_VLAN */
     uint32_t vlans[VHOST_DP_CONTROL_VLANS / 32];

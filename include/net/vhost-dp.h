@@ -23,7 +23,8 @@
  *       attach        register fd handlers           (IOThread; none)
  *       tx_burst, rx_burst, rx_release, rx_enable,
  *       set_active                                   (IOThread; see each)
- *       set_offload   called at any time             (any; BQL)
+ *       set_offload, set_rx_filter
+ *                     called at any time             (any; BQL)
  *       detach        remove fd handlers             (IOThread; none)
  *     close         given back by the netdev         (any; BQL)
  *     finalize      the object is deleted            (any; BQL)
@@ -42,6 +43,8 @@
 #include "qom/object.h"
 #include "qemu/aio.h"
 #include "qapi/qapi-types-vhost-dp.h"
+
+struct VhostDPControl;
 
 /* ---- Limits ---- */
 
@@ -359,6 +362,25 @@ struct VhostDPDriverClass {
      * software.
      */
     void (*set_offload)(VhostDPDriver *drv, uint32_t offloads);
+
+    /**
+     * set_rx_filter: what the guest asks to receive
+     * @control: a snapshot, see net/vhost-dp-control.h; the driver may take a
+     *           reference
+     *
+     * For drivers whose host interface has a filter.  A guest that is not
+     * promiscuous any more need not be given what is for others, and what
+     * comes is filtered by the engine in any case.  So the interface may let
+     * too much pass, but not too little.
+     *
+     * Called while open, when the guest's driver starts and at each change, for
+     * all queue pairs at once, with data-side functions possibly running.  It
+     * must not wait: what has to ask the kernel for its RTNL is done elsewhere
+     * (drivers/lib/ifwatch.h).  Optional: the interface then receives all.
+     *
+     * Lock: BQL.
+     */
+    void (*set_rx_filter)(VhostDPDriver *drv, struct VhostDPControl *control);
 
     /**
      * attach: start to serve queue pair @pair in @ctx

@@ -14,6 +14,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/host-utils.h"
+#include "net/eth.h"
 #include "net/vhost-dp-control.h"
 
 static void control_add_mac(VhostDPControl *control, const uint8_t *mac)

@@ -55,10 +55,18 @@ static void netdev_get_rss(const VirtIONet *n, VhostDPControlState *state)
     }
 }
 
-VhostDPControl *vhost_dp_netdev_get_control(const VirtIONet *n)
+VhostDPControl *vhost_dp_netdev_get_control(const VirtIONet *n,
+                                            bool check_source)
 {
-    VhostDPControlState state = {};
+    VhostDPControlState state = { .check_source = check_source };
 
+    if (virtio_has_feature(n->parent_obj.host_features,
+                           VIRTIO_NET_F_CTRL_MAC_ADDR)) {
+        memcpy(state.source, n->mac, ETH_ALEN);
+    } else {
+        /* The guest is not to change its address, whatever it tried */
+        memcpy(state.source, n->nic_conf.macaddr.a, ETH_ALEN);
+    }
     netdev_get_filter(n, &state);
     netdev_get_rss(n, &state);
     return vhost_dp_control_new(&state);

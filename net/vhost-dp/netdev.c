@@ -331,13 +331,18 @@ void vhost_dp_enable_queue(NetClientState *nc, unsigned index)
 static void netdev_control_changed(NetClientState *nc)
 {
     VhostDPNetdev *netdev = netdev_state(nc)->netdev;
+    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(netdev->drv);
     g_autoptr(VhostDPControl) control =
-        vhost_dp_netdev_get_control(qemu_get_nic_opaque(nc->peer));
+        vhost_dp_netdev_get_control(qemu_get_nic_opaque(nc->peer),
+                                    netdev->mac_spoof_check);
 
     trace_vhost_dp_netdev_control(netdev->id, control->filters,
                                   control->hashes, control->steers,
                                   control->state.pairs);
     vhost_dp_portset_set_control(netdev->ports, control);
+    if (dc->set_rx_filter) {
+        dc->set_rx_filter(netdev->drv, control);
+    }
 }
 
 void vhost_dp_set_coalesce(NetClientState *nc, bool tx, uint32_t max_packets,
@@ -749,6 +754,7 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     assert(netdev->caps.max_frame <= VHOST_DP_MAX_FRAME &&
            netdev->caps.max_segments >= 2);
     netdev->busy_poll_us = dp->has_busy_poll_us ? dp->busy_poll_us : 0;
+    netdev->mac_spoof_check = dp->mac_spoof_check;
     netdev->nqueues = queues;
     netdev->queue = g_new0(NetVhostDPState *, queues);
     netdev->link_bh = qemu_bh_new(netdev_link_bh, netdev);

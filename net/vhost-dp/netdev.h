@@ -28,6 +28,7 @@ typedef struct VhostDPNetdev {
     VhostDPCaps caps;
     uint32_t offloads;          /* accepted by the guest */
     uint32_t busy_poll_us;
+    bool mac_spoof_check;
     VhostDPPortSet *ports;      /* while there is at least one queue */
     unsigned nqueues;
     NetVhostDPState **queue;    /* nqueues; NULL once cleaned up */
@@ -69,9 +70,11 @@ struct VirtIONet;
 
 /**
  * vhost_dp_netdev_get_control: what the guest of @n asks for, as it is now
+ * @check_source: hold frames back that it sends from other addresses
  *
  * Lock: BQL.  Returns a reference for the caller.
  */
-VhostDPControl *vhost_dp_netdev_get_control(const struct VirtIONet *n);
+VhostDPControl *vhost_dp_netdev_get_control(const struct VirtIONet *n,
+                                            bool check_source);
 
 #endif /* NET_VHOST_DP_NETDEV_H */

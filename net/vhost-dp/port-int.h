@@ -95,6 +95,8 @@ typedef struct PortConf {
     unsigned hdr_len;           /* bytes of the virtio-net header */
     uint32_t rx_safe_len;       /* no frame up to this exceeds the MTU */
     uint32_t offloads;          /* accepted by the guest: VHOST_DP_OFFLOAD_* */
+    bool looks;                 /* received frames have to be looked at */
+    bool checks_source;         /* sent frames have to be the guest's */
     VhostDPControl *control;    /* a reference; NULL before the first start */
     PortCoalesceConf coalesce[VHOST_DP_QUEUES];
 } PortConf;

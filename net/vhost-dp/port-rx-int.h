@@ -60,8 +60,10 @@ struct PortRx {
     bool enabled;               /* the driver's calls are enabled */
     bool ready;                 /* the driver may have frames */
     bool long_frames;           /* recent frames were long: use rx_into */
+    bool unseen;                /* the lent frames were not filtered yet */
     PortRxSource source;        /* of the frames that are, or were, lent */
-    unsigned lent;              /* number of frames in @frames */
+    unsigned lent;              /* number of frames to be given back */
+    unsigned end;               /* number of frames in @frames */
     unsigned next;              /* the first of them that is not delivered */
     unsigned soft_left;         /* segments of frames[next] to be delivered */
     unsigned soft_work;         /* frames done in software since its reset */

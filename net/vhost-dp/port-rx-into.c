@@ -15,6 +15,7 @@
 #include "qemu/osdep.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
+#include "net/vhost-dp/offload/filter.h"
 #include "net/vhost-dp/offload/offload.h"
 #include "port-rx-frame.h"
 #include "port-rx-int.h"
@@ -132,6 +133,17 @@ static unsigned rx_into_finish(VhostDPEnginePort *port, VhostDPVring *vq,
     return nchains;
 }
 
+/* Does the guest want a frame?  As rx_look() of port-rx.c */
+static bool rx_into_wanted(const VhostDPEnginePort *port,
+                           const VhostDPFrame *frame)
+{
+    const VhostDPControl *control = port->conf.control;
+
+    return !control->filters ||
+           vhost_dp_filter_passes(control, port->rx->head,
+                                  MIN(frame->len, VHOST_DP_FILTER_BYTES));
+}
+
 /* Can the guest be given a frame with the metadata that it has? */
 static bool rx_into_takes(const VhostDPEnginePort *port,
                           const VhostDPFrame *frame)
@@ -165,6 +177,8 @@ static void rx_into_lend(VhostDPEnginePort *port, const VhostDPFrame *frame,
     lent->iovcnt = 1;
     rx->source = PORT_RX_FROM_COPY;
     rx->lent = 1;
+    rx->end = 1;
+    rx->unseen = false;
     rx->next = 0;
 }
 
@@ -208,6 +222,10 @@ static unsigned rx_into_chains(VhostDPEnginePort *port, VhostDPVring *vq,
         } else if (unlikely(frame.len > VHOST_DP_MAX_FRAME)) {
             rx_into_dirty(into, niov, SIZE_MAX);
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
+        } else if (unlikely(port->conf.looks) &&
+                   !rx_into_wanted(port, &frame)) {
+            rx_into_dirty(into, niov, SIZE_MAX);
+            port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_FILTERED, 1);
         } else if (unlikely(frame.len > port->conf.rx_safe_len) &&
                    vhost_dp_port_rx_exceeds_mtu(&port->conf, &frame,
                                                 rx->head)) {

@@ -22,6 +22,7 @@
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
 #include "qemu/memalign.h"
+#include "net/vhost-dp/offload/filter.h"
 #include "net/vhost-dp/offload/offload.h"
 #include "port-rx.h"
 #include "port-rx-frame.h"
@@ -60,7 +61,34 @@ static void rx_release(VhostDPEnginePort *port)
         port->dc->rx_release(port->drv, port->index, rx->lent);
     }
     rx->lent = 0;
+    rx->end = 0;
     rx->next = 0;
+}
+
+static __attribute__((noinline)) void rx_look(VhostDPEnginePort *port)
+{
+    const VhostDPControl *control = port->conf.control;
+    PortRx *rx = port->rx;
+    unsigned n = rx->end;
+
+    if (control->filters) {
+        rx->end = vhost_dp_filter_frames(control, rx->frames, n);
+        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_FILTERED,
+                  n - rx->end);
+    }
+}
+
+/*
+ * What the driver lent has to be looked at if the guest has asked for that.
+ * It is done once, as the guest may ask for something else while frames wait.
+ * Frames of the inbox were looked at by who put them there.  Lock held.
+ */
+static inline void rx_see(VhostDPEnginePort *port)
+{
+    if (unlikely(port->conf.looks) && port->rx->unseen) {
+        rx_look(port);
+    }
+    port->rx->unseen = false;
 }
 
 /* Those that wait are copied to the first pair.  Returns false if it is off. */
@@ -69,9 +97,12 @@ static bool rx_hand_over(VhostDPEnginePort *port)
     VhostDPInbox *inbox = port_first_inbox(port);
     PortRx *rx = port->rx;
 
-    return inbox && rx->next < rx->lent &&
+    WITH_QEMU_LOCK_GUARD(&port->pair.lock) {
+        rx_see(port);
+    }
+    return inbox && rx->next < rx->end &&
            vhost_dp_inbox_put(inbox, &rx->frames[rx->next],
-                              rx->lent - rx->next);
+                              rx->end - rx->next);
 }
 
 /* Nothing waits any more: see vhost_dp_port_rx_discard() */
@@ -90,7 +121,7 @@ static void rx_lose(VhostDPEnginePort *port, VhostDPDropReason reason)
     rx->soft_left = 0;
     vhost_dp_port_soft_rx_end(rx->soft);
     if (reason != VHOST_DP_DROP_REASON_DISABLED || !rx_hand_over(port)) {
-        port_drop(port, VHOST_DP_RX, reason, rx->lent - rx->next);
+        port_drop(port, VHOST_DP_RX, reason, rx->end - rx->next);
     }
     rx_release(port);
 }
@@ -390,7 +421,7 @@ static unsigned rx_fill_burst(VhostDPEnginePort *port, VhostDPVring *vq,
     unsigned used = 0;
 
     *progress = false;
-    while (rx->next < rx->lent) {
+    while (rx->next < rx->end) {
         const VhostDPFrame *frame = &rx->frames[rx->next];
         size_t len = port->conf.hdr_len + frame->len;
         unsigned nchains;
@@ -490,8 +521,8 @@ static RxResult rx_deliver(VhostDPEnginePort *port, VhostDPVring *vq)
     unsigned want = 0;
 
     vhost_dp_vring_disable_notify(vq);
-    while (rx->next < rx->lent) {
-        unsigned max = MAX(want, rx->lent - rx->next);
+    while (rx->next < rx->end) {
+        unsigned max = MAX(want, rx->end - rx->next);
         unsigned n, used;
         bool progress;
 
@@ -585,6 +616,8 @@ static bool rx_fetch(VhostDPEnginePort *port)
     rx->next = 0;
     rx->lent = port->dc->rx_burst(port->drv, port->index, rx->frames,
                                   one ? 1 : VHOST_DP_BURST_FRAMES);
+    rx->end = rx->lent;
+    rx->unseen = true;
     if (rx->lent) {
         rx->ready = true;
         port_poll_worked(&port->poll);
@@ -604,6 +637,8 @@ static bool rx_fetch_inbox(VhostDPEnginePort *port)
     rx->next = 0;
     rx->lent = vhost_dp_inbox_get(port->inbox, rx->frames,
                                   VHOST_DP_BURST_FRAMES);
+    rx->end = rx->lent;
+    rx->unseen = false;
     vhost_dp_port_rx_count_inbox(port);
     if (rx->lent) {
         port_poll_worked(&port->poll);
@@ -690,6 +725,7 @@ unsigned vhost_dp_port_rx(VhostDPEnginePort *port)
             /* The reconcile BH is on its way */
             return 0;
         }
+        rx_see(port);
         result = vq->broken ? RX_BROKEN : rx_deliver(port, vq);
         if (unlikely(vq->broken)) {
             result = RX_BROKEN;

@@ -152,18 +152,57 @@ static void tx_read_hdr(const VhostDPEnginePort *port,
     frame->csum_offset = hdr.csum_offset;
 }
 
+/*
+ * Is the sender another one than the guest may be?  @head: the first bytes of
+ * the frame, where the guest cannot change them any more.
+ */
+static bool tx_is_spoofed(const VhostDPEnginePort *port, const uint8_t *head)
+{
+    return port->conf.checks_source &&
+           memcmp(head + ETH_ALEN, port->conf.control->state.source, ETH_ALEN);
+}
+
+/* The frame begins with @head, which replaces as many bytes of the guest's */
+static void tx_use_head(PortTxBurst *burst, VhostDPFrame *frame, uint8_t *head,
+                        size_t head_len)
+{
+    unsigned room = ARRAY_SIZE(burst->iov) - burst->niov;
+    struct iovec *iov = &burst->iov[burst->niov];
+
+    iov[0].iov_base = head;
+    iov[0].iov_len = head_len;
+    frame->iovcnt = 1 + iov_copy(iov + 1, room - 1, frame->iov, frame->iovcnt,
+                                 head_len, frame->len - head_len);
+    frame->iov = iov;
+    burst->niov += frame->iovcnt;
+}
+
+/* Move the addresses out of the guest's reach and check the sender's */
+static PortFate tx_check_source(const VhostDPEnginePort *port,
+                                PortTxBurst *burst, VhostDPFrame *frame,
+                                uint8_t *head)
+{
+    iov_to_buf(frame->iov, frame->iovcnt, 0, head, sizeof(struct eth_header));
+    if (tx_is_spoofed(port, head)) {
+        return port_fate_drop(VHOST_DP_DROP_REASON_SPOOFED);
+    }
+    tx_use_head(burst, frame, head, sizeof(struct eth_header));
+    return port_fate(PORT_FATE_SEND);
+}
+
 /* Move the headers out of the guest's reach and check the metadata */
 static PortFate tx_check_metadata(const VhostDPEnginePort *port,
                                   PortTxBurst *burst, VhostDPFrame *frame,
                                   uint8_t *head)
 {
     const VhostDPCaps *caps = &port->caps;
-    unsigned room = ARRAY_SIZE(burst->iov) - burst->niov;
-    struct iovec *iov = &burst->iov[burst->niov];
     size_t head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
     bool allowed;
 
     iov_to_buf(frame->iov, frame->iovcnt, 0, head, head_len);
+    if (unlikely(tx_is_spoofed(port, head))) {
+        return port_fate_drop(VHOST_DP_DROP_REASON_SPOOFED);
+    }
     if (!vhost_dp_offload_check(frame, head, head_len)) {
         return port_fate_drop(VHOST_DP_DROP_REASON_BAD_HEADER);
     }
@@ -175,12 +214,7 @@ static PortFate tx_check_metadata(const VhostDPEnginePort *port,
         return port_fate(PORT_FATE_CUT);
     }
 
-    iov[0].iov_base = head;
-    iov[0].iov_len = head_len;
-    frame->iovcnt = 1 + iov_copy(iov + 1, room - 1, frame->iov, frame->iovcnt,
-                                 head_len, frame->len - head_len);
-    frame->iov = iov;
-    burst->niov += frame->iovcnt;
+    tx_use_head(burst, frame, head, head_len);
     if (!allowed) {
         vhost_dp_port_soft_checksum(burst, frame);
     }
@@ -220,6 +254,9 @@ static PortFate tx_make_frame(const VhostDPEnginePort *port,
     if (unlikely(frame->flags || frame->gso_type)) {
         fate = tx_check_metadata(port, burst, frame,
                                  burst->heads[burst->nframes]);
+    } else if (unlikely(port->conf.checks_source)) {
+        fate = tx_check_source(port, burst, frame,
+                               burst->heads[burst->nframes]);
     }
     if (unlikely(fate.kind == PORT_FATE_SEND &&
                  frame->iovcnt > port->caps.max_segments)) {

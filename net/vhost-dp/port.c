@@ -529,6 +529,9 @@ void vhost_dp_portset_set_control(VhostDPPortSet *set, VhostDPControl *control)
         vhost_dp_control_ref(control);
         vhost_dp_pair_lock(&port->pair);
         port->conf.control = control;
+        port->conf.looks = control->filters || control->hashes ||
+                           control->steers;
+        port->conf.checks_source = control->state.check_source;
         vhost_dp_pair_unlock(&port->pair);
         vhost_dp_control_unref(old);
     }

@@ -59,6 +59,7 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
     info->max_segments = netdev->caps.max_segments;
     info->rx_poll = netdev->caps.rx_poll;
     info->busy_poll_us = netdev->busy_poll_us;
+    info->mac_spoof_check = netdev->mac_spoof_check;
     info->tx_offloads = query_offloads(drv.tx_offloads);
     info->rx_offloads = query_offloads(drv.rx_offloads);
     info->guest_offloads = query_offloads(netdev->offloads);
@@ -288,6 +289,10 @@ void hmp_info_vhost_dp(Monitor *mon, const QDict *qdict)
                        info->max_frame, info->max_segments);
         if (info->peer) {
             print_peer(mon, info->peer);
+        }
+        if (info->mac_spoof_check) {
+            monitor_printf(mon, "  frames from other addresses than the "
+                           "guest's are not sent\n");
         }
         if (info->busy_poll_us) {
             monitor_printf(mon, "  busy polling: %u us, %s\n",

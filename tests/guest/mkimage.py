@@ -35,6 +35,7 @@ KERNEL_PACKAGE = "linux-image-cloud-amd64"
 MODULES = [
     "virtio_pci", "virtio_mmio", "virtio_net",   # the device under test
     "pktgen",                                    # packets as fast as the guest can make them
+    "8021q",                                     # VLANs
     "tun", "veth", "macvtap", "vhost_net",       # interfaces for a QEMU in the guest (tests/nested)
     "vfio_pci", "vfio_iommu_type1",              # a second-level guest or a user-space driver
 ]

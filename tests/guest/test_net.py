@@ -11,6 +11,7 @@ import json
 import subprocess
 
 from datagrams import DatagramTests
+from filters import FilterTests
 from harness import netns, program, tap
 from harness.case import GuestCase, threads
 from harness.netns import Missing
@@ -493,7 +494,7 @@ def traffic(backend):
     if backend.counters:
         mixins += [CounterTests, OffloadTests]
         if backend.host_is_peer and backend.keeps_books:
-            mixins.append(DatagramTests)
+            mixins += [DatagramTests, FilterTests]
     return type("Traffic", (*mixins, Traffic), {})
 
 

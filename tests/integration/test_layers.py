@@ -60,7 +60,7 @@ LAYERS = [
     ('api', ['include/net/vhost-dp.h'], []),
 ]
 # A folder of a driver
-DRIVER_INCLUDES = ['lib', 'offload', 'api']
+DRIVER_INCLUDES = ['lib', 'offload', 'control', 'api']
 # Those whose peer is a virtio device
 WITH_VIRTQUEUES = ('tap', 'vhost-user')
 

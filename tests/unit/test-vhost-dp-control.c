@@ -57,7 +57,7 @@ static void set_macs(Device *d, unsigned uni, unsigned multi)
 static void test_default(void)
 {
     g_autofree Device *d = device_new();
-    g_autoptr(VhostDPControl) c = vhost_dp_netdev_get_control(&d->n);
+    g_autoptr(VhostDPControl) c = vhost_dp_netdev_get_control(&d->n, false);
 
     g_assert_true(c->state.promisc);
     g_assert_false(c->filters || c->hashes || c->steers);
@@ -80,7 +80,7 @@ static void test_filter(void)
     memset(d->vlans, 0, sizeof(d->vlans));
     d->vlans[5] = 0x80;
     set_macs(d, 10, 54);
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     /* Nothing that the guest asks for later is seen in it */
     memset(d->macs, 0, sizeof(d->macs));
     memset(d->vlans, 0, sizeof(d->vlans));
@@ -114,7 +114,7 @@ static void test_wrong_part(void)
     d->n.mac_table.in_use = 2;
     d->n.mac_table.first_multi = 1;
     d->n.mac[0] |= 1;
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     make_mac(mac, true, 0);
     g_assert_false(vhost_dp_control_has_mac(c, mac));
     make_mac(mac, false, 1);
@@ -136,7 +136,7 @@ static void test_random(void)
         for (i = 0; i < d->n.mac_table.in_use; i++) {
             d->macs[i * ETH_ALEN + 5] = g_test_rand_int_range(0, 128);
         }
-        c = vhost_dp_netdev_get_control(&d->n);
+        c = vhost_dp_netdev_get_control(&d->n, false);
         for (i = 0; i < 256; i++) {
             uint8_t mac[ETH_ALEN];
             bool expected = false;
@@ -148,6 +148,27 @@ static void test_random(void)
             g_assert_cmpint(vhost_dp_control_has_mac(c, mac), ==, expected);
         }
     }
+}
+
+/* What the guest may send from: its address, unless it may not change that */
+static void test_source(void)
+{
+    g_autofree Device *d = device_new();
+    g_autoptr(VhostDPControl) c = NULL;
+
+    d->n.nic_conf.macaddr = (MACAddr) { { 0x52, 0x54, 0, 1, 2, 3 } };
+    d->n.parent_obj.host_features = 1ULL << VIRTIO_NET_F_CTRL_MAC_ADDR;
+    c = vhost_dp_netdev_get_control(&d->n, true);
+    g_assert_true(c->state.check_source);
+    g_assert_false(c->filters || c->hashes || c->steers);
+    g_assert_cmpmem(c->state.source, ETH_ALEN, own_mac, ETH_ALEN);
+
+    d->n.parent_obj.host_features = 0;
+    vhost_dp_control_unref(c);
+    c = vhost_dp_netdev_get_control(&d->n, true);
+    g_assert_cmpmem(c->state.source, ETH_ALEN, d->n.nic_conf.macaddr.a,
+                    ETH_ALEN);
+    g_assert_cmpmem(c->state.mac, ETH_ALEN, own_mac, ETH_ALEN);
 }
 
 static void set_rss(Device *d, uint16_t *table, unsigned len)
@@ -178,7 +199,7 @@ static void test_rss(void)
     uint16_t table[128];
 
     set_rss(d, table, 128);
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     g_assert_true(!c->filters && c->hashes && c->steers);
     g_assert_cmpint(c->state.pairs, ==, 4);
     g_assert_cmpint(c->state.default_pair, ==, 2);
@@ -190,7 +211,7 @@ static void test_rss(void)
     /* Hashes are reported without RSS, too */
     d->n.rss_data.redirect = false;
     vhost_dp_control_unref(c);
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     g_assert_true(c->hashes && !c->steers);
     g_assert_cmphex(c->state.hash_types, ==, VIRTIO_NET_RSS_HASH_TYPE_TCPv4);
 
@@ -198,7 +219,7 @@ static void test_rss(void)
     d->n.rss_data.enabled = false;
     d->n.rss_data.redirect = true;
     vhost_dp_control_unref(c);
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     g_assert_false(c->hashes || c->steers);
     g_assert_cmphex(c->state.hash_types, ==, 0);
 }
@@ -210,7 +231,7 @@ static void test_one_pair(void)
     g_autoptr(VhostDPControl) c = NULL;
 
     d->n.curr_queue_pairs = 3;
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     g_assert_cmpint(c->state.pairs, ==, 1);
 }
 
@@ -225,7 +246,7 @@ static void test_bounds(void)
 
     d->n.mac_table.in_use = UINT32_MAX;
     d->n.mac_table.first_multi = 65;
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     g_assert_cmpint(c->state.nmacs, ==, 0);
     g_assert_cmpint(c->state.first_multi, ==, 0);
 
@@ -233,7 +254,7 @@ static void test_bounds(void)
     for (i = 0; i < ARRAY_SIZE(bad_len); i++) {
         d->n.rss_data.indirections_len = bad_len[i];
         vhost_dp_control_unref(c);
-        c = vhost_dp_netdev_get_control(&d->n);
+        c = vhost_dp_netdev_get_control(&d->n, false);
         g_assert_false(c->steers);
         g_assert_true(c->hashes);
     }
@@ -243,7 +264,7 @@ static void test_bounds(void)
     table[6] = UINT16_MAX;
     d->n.rss_data.default_queue = UINT16_MAX;
     vhost_dp_control_unref(c);
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     for (i = 0; i < 128; i++) {
         g_assert_cmpint(c->state.indirection[i], <, 4);
     }
@@ -252,7 +273,7 @@ static void test_bounds(void)
     d->n.curr_queue_pairs = 0;
     d->n.rss_data.indirections_table = NULL;
     vhost_dp_control_unref(c);
-    c = vhost_dp_netdev_get_control(&d->n);
+    c = vhost_dp_netdev_get_control(&d->n, false);
     g_assert_cmpint(c->state.pairs, ==, 1);
     g_assert_false(c->steers);
 }
@@ -272,7 +293,7 @@ static void *drop_references(void *opaque)
 static void test_references(void)
 {
     g_autofree Device *d = device_new();
-    VhostDPControl *c = vhost_dp_netdev_get_control(&d->n);
+    VhostDPControl *c = vhost_dp_netdev_get_control(&d->n, false);
     QemuThread threads[4];
     unsigned i;
 
@@ -295,6 +316,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost-dp/control/filter", test_filter);
     g_test_add_func("/vhost-dp/control/wrong-part", test_wrong_part);
     g_test_add_func("/vhost-dp/control/random", test_random);
+    g_test_add_func("/vhost-dp/control/source", test_source);
     g_test_add_func("/vhost-dp/control/rss", test_rss);
     g_test_add_func("/vhost-dp/control/one-pair", test_one_pair);
     g_test_add_func("/vhost-dp/control/bounds", test_bounds);

@@ -14,6 +14,7 @@
 #include "qemu/thread.h"
 #include "qemu/units.h"
 #include "net/vhost-dp.h"
+#include "net/vhost-dp-control.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp/drivers/lib/fds.h"
 #include "net/vhost-dp/drivers/lib/ifwatch.h"
@@ -48,6 +49,7 @@ typedef struct AfpSocket {
     int fd;                     /* or -1 */
     uint8_t *ring;              /* AFP_RING_BYTES, or NULL */
     unsigned first;             /* slot that the kernel fills first */
+    VhostDPControl *applied;    /* a reference; see af-packet-filter.c */
 } AfpSocket;
 
 static inline struct tpacket2_hdr *afp_slot(const AfpSocket *s, unsigned i)
@@ -121,6 +123,7 @@ struct VhostDPAfPacket {
     /* Guards what follows; held for a system call that needs no other lock */
     QemuMutex lock;
     uint64_t active;            /* queue pairs, as a bitmap */
+    VhostDPControl *wanted;     /* a reference: what the guest asks for */
 };
 
 static inline const char *afp_ifname(const VhostDPAfPacket *afp)
@@ -176,6 +179,20 @@ void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
 
 /* Frames go to the pairs that the guest uses.  Thread: the watch's. */
 void vhost_dp_afp_update_pairs(VhostDPAfPacket *afp);
+
+/* ---- af-packet-filter.c ---- */
+
+/* See VhostDPDriverClass.set_rx_filter */
+void vhost_dp_afp_set_rx_filter(VhostDPDriver *drv, VhostDPControl *control);
+
+/* Ask the interface for what the guest wants.  Thread: the watch's. */
+void vhost_dp_afp_filter_apply(VhostDPAfPacket *afp);
+
+/* The socket's memberships have gone, with the interface or the socket */
+void vhost_dp_afp_filter_forget(AfpSocket *s);
+
+/* Take them from a socket that stays.  Lock: BQL; there is no watch. */
+void vhost_dp_afp_filter_drop(AfpSocket *s, int ifindex);
 
 /* ---- af-packet-link.c ---- */
 

@@ -133,6 +133,7 @@ static void afp_look(VhostDPIfWatch *watch, void *opaque)
         }
         state = afp_find(afp, watch, name, &bound, &ifindex);
     }
+    vhost_dp_afp_filter_apply(afp);
     reason = vhost_dp_if_reason(state, name);
     vhost_dp_ifwatch_publish(watch, state, name, reason);
 }

@@ -106,6 +106,7 @@ static void afp_socket_reset(AfpSocket *s)
 void vhost_dp_afp_socket_close(AfpSocket *s)
 {
     afp_socket_reset(s);
+    vhost_dp_afp_filter_forget(s);
     if (s->fd >= 0) {
         close(s->fd);
         s->fd = -1;
@@ -446,13 +447,10 @@ static void afp_close_passed(VhostDPAfPacket *afp)
 
     for (i = 0; i < afp->nqueues; i++) {
         AfpSocket *s = &afp->queue[i].sock;
-        struct packet_mreq promisc = { .mr_type = PACKET_MR_PROMISC };
         char name[IFNAMSIZ];
 
         if (s->fd >= 0) {
-            promisc.mr_ifindex = vhost_dp_afp_bound_to(s->fd, name);
-            setsockopt(s->fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &promisc,
-                       sizeof(promisc));
+            vhost_dp_afp_filter_drop(s, vhost_dp_afp_bound_to(s->fd, name));
             afp_socket_reset(s);
             s->fd = -1;
         }
@@ -525,6 +523,8 @@ void vhost_dp_afp_close(VhostDPDriver *drv)
     trace_vhost_dp_af_packet_close(drv->id, afp->real_ifname);
     vhost_dp_ifwatch_free(afp->watch);
     afp->watch = NULL;
+    vhost_dp_control_unref(afp->wanted);
+    afp->wanted = NULL;
     if (afp_is_passed(afp)) {
         afp_close_passed(afp);
     }
@@ -566,6 +566,7 @@ bool vhost_dp_afp_reopen(VhostDPAfPacket *afp, int ifindex, Error **errp)
         return false;
     }
     if (afp->nqueues == 1) {
+        vhost_dp_afp_filter_forget(&afp->queue[0].sock);
         return afp_socket_bind(fd, ifindex, errp);
     }
     if (afp_is_passed(afp)) {

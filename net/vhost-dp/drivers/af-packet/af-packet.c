@@ -149,6 +149,7 @@ static void afp_class_init(ObjectClass *oc, const void *data)
     dc->close = vhost_dp_afp_close;
     dc->get_caps = afp_get_caps;
     dc->query = afp_query;
+    dc->set_rx_filter = vhost_dp_afp_set_rx_filter;
     vhost_dp_afp_io_class_init(dc);
     vhost_dp_driver_add_options(oc, afp_options);
 }
