@@ -11,7 +11,6 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
-#include "qemu/bswap.h"
 #include "mock-packed.h"
 
 /* The specification's numbers, written down once more on purpose */
@@ -23,37 +22,6 @@
 #define DESC_F_WRITE        2
 #define DESC_F_INDIRECT     4
 #define EVENT_FLAGS         2
-
-/* Byte order */
-
-static uint16_t q16(const MockPacked *q, uint16_t v)
-{
-    return q->big_endian ? cpu_to_be16(v) : cpu_to_le16(v);
-}
-
-static uint32_t q32(const MockPacked *q, uint32_t v)
-{
-    return q->big_endian ? cpu_to_be32(v) : cpu_to_le32(v);
-}
-
-static uint64_t q64(const MockPacked *q, uint64_t v)
-{
-    return q->big_endian ? cpu_to_be64(v) : cpu_to_le64(v);
-}
-
-static uint16_t load16(MockPacked *q, uint64_t gpa)
-{
-    uint16_t *p = mock_memory_ptr(q->mm, gpa, sizeof(*p));
-
-    return q16(q, qatomic_read(p));
-}
-
-static void store16(MockPacked *q, uint64_t gpa, uint16_t v)
-{
-    uint16_t *p = mock_memory_ptr(q->mm, gpa, sizeof(*p));
-
-    qatomic_set(p, q16(q, v));
-}
 
 /* Places */
 
@@ -92,32 +60,32 @@ static uint64_t desc_gpa(MockPacked *q, unsigned i)
 
 uint16_t mock_packed_desc_flags(MockPacked *q, unsigned i)
 {
-    return load16(q, desc_gpa(q, i) + DESC_FLAGS);
+    return mock_load16(q->mm, q->big_endian, desc_gpa(q, i) + DESC_FLAGS);
 }
 
 void mock_packed_set_flags(MockPacked *q, unsigned i, uint16_t flags)
 {
-    store16(q, desc_gpa(q, i) + DESC_FLAGS, flags);
+    mock_store16(q->mm, q->big_endian, desc_gpa(q, i) + DESC_FLAGS, flags);
 }
 
 uint16_t mock_packed_device_flags(MockPacked *q)
 {
-    return load16(q, q->device + EVENT_FLAGS);
+    return mock_load16(q->mm, q->big_endian, q->device + EVENT_FLAGS);
 }
 
 uint16_t mock_packed_device_event(MockPacked *q)
 {
-    return load16(q, q->device);
+    return mock_load16(q->mm, q->big_endian, q->device);
 }
 
 void mock_packed_set_driver_flags(MockPacked *q, uint16_t flags)
 {
-    store16(q, q->driver + EVENT_FLAGS, flags);
+    mock_store16(q->mm, q->big_endian, q->driver + EVENT_FLAGS, flags);
 }
 
 void mock_packed_set_driver_event(MockPacked *q, uint16_t place)
 {
-    store16(q, q->driver, place);
+    mock_store16(q->mm, q->big_endian, q->driver, place);
     /* The flags say that the event is there (2.8.14) */
     smp_wmb();
     mock_packed_set_driver_flags(q, MOCK_PACKED_DESC);
@@ -170,13 +138,14 @@ void mock_packed_init(MockPacked *q, MockMemory *mm, unsigned num,
 
         q->ids[i] = num - 1 - i;
         /* As the device left them */
-        store16(q, desc_gpa(q, i) + DESC_FLAGS,
-                wrap ? MOCK_PACKED_AVAIL | MOCK_PACKED_USED : 0);
+        mock_packed_set_flags(q, i, wrap ? MOCK_PACKED_AVAIL |
+                                           MOCK_PACKED_USED : 0);
     }
-    store16(q, q->driver, start);
+    mock_store16(q->mm, q->big_endian, q->driver, start);
     mock_packed_set_driver_flags(q, MOCK_PACKED_ENABLE);
-    store16(q, q->device, 0);
-    store16(q, q->device + EVENT_FLAGS, MOCK_PACKED_ENABLE);
+    mock_store16(q->mm, q->big_endian, q->device, 0);
+    mock_store16(q->mm, q->big_endian, q->device + EVENT_FLAGS,
+                 MOCK_PACKED_ENABLE);
 }
 
 void mock_packed_destroy(MockPacked *q)
@@ -188,15 +157,7 @@ void mock_packed_destroy(MockPacked *q)
 
 void mock_packed_shuffle(MockPacked *q, GRand *rand)
 {
-    unsigned n = q->nids;
-
-    while (n > 1) {
-        unsigned i = g_rand_int_range(rand, 0, n--);
-        uint16_t tmp = q->ids[i];
-
-        q->ids[i] = q->ids[n];
-        q->ids[n] = tmp;
-    }
+    mock_shuffle(q->ids, q->nids, rand);
 }
 
 void mock_packed_write_desc(MockPacked *q, uint64_t gpa, uint64_t addr,
@@ -204,10 +165,10 @@ void mock_packed_write_desc(MockPacked *q, uint64_t gpa, uint64_t addr,
 {
     uint8_t raw[DESC_SIZE];
 
-    addr = q64(q, addr);
-    len = q32(q, len);
-    id = q16(q, id);
-    flags = q16(q, flags);
+    addr = mock_swap64(q->big_endian, addr);
+    len = mock_swap32(q->big_endian, len);
+    id = mock_swap16(q->big_endian, id);
+    flags = mock_swap16(q->big_endian, flags);
     memcpy(raw, &addr, 8);
     memcpy(raw + DESC_LEN, &len, 4);
     memcpy(raw + DESC_ID, &id, 2);
@@ -225,10 +186,10 @@ void mock_packed_add_desc(MockPacked *q, uint64_t addr, uint32_t len,
                           uint16_t id, uint16_t flags)
 {
     uint64_t gpa = desc_gpa(q, place_index(q->next));
-    uint32_t raw_len = q32(q, len);
+    uint32_t raw_len = mock_swap32(q->big_endian, len);
 
-    addr = q64(q, addr);
-    id = q16(q, id);
+    addr = mock_swap64(q->big_endian, addr);
+    id = mock_swap16(q->big_endian, id);
     flags |= mock_packed_avail(q->next);
     mock_memory_write(q->mm, gpa, &addr, 8);
     mock_memory_write(q->mm, gpa + DESC_LEN, &raw_len, 4);
@@ -236,7 +197,7 @@ void mock_packed_add_desc(MockPacked *q, uint64_t addr, uint32_t len,
     if (q->next == q->published) {
         q->first_flags = flags;
     } else {
-        store16(q, gpa + DESC_FLAGS, flags);
+        mock_store16(q->mm, q->big_endian, gpa + DESC_FLAGS, flags);
     }
     q->next = mock_packed_after(q, q->next, 1);
 }
@@ -303,8 +264,7 @@ bool mock_packed_publish(MockPacked *q)
     if (q->next != from) {
         /* What the flags lead to before the flags (2.8.21.1) */
         smp_wmb();
-        store16(q, desc_gpa(q, place_index(from)) + DESC_FLAGS,
-                q->first_flags);
+        mock_packed_set_flags(q, place_index(from), q->first_flags);
         q->published = q->next;
     }
     /* The flags before the look at the device's wish (2.8.21.3) */
@@ -358,8 +318,8 @@ bool mock_packed_get_used(MockPacked *q, uint32_t *id, uint32_t *len)
     smp_rmb();
     mock_memory_read(q->mm, gpa + DESC_LEN, len, 4);
     mock_memory_read(q->mm, gpa + DESC_ID, &id16, 2);
-    *len = q32(q, *len);
-    *id = q16(q, id16);
+    *len = mock_swap32(q->big_endian, *len);
+    *id = mock_swap16(q->big_endian, id16);
 
     /* Only with WRITE does the length have a meaning (2.8.4) */
     flags = mock_packed_desc_flags(q, place_index(q->last_used));

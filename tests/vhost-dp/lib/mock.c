@@ -14,7 +14,6 @@
 #include "qemu/osdep.h"
 #include <sys/mman.h>
 #include "qemu/atomic.h"
-#include "qemu/bswap.h"
 #include "qemu/memalign.h"
 #include "system/xen.h"
 #include "mock.h"
@@ -326,35 +325,31 @@ void mock_memory_check_exact(MockMemory *mm, const MockRange *ranges,
     }
 }
 
-/* The driver: its byte order */
+/* What both drivers use */
 
-static uint16_t q16(const MockQueue *q, uint16_t v)
+uint16_t mock_load16(MockMemory *mm, bool big_endian, uint64_t gpa)
 {
-    return q->big_endian ? cpu_to_be16(v) : cpu_to_le16(v);
+    uint16_t *p = mock_memory_ptr(mm, gpa, sizeof(*p));
+
+    return mock_swap16(big_endian, qatomic_read(p));
 }
 
-static uint32_t q32(const MockQueue *q, uint32_t v)
+void mock_store16(MockMemory *mm, bool big_endian, uint64_t gpa, uint16_t v)
 {
-    return q->big_endian ? cpu_to_be32(v) : cpu_to_le32(v);
+    uint16_t *p = mock_memory_ptr(mm, gpa, sizeof(*p));
+
+    qatomic_set(p, mock_swap16(big_endian, v));
 }
 
-static uint64_t q64(const MockQueue *q, uint64_t v)
+void mock_shuffle(uint16_t *v, unsigned n, GRand *rand)
 {
-    return q->big_endian ? cpu_to_be64(v) : cpu_to_le64(v);
-}
+    while (n > 1) {
+        unsigned i = g_rand_int_range(rand, 0, n--);
+        uint16_t tmp = v[i];
 
-static uint16_t load16(MockQueue *q, uint64_t gpa)
-{
-    uint16_t *p = mock_memory_ptr(q->mm, gpa, sizeof(*p));
-
-    return q16(q, qatomic_read(p));
-}
-
-static void store16(MockQueue *q, uint64_t gpa, uint16_t v)
-{
-    uint16_t *p = mock_memory_ptr(q->mm, gpa, sizeof(*p));
-
-    qatomic_set(p, q16(q, v));
+        v[i] = v[n];
+        v[n] = tmp;
+    }
 }
 
 /* The driver: addresses in the rings (virtio 1.3, 2.7.6 and 2.7.8) */
@@ -396,32 +391,32 @@ static uint64_t avail_event_gpa(MockQueue *q)
 
 uint16_t mock_queue_used_idx(MockQueue *q)
 {
-    return load16(q, used_idx_gpa(q));
+    return mock_load16(q->mm, q->big_endian, used_idx_gpa(q));
 }
 
 uint16_t mock_queue_used_flags(MockQueue *q)
 {
-    return load16(q, q->used);
+    return mock_load16(q->mm, q->big_endian, q->used);
 }
 
 uint16_t mock_queue_avail_event(MockQueue *q)
 {
-    return load16(q, avail_event_gpa(q));
+    return mock_load16(q->mm, q->big_endian, avail_event_gpa(q));
 }
 
 void mock_queue_set_avail_idx(MockQueue *q, uint16_t idx)
 {
-    store16(q, avail_idx_gpa(q), idx);
+    mock_store16(q->mm, q->big_endian, avail_idx_gpa(q), idx);
 }
 
 void mock_queue_set_avail_flags(MockQueue *q, uint16_t flags)
 {
-    store16(q, avail_flags_gpa(q), flags);
+    mock_store16(q->mm, q->big_endian, avail_flags_gpa(q), flags);
 }
 
 void mock_queue_set_used_event(MockQueue *q, uint16_t idx)
 {
-    store16(q, used_event_gpa(q), idx);
+    mock_store16(q->mm, q->big_endian, used_event_gpa(q), idx);
 }
 
 MockRange mock_queue_range_flags(MockQueue *q)
@@ -472,13 +467,13 @@ void mock_queue_init(MockQueue *q, MockMemory *mm, unsigned num,
         q->free[i] = num - 1 - i;
     }
 
-    store16(q, avail_flags_gpa(q), 0);
-    store16(q, avail_idx_gpa(q), start);
-    store16(q, q->used, 0);
-    store16(q, used_idx_gpa(q), start);
+    mock_store16(q->mm, q->big_endian, avail_flags_gpa(q), 0);
+    mock_store16(q->mm, q->big_endian, avail_idx_gpa(q), start);
+    mock_store16(q->mm, q->big_endian, q->used, 0);
+    mock_store16(q->mm, q->big_endian, used_idx_gpa(q), start);
     if (event_idx) {
-        store16(q, used_event_gpa(q), start);
-        store16(q, avail_event_gpa(q), start);
+        mock_store16(q->mm, q->big_endian, used_event_gpa(q), start);
+        mock_store16(q->mm, q->big_endian, avail_event_gpa(q), start);
     }
 }
 
@@ -490,20 +485,9 @@ void mock_queue_destroy(MockQueue *q)
     memset(q, 0, sizeof(*q));
 }
 
-static void shuffle(uint16_t *v, unsigned n, GRand *rand)
-{
-    while (n > 1) {
-        unsigned i = g_rand_int_range(rand, 0, n--);
-        uint16_t tmp = v[i];
-
-        v[i] = v[n];
-        v[n] = tmp;
-    }
-}
-
 void mock_queue_shuffle(MockQueue *q, GRand *rand)
 {
-    shuffle(q->free, q->nfree, rand);
+    mock_shuffle(q->free, q->nfree, rand);
 }
 
 void mock_queue_write_desc(MockQueue *q, uint64_t gpa, uint64_t addr,
@@ -511,10 +495,10 @@ void mock_queue_write_desc(MockQueue *q, uint64_t gpa, uint64_t addr,
 {
     uint8_t raw[DESC_SIZE];
 
-    addr = q64(q, addr);
-    len = q32(q, len);
-    flags = q16(q, flags);
-    next = q16(q, next);
+    addr = mock_swap64(q->big_endian, addr);
+    len = mock_swap32(q->big_endian, len);
+    flags = mock_swap16(q->big_endian, flags);
+    next = mock_swap16(q->big_endian, next);
     memcpy(raw, &addr, 8);
     memcpy(raw + 8, &len, 4);
     memcpy(raw + 12, &flags, 2);
@@ -530,7 +514,7 @@ void mock_queue_set_desc(MockQueue *q, unsigned i, uint64_t addr, uint32_t len,
 
 void mock_queue_add_head(MockQueue *q, uint16_t head)
 {
-    store16(q, avail_ring_gpa(q, q->next_avail), head);
+    mock_store16(q->mm, q->big_endian, avail_ring_gpa(q, q->next_avail), head);
     q->next_avail++;
 }
 
@@ -578,7 +562,7 @@ int mock_queue_add_indirect(MockQueue *q, const MockSeg *segs, unsigned n,
         place[i] = i;
     }
     if (rand && nindirect > 1) {
-        shuffle(place + 1, nindirect - 1, rand);
+        mock_shuffle(place + 1, nindirect - 1, rand);
     }
     for (i = 0; i < nindirect; i++) {
         const MockSeg *seg = &segs[ndirect + i];
@@ -604,7 +588,7 @@ bool mock_queue_publish(MockQueue *q)
 
     /* Entries before the index (virtio 1.3, 2.7.13.3) */
     smp_wmb();
-    store16(q, avail_idx_gpa(q), q->next_avail);
+    mock_store16(q->mm, q->big_endian, avail_idx_gpa(q), q->next_avail);
     q->avail_idx = q->next_avail;
     /* The index before the look at the device's wish (2.7.13.4.1) */
     smp_mb();
@@ -645,8 +629,8 @@ bool mock_queue_get_used(MockQueue *q, uint32_t *id, uint32_t *len)
     smp_rmb();
     mock_memory_read(q->mm, used_elem_gpa(q, q->last_used), elem,
                      sizeof(elem));
-    *id = q32(q, elem[0]);
-    *len = q32(q, elem[1]);
+    *id = mock_swap32(q->big_endian, elem[0]);
+    *len = mock_swap32(q->big_endian, elem[1]);
     mock_queue_take_back(q, *id);
     return true;
 }

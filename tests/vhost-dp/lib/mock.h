@@ -18,6 +18,7 @@
 #ifndef TESTS_VHOST_DP_LIB_MOCK_H
 #define TESTS_VHOST_DP_LIB_MOCK_H
 
+#include "qemu/bswap.h"
 #include "hw/virtio/vhost-dp-memory.h"
 
 /* Guest memory */
@@ -103,6 +104,31 @@ void mock_memory_check(MockMemory *mm);
  */
 void mock_memory_check_exact(MockMemory *mm, const MockRange *ranges,
                              unsigned n);
+
+/* What both drivers use */
+
+/* To and from the byte order of a guest, which is its own inverse */
+static inline uint16_t mock_swap16(bool big_endian, uint16_t v)
+{
+    return big_endian ? cpu_to_be16(v) : cpu_to_le16(v);
+}
+
+static inline uint32_t mock_swap32(bool big_endian, uint32_t v)
+{
+    return big_endian ? cpu_to_be32(v) : cpu_to_le32(v);
+}
+
+static inline uint64_t mock_swap64(bool big_endian, uint64_t v)
+{
+    return big_endian ? cpu_to_be64(v) : cpu_to_le64(v);
+}
+
+/* A field of a ring, atomically; the device may run in another thread */
+uint16_t mock_load16(MockMemory *mm, bool big_endian, uint64_t gpa);
+void mock_store16(MockMemory *mm, bool big_endian, uint64_t gpa, uint16_t v);
+
+/* Put the @n elements of @v in a random order */
+void mock_shuffle(uint16_t *v, unsigned n, GRand *rand);
 
 /* The driver */
 
