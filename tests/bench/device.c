@@ -185,13 +185,9 @@ static void setup_control(Device *dev)
 static void control_mark_answer(Ring *ring)
 {
     if (ring->packed) {
-        struct vring_packed_desc *desc = ring->desc;
-
-        desc[2].flags |= cpu_to_le16(VRING_DESC_F_WRITE);
+        ring->vq.pdesc[2].flags |= cpu_to_le16(VRING_DESC_F_WRITE);
     } else {
-        struct vring_desc *desc = ring->desc;
-
-        desc[2].flags |= cpu_to_le16(VRING_DESC_F_WRITE);
+        ring->vq.desc[2].flags |= cpu_to_le16(VRING_DESC_F_WRITE);
     }
 }
 

@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What a guest's virtio driver does, for both ring formats, in batches.  The
- * ring is in guest RAM, which is mapped here.
+ * What a guest's virtio driver does, in batches, on a Virtq (see virtq.h) in
+ * guest RAM, which is mapped here.
  *
  * A buffer is named by its id, from 0 to nbuf - 1.  Each id owns the same
  * number of segments, so its descriptors (or its indirect table) are found by
@@ -17,6 +17,7 @@
 #ifndef BENCH_RING_H
 #define BENCH_RING_H
 
+#include "tests/vhost-dp/lib/virtq.h"
 #include "machine.h"
 
 /* Most ids in one ring_post() or ring_reap() */
@@ -34,17 +35,7 @@ typedef struct RingUsed {
     uint32_t len;
 } RingUsed;
 
-typedef struct Ring Ring;
-
-typedef struct RingOps {
-    void (*init)(Ring *ring, Machine *machine);
-    bool (*post)(Ring *ring, const uint16_t *ids, unsigned n);
-    unsigned (*reap)(Ring *ring, RingUsed *used, unsigned max);
-    bool (*has_used)(Ring *ring);
-    void (*want_call)(Ring *ring, bool want);
-} RingOps;
-
-struct Ring {
+typedef struct Ring {
     /* Set by the caller, before ring_init() */
     bool packed;
     bool event_idx;
@@ -60,18 +51,10 @@ struct Ring {
     uint64_t driver_gpa;
     uint64_t device_gpa;
 
-    /* The format's own */
-    const RingOps *ops;
-    void *desc;
-    void *driver;
-    void *device;
-    uint16_t avail_idx;         /* split: next entry; packed: next slot */
-    uint16_t used_idx;          /* the same for used ones */
-    bool avail_wrap;            /* packed: wrap counters */
-    bool used_wrap;
+    Virtq vq;
     bool calls;                 /* interrupts are wanted */
     unsigned per_buf;           /* descriptors of the ring for a buffer */
-};
+} Ring;
 
 /**
  * ring_init: lay the ring out in guest RAM
@@ -91,25 +74,19 @@ unsigned ring_max_buffers(const Ring *ring);
  *
  * Returns true if the device has to be kicked.
  */
-static inline bool ring_post(Ring *ring, const uint16_t *ids, unsigned n)
-{
-    return ring->ops->post(ring, ids, n);
-}
+bool ring_post(Ring *ring, const uint16_t *ids, unsigned n);
 
 /**
  * ring_reap: take up to @max used buffers
  */
-static inline unsigned ring_reap(Ring *ring, RingUsed *used, unsigned max)
-{
-    return ring->ops->reap(ring, used, max);
-}
+unsigned ring_reap(Ring *ring, RingUsed *used, unsigned max);
 
 /**
  * ring_has_used: would ring_reap() find anything?
  */
 static inline bool ring_has_used(Ring *ring)
 {
-    return ring->ops->has_used(ring);
+    return virtq_count_used(&ring->vq);
 }
 
 /**
@@ -119,12 +96,6 @@ static inline bool ring_has_used(Ring *ring)
  * The caller has to reap once more afterwards: what was used meanwhile may
  * have come without.
  */
-static inline void ring_want_call(Ring *ring, bool want)
-{
-    ring->ops->want_call(ring, want);
-}
-
-extern const RingOps ring_split_ops;
-extern const RingOps ring_packed_ops;
+void ring_want_call(Ring *ring, bool want);
 
 #endif /* BENCH_RING_H */

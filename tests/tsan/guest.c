@@ -153,7 +153,7 @@ static bool work(Guest *g)
     bool busy = false;
     unsigned i;
 
-    for (i = 0; i < VHOST_DP_QUEUES && g->ring[i].ops; i++) {
+    for (i = 0; i < VHOST_DP_QUEUES && g->ring[i].num; i++) {
         busy |= reap(g, i);
         post(g, i);
     }
@@ -167,7 +167,7 @@ static bool want_calls(Guest *g, bool want)
     bool busy = false;
     unsigned i;
 
-    for (i = 0; i < VHOST_DP_QUEUES && g->ring[i].ops; i++) {
+    for (i = 0; i < VHOST_DP_QUEUES && g->ring[i].num; i++) {
         ring_want_call(&g->ring[i], want);
         busy |= ring_has_used(&g->ring[i]);
     }

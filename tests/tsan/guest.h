@@ -8,7 +8,7 @@
  * One thread posts and reaps both queues all the time, kicks when it has to,
  * and sleeps until it is called when there is nothing to do.  It goes on while
  * the device is stopped, as a guest does.  The rings are driven by the load
- * generator's code (tests/bench/ring*.c).
+ * generator's code (tests/bench/ring.c).
  */
 
 #ifndef TESTS_TSAN_GUEST_H

@@ -42,13 +42,14 @@ static void add_chain(const Victim *v, const Desc *descs, unsigned n)
         const Desc *d = &descs[i];
 
         if (v->q->packed) {
-            dp_add_packed_desc(v->q, d->addr, d->len, 0, d->flags);
+            virtq_add_packed_desc(&v->q->ring, d->addr, d->len, 0, d->flags);
         } else {
-            dp_set_desc(&v->q->desc[i], d->addr, d->len, d->flags, i + 1);
+            virtq_set_desc(&v->q->ring.desc[i], d->addr, d->len, d->flags,
+                           i + 1);
         }
     }
     if (!v->q->packed) {
-        dp_add_head(v->q, 0);
+        virtq_add_head(&v->q->ring, 0);
     }
 }
 
@@ -69,10 +70,10 @@ static void write_table(const Victim *v, uint64_t table, const Desc *descs,
         const Desc *d = &descs[i];
 
         if (v->q->packed) {
-            dp_set_packed_desc((struct vring_packed_desc *)&to[i], d->addr,
-                               d->len, 0, d->flags & ~NEXT);
+            virtq_set_packed_desc((struct vring_packed_desc *)&to[i], d->addr,
+                                  d->len, 0, d->flags & ~NEXT);
         } else {
-            dp_set_desc(&to[i], d->addr, d->len, d->flags, i + 1);
+            virtq_set_desc(&to[i], d->addr, d->len, d->flags, i + 1);
         }
     }
 }
@@ -108,17 +109,17 @@ uint64_t end_of_ram(const Victim *v)
 
 static void available_too_far(const Victim *v)
 {
-    v->q->avail_idx += v->q->pci.vq.size + 1;
+    v->q->ring.next += v->q->pci.vq.size + 1;
 }
 
 static void available_back(const Victim *v)
 {
-    v->q->avail_idx--;
+    v->q->ring.next--;
 }
 
 static void bad_head(const Victim *v)
 {
-    dp_add_head(v->q, v->q->pci.vq.size);
+    virtq_add_head(&v->q->ring, v->q->pci.vq.size);
 }
 
 /* ---- Chains that lead nowhere, or do not end (section 2.7.5.3.1) ---- */
@@ -126,7 +127,7 @@ static void bad_head(const Victim *v)
 static void bad_next(const Victim *v)
 {
     add_one(v, good_buffer(v), 114, v->dir | NEXT);
-    v->q->desc[0].next = cpu_to_le16(v->q->pci.vq.size);
+    v->q->ring.desc[0].next = cpu_to_le16(v->q->pci.vq.size);
 }
 
 static void bad_next_in_table(const Victim *v)
@@ -137,7 +138,7 @@ static void bad_next_in_table(const Victim *v)
 static void loop_of_one(const Victim *v)
 {
     add_one(v, good_buffer(v), 114, v->dir | NEXT);
-    v->q->desc[0].next = 0;
+    v->q->ring.desc[0].next = 0;
 }
 
 static void loop_of_two(const Victim *v)
@@ -146,7 +147,7 @@ static void loop_of_two(const Victim *v)
 
     add_chain(v, (Desc[]) { { buf, 114, v->dir | NEXT },
                             { buf, 1, v->dir | NEXT } }, 2);
-    v->q->desc[1].next = 0;
+    v->q->ring.desc[1].next = 0;
 }
 
 static void loop_in_table(const Victim *v)
@@ -154,8 +155,8 @@ static void loop_in_table(const Victim *v)
     Desc desc = { good_buffer(v), 114, v->dir | NEXT };
     uint64_t table = dp_alloc(v->rig->guest, 16);
 
-    dp_set_desc(dp_host(v->rig->guest, table), desc.addr, desc.len, desc.flags,
-                0);
+    virtq_set_desc(dp_host(v->rig->guest, table), desc.addr, desc.len,
+                   desc.flags, 0);
     add_one(v, table, 16, INDIRECT);
 }
 
@@ -172,7 +173,7 @@ static void chain_without_end(const Victim *v)
     }
     add_chain(v, descs, n);
     if (!v->q->packed) {
-        v->q->desc[n - 1].next = 0;
+        v->q->ring.desc[n - 1].next = 0;
     }
 }
 

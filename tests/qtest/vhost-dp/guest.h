@@ -25,6 +25,7 @@
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "standard-headers/linux/virtio_ring.h"
+#include "tests/vhost-dp/lib/virtq.h"
 #include "host.h"
 
 #define DP_FEATURE(name) (1ull << (name))
@@ -70,20 +71,7 @@ typedef struct DpQueue {
     bool packed, in_order;
     bool stock;                 /* virtio.c, which sets no F_WRITE when used */
 
-    /* A split ring */
-    struct vring_desc *desc;
-    struct vring_avail *avail;
-    struct vring_used *used;
-
-    /* A packed ring */
-    struct vring_packed_desc *pdesc;
-    struct vring_packed_desc_event *driver_event, *device_event;
-    uint16_t first_flags;       /* of the first that is not published */
-
-    /* Places: chains of a split ring, descriptors of a packed one */
-    uint64_t avail_idx;         /* what comes next */
-    uint64_t published;
-    uint64_t used_idx;
+    Virtq ring;
 
     uint16_t next_desc;         /* split: descriptors, packed: IDs, in turn */
     unsigned nfree;             /* descriptors */
@@ -249,16 +237,7 @@ const DpBuf *dp_first_buf(const DpQueue *q, uint16_t id);
 uint64_t dp_make_table(DpQueue *q, const DpBuf *bufs, unsigned n);
 uint16_t dp_add_table(DpQueue *q, uint64_t table, uint32_t size);
 
-/* The lower layer, split: descriptors, and an entry of the available ring */
-void dp_set_desc(struct vring_desc *desc, uint64_t addr, uint32_t len,
-                 uint16_t flags, uint16_t next);
-void dp_add_head(DpQueue *q, uint16_t head);
-
-/* The lower layer, packed; AVAIL and USED are added to @flags */
-void dp_set_packed_desc(struct vring_packed_desc *desc, uint64_t addr,
-                        uint32_t len, uint16_t id, uint16_t flags);
-void dp_add_packed_desc(DpQueue *q, uint64_t addr, uint32_t len, uint16_t id,
-                        uint16_t flags);
+/* DpQueue.ring and virtq.h are the lower layer, for what no driver would do */
 
 /*
  * Publish what was added, and kick if the device wants to be told.  Returns

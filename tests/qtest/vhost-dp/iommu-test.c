@@ -218,7 +218,7 @@ static uint64_t ring_end(const DpQueue *q)
 {
     const QVirtQueue *vq = &q->pci.vq;
 
-    return vq->used + (q->packed ? sizeof(*q->device_event) :
+    return vq->used + (q->packed ? sizeof(*q->ring.device_event) :
                        offsetof(struct vring_used, ring[vq->size]) +
                        sizeof(uint16_t));
 }

@@ -317,8 +317,8 @@ static void test_circle_without_link(const void *opaque)
     set_link(r->qts, "vd0", false);
     dp_wait_until(!dp_nic_link(r->nic));
     for (i = 0; i < q->pci.vq.size; i++) {
-        dp_add_packed_desc(q, dp_alloc(r->guest, 64), 64, i,
-                           VRING_DESC_F_NEXT);
+        virtq_add_packed_desc(&q->ring, dp_alloc(r->guest, 64), 64, i,
+                              VRING_DESC_F_NEXT);
     }
     dp_publish(q);
     dp_wait_until(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);

@@ -304,7 +304,7 @@ static void test_race_available(const void *opaque)
             dp_add(r->tx, &buf, 1);
         }
         dp_publish(r->tx);
-        desc = &r->tx->pdesc[0];
+        desc = &r->tx->ring.pdesc[0];
         for (i = 0; i < 100000; i++) {
             qatomic_set(&desc->flags,
                         cpu_to_le16(1u << VRING_PACKED_DESC_F_AVAIL));

@@ -393,7 +393,7 @@ static size_t driver_part(const DpQueue *q)
 {
     const QVirtQueue *vq = &q->pci.vq;
 
-    return q->packed ? vq->used + sizeof(*q->device_event) - vq->desc :
+    return q->packed ? vq->used + sizeof(*q->ring.device_event) - vq->desc :
            vq->avail + (3 + vq->size) * sizeof(uint16_t) - vq->desc;
 }
 

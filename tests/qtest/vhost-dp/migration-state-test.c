@@ -477,10 +477,10 @@ static void test_mended_queue(const void *opaque)
     check_queue(r, DP_TX, "broken");
     dp_wait_until(dp_nic_status(r->nic) & VIRTIO_CONFIG_S_NEEDS_RESET);
     if (r->tx->packed) {
-        r->tx->pdesc[0].addr = cpu_to_le64(addr);
-        r->tx->pdesc[0].len = cpu_to_le32(100);
+        r->tx->ring.pdesc[0].addr = cpu_to_le64(addr);
+        r->tx->ring.pdesc[0].len = cpu_to_le32(100);
     } else {
-        dp_set_desc(&r->tx->desc[0], addr, 100, 0, 0);
+        virtq_set_desc(&r->tx->ring.desc[0], addr, 100, 0, 0);
     }
     to_new_tap(r);
     check_queue(r, DP_TX, "running");

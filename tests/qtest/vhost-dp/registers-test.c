@@ -404,11 +404,11 @@ static void add_chain(Run *r, unsigned queue, const DpBuf *bufs, unsigned n)
                          (i + 1 < n ? VRING_DESC_F_NEXT : 0);
 
         if (is_packed) {
-            dp_set_packed_desc(&packed[at], bufs[i].addr, bufs[i].len, at,
-                               flags | 1u << VRING_PACKED_DESC_F_AVAIL);
+            virtq_set_packed_desc(&packed[at], bufs[i].addr, bufs[i].len, at,
+                                  flags | 1u << VRING_PACKED_DESC_F_AVAIL);
         } else {
-            dp_set_desc(&desc[at], bufs[i].addr, bufs[i].len, flags,
-                        (at + 1) % 256);
+            virtq_set_desc(&desc[at], bufs[i].addr, bufs[i].len, flags,
+                           (at + 1) % 256);
         }
     }
     r->next[slot] += n;

@@ -148,8 +148,8 @@ static void test_one_queue(const void *opaque)
     unsigned queue = GPOINTER_TO_UINT(opaque);
     DpRig *r = dp_rig_new(FEATURES);
     DpQueue *q = &r->nic->queue[queue];
-    size_t size = q->packed ? DP_RING_SIZE * sizeof(*q->pdesc) +
-                              2 * sizeof(*q->driver_event) :
+    size_t size = q->packed ? DP_RING_SIZE * sizeof(*q->ring.pdesc) +
+                              2 * sizeof(*q->ring.driver_event) :
                               qvring_size(DP_RING_SIZE, 4096);
     uint8_t *ring = dp_host(r->guest, q->pci.vq.desc);
     g_autofree uint8_t *before = g_malloc(size);
@@ -464,11 +464,11 @@ static void mend_descriptor(DpQueue *q)
     uint64_t addr = dp_alloc(q->guest, 2048);
 
     if (q->packed) {
-        q->pdesc[0].addr = cpu_to_le64(addr);
-        q->pdesc[0].len = cpu_to_le32(2048);
+        q->ring.pdesc[0].addr = cpu_to_le64(addr);
+        q->ring.pdesc[0].len = cpu_to_le32(2048);
     } else {
-        q->desc[0].addr = cpu_to_le64(addr);
-        q->desc[0].len = cpu_to_le32(2048);
+        q->ring.desc[0].addr = cpu_to_le64(addr);
+        q->ring.desc[0].len = cpu_to_le32(2048);
     }
 }
 

@@ -397,7 +397,7 @@ static void test_rx_in_flight(const void *opaque)
                 receive_plain(r, &e, 1);
             }
             /* The rest of the buffers has to go, too */
-            while (r->rx->used_idx != r->rx->published) {
+            while (r->rx->ring.reaped != r->rx->ring.published) {
                 dp_make_frame(r->frame, 100, i);
                 dp_sock_send(r->sock, &(struct virtio_net_hdr) {}, r->frame,
                              100);
