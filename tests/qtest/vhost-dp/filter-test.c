@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Virtio 1.3, 5.1.6.5.1 to 5.1.6.5.3.  The machine has two NICs, one on
- * vhost-dp and one on stock -netdev tap.  Both get the same commands and the same
- * frames, and have to deliver the same ones.
+ * vhost-dp and one on stock -netdev tap.  Both get the same commands and the
+ * same frames, and have to deliver the same ones.
  */
 
 #include "qemu/osdep.h"
