@@ -156,6 +156,7 @@ typedef struct VhostDPCaps {
     uint32_t rx_offloads;       /* metadata that set_offload can ask for */
     bool rx_poll;               /* rx_burst without frames: no system call */
     bool rx_on_demand;          /* rx_burst makes frames: none wait outside */
+    bool rx_into;               /* there is rx_into */
 } VhostDPCaps;
 
 /* What query-vhost-dp and "info network" show of a driver */
@@ -170,6 +171,7 @@ typedef struct VhostDPDriverInfo {
      */
     uint32_t tx_offloads;
     uint32_t rx_offloads;
+    VhostDPFilterInfoList *filters; /* from the top */
 } VhostDPDriverInfo;
 
 /* ---- The port's side, called by drivers ---- */
@@ -293,6 +295,8 @@ struct VhostDPDriver {
     char *id;
     /* BQL: the netdev that claimed the driver, or NULL */
     char *claimed_by;
+    /* BQL: the filter between that netdev and the driver, or NULL */
+    VhostDPDriver *above;
     /* BQL: property offloads=; false: the engine uses none of the driver's */
     bool offloads;
 };
@@ -474,9 +478,9 @@ struct VhostDPDriverClass {
      * @iovcnt: elements of @iov, at most VHOST_DP_INTO_SEGMENTS
      *
      * Optional: for drivers that can scatter a frame, so that a long one is
-     * copied only once.  The engine calls it in place of rx_burst, while no
-     * frames are lent, when recent frames were long.  The driver must not use
-     * the memory after it has returned.
+     * copied only once; they have the capability rx_into.  The engine calls it
+     * in place of rx_burst, while no frames are lent, when recent frames were
+     * long.  The driver must not use the memory after it has returned.
      *
      * Thread: the port's IOThread.  Lock: the queue pair's, so rx_into must
      * not block.
@@ -538,7 +542,8 @@ typedef enum VhostDPOptionType {
  * as the user wrote it; check_options checks it.  Strings and lists are freed
  * with the object.  The type's instance_init sets defaults other than zero.
  *
- * An option cannot be changed while a netdev uses the driver.
+ * An option cannot be changed while a netdev uses the driver, unless it is
+ * live.
  */
 typedef struct VhostDPOption {
     const char *name;
@@ -559,6 +564,12 @@ typedef struct VhostDPOption {
 
     /* Or NULL; called after the user has set the option.  Lock: BQL. */
     void (*changed)(VhostDPDriver *drv);
+
+    /*
+     * It can be set while a netdev uses the driver: check_options has found the
+     * new value to be right before changed() is called.
+     */
+    bool live;
 } VhostDPOption;
 
 /* The C types of members, for VHOST_DP_OPTION() */
@@ -605,6 +616,22 @@ void vhost_dp_driver_add_options(ObjectClass *oc, const VhostDPOption *options);
  */
 VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
                                      unsigned queue_pairs, Error **errp);
+
+/**
+ * vhost_dp_driver_claim_for: take a driver for a filter, and open it
+ * @above: the filter, which is claimed itself
+ *
+ * As vhost_dp_driver_claim().  Lock: BQL.
+ */
+VhostDPDriver *vhost_dp_driver_claim_for(const char *id, VhostDPDriver *above,
+                                         unsigned queue_pairs, Error **errp);
+
+/**
+ * vhost_dp_driver_get_caps: what an open driver can do, and may do
+ *
+ * As VhostDPDriverClass.get_caps, with the user's offloads=off.  Lock: BQL.
+ */
+void vhost_dp_driver_get_caps(VhostDPDriver *drv, VhostDPCaps *caps);
 
 /**
  * vhost_dp_driver_query: query an open driver; see VhostDPDriverClass.query

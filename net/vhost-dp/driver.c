@@ -7,8 +7,9 @@
  *
  * Theory of operation: user-creatable, so that drivers come with -object and
  * object-add.  Its options are properties that are made from a table.  A netdev
- * claims a driver for itself; a claimed driver cannot be deleted, and its
- * options cannot change.  Everything here runs under the BQL.
+ * claims a driver for itself, or a filter does; a claimed driver cannot be
+ * deleted, and only those of its options can change that are said to be live.
+ * Everything here runs under the BQL.
  */
 
 #include "qemu/osdep.h"
@@ -19,23 +20,23 @@
 #include "net/vhost-dp.h"
 #include "trace.h"
 
-static VhostDPDriver *driver_find(const char *id, const char *netdev,
+/* @who: begins the errors, with ": " at the end, or "" */
+static VhostDPDriver *driver_find(const char *id, const char *who,
                                   Error **errp)
 {
     ERRP_GUARD();
     Object *obj = object_resolve_path_component(object_get_objects_root(), id);
 
     if (!obj) {
-        error_setg(errp, "vhost-dp netdev '%s': driver=%s: there is no object "
-                   "with this id", netdev, id);
+        error_setg(errp, "%sdriver=%s: there is no object with this id", who,
+                   id);
         error_append_hint(errp, "Create it first, for example: "
                           "-object vhost-dp-tap,id=%s\n", id);
         return NULL;
     }
     if (!object_dynamic_cast(obj, TYPE_VHOST_DP_DRIVER)) {
-        error_setg(errp, "vhost-dp netdev '%s': driver=%s is an object of type "
-                   "%s, not a vhost-dp driver", netdev, id,
-                   object_get_typename(obj));
+        error_setg(errp, "%sdriver=%s is an object of type %s, not a vhost-dp "
+                   "driver", who, id, object_get_typename(obj));
         error_append_hint(errp, "Drivers are the types whose names begin with "
                           "vhost-dp-; see -object help.\n");
         return NULL;
@@ -56,45 +57,89 @@ static bool driver_check_options(VhostDPDriver *drv, Error **errp)
     return !dc->check_options || dc->check_options(drv, errp);
 }
 
-VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
-                                     unsigned queue_pairs, Error **errp)
+/* Returns whether nobody uses the driver yet */
+static bool driver_is_free(VhostDPDriver *drv, VhostDPDriver *above,
+                           const char *who, Error **errp)
 {
     ERRP_GUARD();
-    VhostDPDriver *drv = driver_find(id, netdev, errp);
+    VhostDPDriver *d;
+
+    for (d = above; d; d = d->above) {
+        if (d == drv) {
+            error_setg(errp, "%sdriver=%s: a filter cannot stand on itself",
+                       who, drv->id);
+            return false;
+        }
+    }
+    if (!drv->claimed_by) {
+        return true;
+    }
+    error_setg(errp, "%sdriver=%s is in use by %s '%s'", who, drv->id,
+               drv->above ? object_get_typename(OBJECT(drv->above)) : "netdev",
+               drv->above ? drv->above->id : drv->claimed_by);
+    error_append_hint(errp, "Each netdev, and each filter, needs a driver "
+                      "object of its own.\n");
+    return false;
+}
+
+static VhostDPDriver *driver_claim(const char *id, const char *netdev,
+                                   VhostDPDriver *above, const char *who,
+                                   unsigned queue_pairs, Error **errp)
+{
+    ERRP_GUARD();
+    VhostDPDriver *drv = driver_find(id, who, errp);
     VhostDPDriverClass *dc;
     VhostDPCaps caps = {};
 
-    if (!drv) {
+    if (!drv || !driver_is_free(drv, above, who, errp)) {
         return NULL;
     }
-    if (drv->claimed_by) {
-        error_setg(errp, "vhost-dp netdev '%s': driver=%s is in use by netdev "
-                   "'%s'", netdev, id, drv->claimed_by);
-        error_append_hint(errp, "Each netdev needs a driver object of its "
-                          "own.\n");
-        return NULL;
-    }
-
     dc = VHOST_DP_DRIVER_GET_CLASS(drv);
     dc->get_caps(drv, &caps);
     if (queue_pairs > caps.max_queue_pairs) {
-        error_setg(errp, "vhost-dp netdev '%s': queues=%u is more than driver "
-                   "'%s' (%s) supports: 1 to %u", netdev, queue_pairs, id,
+        error_setg(errp, "%squeues=%u is more than driver '%s' (%s) supports: "
+                   "1 to %u", who, queue_pairs, id,
                    object_get_typename(OBJECT(drv)), caps.max_queue_pairs);
         return NULL;
     }
     drv->claimed_by = g_strdup(netdev);
+    drv->above = above;
     /* The options may have been changed since the object was made */
     if (!driver_check_options(drv, errp) ||
         !dc->open(drv, queue_pairs, errp)) {
         vhost_dp_driver_prepend(drv, errp);
-        g_free(drv->claimed_by);
-        drv->claimed_by = NULL;
+        g_clear_pointer(&drv->claimed_by, g_free);
+        drv->above = NULL;
         return NULL;
     }
     object_ref(OBJECT(drv));
     trace_vhost_dp_driver_claim(id, netdev, queue_pairs);
     return drv;
+}
+
+VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
+                                     unsigned queue_pairs, Error **errp)
+{
+    g_autofree char *who = g_strdup_printf("vhost-dp netdev '%s': ", netdev);
+
+    return driver_claim(id, netdev, NULL, who, queue_pairs, errp);
+}
+
+VhostDPDriver *vhost_dp_driver_claim_for(const char *id, VhostDPDriver *above,
+                                         unsigned queue_pairs, Error **errp)
+{
+    return driver_claim(id, above->claimed_by, above, "", queue_pairs, errp);
+}
+
+void vhost_dp_driver_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
+{
+    *caps = (VhostDPCaps) {};
+    VHOST_DP_DRIVER_GET_CLASS(drv)->get_caps(drv, caps);
+    if (!drv->offloads) {
+        caps->tx_offloads = 0;
+        caps->rx_offloads = 0;
+    }
+    assert(caps->max_frame <= VHOST_DP_MAX_FRAME && caps->max_segments >= 2);
 }
 
 void vhost_dp_driver_query(VhostDPDriver *drv, const VhostDPCaps *caps,
@@ -111,14 +156,15 @@ void vhost_dp_driver_info_clear(VhostDPDriverInfo *info)
 {
     g_free(info->interface);
     qapi_free_VhostDPPeerInfo(info->peer);
+    qapi_free_VhostDPFilterInfoList(info->filters);
 }
 
 void vhost_dp_driver_release(VhostDPDriver *drv)
 {
     trace_vhost_dp_driver_release(drv->claimed_by);
     VHOST_DP_DRIVER_GET_CLASS(drv)->close(drv);
-    g_free(drv->claimed_by);
-    drv->claimed_by = NULL;
+    g_clear_pointer(&drv->claimed_by, g_free);
+    drv->above = NULL;
     object_unref(OBJECT(drv));
 }
 
@@ -193,17 +239,23 @@ static void option_get(Object *obj, Visitor *v, const char *name, void *opaque,
     option_visit(opt, v, name, &value, errp);
 }
 
-/* The object goes, or a new value comes */
-static void option_free(Object *obj, const char *name, void *opaque)
+static void option_free_value(const VhostDPOption *opt, OptionValue *value)
+{
+    if (opt->type == VHOST_DP_OPTION_STR) {
+        g_free(value->str);
+    } else if (opt->type == VHOST_DP_OPTION_LIST) {
+        qapi_free_strList(value->list);
+    }
+}
+
+/* The object goes */
+static void option_release(Object *obj, const char *name, void *opaque)
 {
     const VhostDPOption *opt = opaque;
-    void *field = (void *)obj + opt->offset;
+    OptionValue value;
 
-    if (opt->type == VHOST_DP_OPTION_STR) {
-        g_clear_pointer((char **)field, g_free);
-    } else if (opt->type == VHOST_DP_OPTION_LIST) {
-        g_clear_pointer((strList **)field, qapi_free_strList);
-    }
+    memcpy(&value, (void *)obj + opt->offset, option_types[opt->type].size);
+    option_free_value(opt, &value);
 }
 
 static void option_set(Object *obj, Visitor *v, const char *name, void *opaque,
@@ -211,9 +263,12 @@ static void option_set(Object *obj, Visitor *v, const char *name, void *opaque,
 {
     const VhostDPOption *opt = opaque;
     VhostDPDriver *drv = VHOST_DP_DRIVER(obj);
+    void *field = (void *)obj + opt->offset;
+    size_t size = option_types[opt->type].size;
     OptionValue value = {};
+    OptionValue before;
 
-    if (drv->claimed_by) {
+    if (drv->claimed_by && !opt->live) {
         error_setg(errp, "%s '%s': %s= cannot be changed while netdev '%s' "
                    "uses the driver", object_get_typename(obj), drv->id, name,
                    drv->claimed_by);
@@ -222,8 +277,15 @@ static void option_set(Object *obj, Visitor *v, const char *name, void *opaque,
     if (!option_visit(opt, v, name, &value, errp)) {
         return;
     }
-    option_free(obj, name, opaque);
-    memcpy((void *)obj + opt->offset, &value, option_types[opt->type].size);
+    memcpy(&before, field, size);
+    memcpy(field, &value, size);
+    if (drv->claimed_by && !driver_check_options(drv, errp)) {
+        vhost_dp_driver_prepend(drv, errp);
+        memcpy(field, &before, size);
+        option_free_value(opt, &value);
+        return;
+    }
+    option_free_value(opt, &before);
     if (opt->has) {
         *(bool *)((void *)obj + opt->has) = true;
     }
@@ -240,7 +302,7 @@ void vhost_dp_driver_add_options(ObjectClass *oc, const VhostDPOption *options)
         object_class_property_add(oc, opt->name,
                                   opt->enum_name ?:
                                   option_types[opt->type].name,
-                                  option_get, option_set, option_free,
+                                  option_get, option_set, option_release,
                                   (void *)opt);
         object_class_property_set_description(oc, opt->name, opt->description);
     }

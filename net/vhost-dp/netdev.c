@@ -746,13 +746,7 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
     netdev = g_new0(VhostDPNetdev, 1);
     netdev->id = g_strdup(name);
     netdev->drv = drv;
-    VHOST_DP_DRIVER_GET_CLASS(drv)->get_caps(drv, &netdev->caps);
-    if (!drv->offloads) {
-        netdev->caps.tx_offloads = 0;
-        netdev->caps.rx_offloads = 0;
-    }
-    assert(netdev->caps.max_frame <= VHOST_DP_MAX_FRAME &&
-           netdev->caps.max_segments >= 2);
+    vhost_dp_driver_get_caps(drv, &netdev->caps);
     netdev->busy_poll_us = dp->has_busy_poll_us ? dp->busy_poll_us : 0;
     netdev->mac_spoof_check = dp->mac_spoof_check;
     netdev->nqueues = queues;

@@ -579,7 +579,7 @@ static bool rx_try_into(VhostDPEnginePort *port, unsigned *left)
 {
     PortRx *rx = port->rx;
 
-    if (likely(!rx->long_frames) || !port->dc->rx_into || !rx->ready ||
+    if (likely(!rx->long_frames) || !port->caps.rx_into || !rx->ready ||
         !rx_may_ask(port) || rx->state != PORT_RX_DRIVER) {
         return false;
     }
@@ -605,7 +605,7 @@ static bool rx_fetch(VhostDPEnginePort *port)
     PortRx *rx = port->rx;
     bool poll = !rx->ready;
     /* What is read ahead of rx_into has to be copied */
-    bool one = rx->long_frames && port->dc->rx_into;
+    bool one = rx->long_frames && port->caps.rx_into;
 
     if (poll ? !rx_polls_driver(port) : !rx_may_ask(port)) {
         return false;

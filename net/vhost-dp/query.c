@@ -54,6 +54,8 @@ static VhostDPInfo *query_netdev(VhostDPNetdev *netdev)
     info->has_io = drv.has_io;
     info->io = drv.io;
     info->peer = g_steal_pointer(&drv.peer);
+    info->has_filters = drv.filters;
+    info->filters = g_steal_pointer(&drv.filters);
     info->max_queue_pairs = netdev->caps.max_queue_pairs;
     info->max_frame = netdev->caps.max_frame;
     info->max_segments = netdev->caps.max_segments;
@@ -216,6 +218,24 @@ static void print_losses(Monitor *mon, const char *name,
     }
 }
 
+static void print_filters(Monitor *mon, const VhostDPFilterInfoList *filter)
+{
+    const VhostDPCounterList *counter;
+
+    for (; filter; filter = filter->next) {
+        const VhostDPFilterInfo *f = filter->value;
+
+        monitor_printf(mon, "  filter %s (%s) on %s (%s)", f->id, f->type,
+                       f->driver, f->driver_type);
+        for (counter = f->counters; counter; counter = counter->next) {
+            monitor_printf(mon, "%s%s %" PRIu64,
+                           counter == f->counters ? ": " : ", ",
+                           counter->value->name, counter->value->value);
+        }
+        monitor_printf(mon, "\n");
+    }
+}
+
 static void print_peer(Monitor *mon, const VhostDPPeerInfo *peer)
 {
     VhostDPPeerViolationInfoList *violation;
@@ -287,6 +307,7 @@ void hmp_info_vhost_dp(Monitor *mon, const QDict *qdict)
         monitor_printf(mon, "  driver's limits: %u queue pairs, frames of %u "
                        "bytes in %u segments\n", info->max_queue_pairs,
                        info->max_frame, info->max_segments);
+        print_filters(mon, info->filters);
         if (info->peer) {
             print_peer(mon, info->peer);
         }

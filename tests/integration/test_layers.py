@@ -52,7 +52,9 @@ LAYERS = [
     ('memory', [HW + 'memory.*', HW_API + 'memory.h'], []),
     ('driver', [NET + 'driver.c'], ['api']),
     # Those of one file; other drivers are folders
-    ('drivers', [DRIVERS + '*.[ch]'], ['lib', 'offload', 'api']),
+    ('drivers', [DRIVERS + '*.[ch]'], ['filter', 'lib', 'offload', 'api']),
+    # What drivers that stand on drivers have in common
+    ('filter', [NET + 'filter.*'], ['api']),
     ('virtq', [DRIVERS + 'virtq/*'], ['lib', 'api']),
     ('lib', [DRIVERS + 'lib/*'], ['api']),
     ('offload', [NET + 'offload/*'], ['control', 'api']),
@@ -60,7 +62,7 @@ LAYERS = [
     ('api', ['include/net/vhost-dp.h'], []),
 ]
 # A folder of a driver
-DRIVER_INCLUDES = ['lib', 'offload', 'control', 'api']
+DRIVER_INCLUDES = ['filter', 'lib', 'offload', 'control', 'api']
 # Those whose peer is a virtio device
 WITH_VIRTQUEUES = ('tap', 'vhost-user')
 

@@ -150,17 +150,20 @@ static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs,
     const char *driver = setup->null ? "null0" : "tap0";
     g_autofree char *queues = pairs > 1 ? g_strdup_printf(",queues=%u", pairs)
                                         : g_strdup("");
-
+    g_autofree char *filter = setup->filter ?
+        g_strdup_printf("-object vhost-dp-throttle,id=lim0,driver=%s%s%s ",
+                        driver, *setup->filter ? "," : "", setup->filter) :
+        g_strdup("");
     g_autofree char *options = NULL;
 
-    options = g_strdup_printf("%s -object vhost-dp-%s,id=%s%s%s "
+    options = g_strdup_printf("%s -object vhost-dp-%s,id=%s%s%s %s"
                               "-netdev vhost-dp,id=vd0,driver=%s%s%s%s "
                               "%smq=%s,in_order=%s,%s %s",
                               setup->options ?: "",
                               setup->null ? "null" : "tap", driver,
                               setup->driver ? "," : "", setup->driver ?: "",
-                              driver, queues, setup->netdev ? "," : "",
-                              setup->netdev ?: "",
+                              filter, setup->filter ? "lim0" : driver, queues,
+                              setup->netdev ? "," : "", setup->netdev ?: "",
                               setup->mmio ? DP_MMIO_DEVICE : DP_DEVICE,
                               pairs > 1 ? "on" : "off",
                               setup->features & DP_FEATURE(VIRTIO_F_IN_ORDER) ?

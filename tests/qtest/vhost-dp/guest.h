@@ -316,6 +316,8 @@ typedef struct DpSetup {
     unsigned pairs;             /* 0 means 1, without VIRTIO_NET_F_MQ */
     bool null;                  /* vhost-dp-null instead of a tap */
     const char *driver;         /* more options of the driver */
+    /* Options of a vhost-dp-throttle, lim0, on top of the driver, or NULL */
+    const char *filter;
     const char *netdev;         /* more options of the netdev */
     bool msix;
     bool mmio;                  /* as dp_guest_new_mmio() */

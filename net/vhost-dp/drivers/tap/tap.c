@@ -139,6 +139,7 @@ static void tap_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
         .max_datagrams = VHOST_DP_LINUX_DATAGRAMS,
         .tx_offloads = tap->offloads,
         .rx_offloads = tap->offloads,
+        .rx_into = true,
     };
 }
 
