@@ -59,7 +59,7 @@ typedef struct VhostDPNetStats {
     uint64_t packets;
     uint64_t bytes;
     uint64_t calls;             /* notifications sent to the guest */
-    uint64_t drops;             /* lost frames */
+    uint64_t drops;             /* lost frames, without "filtered" ones */
     /*
      * Those of @drops that the guest has caused: it was too slow to take them
      * (receive), or it described them wrongly (transmit)

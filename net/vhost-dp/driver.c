@@ -279,7 +279,8 @@ static void option_set(Object *obj, Visitor *v, const char *name, void *opaque,
     }
     memcpy(&before, field, size);
     memcpy(field, &value, size);
-    if (drv->claimed_by && !driver_check_options(drv, errp)) {
+    /* A live option counts at once, also for those that refer to the object */
+    if (opt->live && drv->id && !driver_check_options(drv, errp)) {
         vhost_dp_driver_prepend(drv, errp);
         memcpy(field, &before, size);
         option_free_value(opt, &value);

@@ -126,8 +126,13 @@ static void filter_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
     VhostDPFilterClass *fc = VHOST_DP_FILTER_GET_CLASS(drv);
     VhostDPFilterInfo *own = g_new0(VhostDPFilterInfo, 1);
     VhostDPCounterList **tail = &own->counters;
+    uint32_t tx_offloads = info->tx_offloads;
+    uint32_t rx_offloads = info->rx_offloads;
 
     vhost_dp_driver_query(f->inner, &f->caps, info);
+    /* With the filter's own offloads=off there are none */
+    info->tx_offloads &= tx_offloads;
+    info->rx_offloads &= rx_offloads;
     own->id = g_strdup(drv->id);
     own->type = g_strdup(object_get_typename(OBJECT(drv)));
     own->driver = g_strdup(f->inner->id);

@@ -336,6 +336,13 @@ static void netdev_control_changed(NetClientState *nc)
         vhost_dp_netdev_get_control(qemu_get_nic_opaque(nc->peer),
                                     netdev->mac_spoof_check);
 
+    if (netdev->control && !memcmp(&netdev->control->state, &control->state,
+                                   sizeof(control->state))) {
+        /* Most commands of a guest change nothing of it */
+        return;
+    }
+    vhost_dp_control_unref(netdev->control);
+    netdev->control = vhost_dp_control_ref(control);
     trace_vhost_dp_netdev_control(netdev->id, control->filters,
                                   control->hashes, control->steers,
                                   control->state.pairs);
@@ -491,6 +498,7 @@ static void netdev_free(VhostDPNetdev *netdev)
     timer_del(&netdev->link_timer);
     timer_del(&netdev->retry_timer);
     vhost_dp_driver_release(netdev->drv);
+    vhost_dp_control_unref(netdev->control);
     g_free(netdev->driver_reason);
     g_free(netdev->queue);
     g_free(netdev->id);

@@ -28,6 +28,7 @@ typedef struct VhostDPNetdev {
     VhostDPCaps caps;
     uint32_t offloads;          /* accepted by the guest */
     uint32_t busy_poll_us;
+    struct VhostDPControl *control; /* a reference: what the ports have */
     bool mac_spoof_check;
     VhostDPPortSet *ports;      /* while there is at least one queue */
     unsigned nqueues;

@@ -30,6 +30,8 @@ typedef struct PortCoalesceConf {
 typedef struct PortCoalesce {
     bool open;
     bool hurry;                 /* there is a reason not to wait any longer */
+    unsigned descs;             /* entries of the ring that it is about */
+    unsigned new_descs;         /* the same, of the burst at hand */
     int64_t until;              /* when the call is due */
     uint64_t enough;            /* of all packets: from when on it is */
     uint64_t counted;           /* of all packets: that were seen */

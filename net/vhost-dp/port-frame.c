@@ -27,15 +27,25 @@
 static void port_flush_delayed(VhostDPEnginePort *port, unsigned queue)
 {
     VhostDPVring *vq = &port->pair.vq[queue];
+    PortCoalesce *coalesce = &port->coalesce[queue];
     PortStats *stats = &port->stats[queue];
     unsigned chains = vq->nshadow;
     bool first = !vq->undecided;
     int64_t now = first ? qemu_clock_get_ns(QEMU_CLOCK_REALTIME) : 0;
 
     vhost_dp_vring_flush(vq);
-    vhost_dp_port_coalesce_used(&port->coalesce[queue],
+    vhost_dp_port_coalesce_used(coalesce,
                                 &port->conf.coalesce[queue], stats->packets,
                                 chains, first, now);
+    /*
+     * A guest that waits for room to send needs the call, whatever it allowed:
+     * with half of the ring it may not have enough for a frame.
+     */
+    coalesce->descs = (first ? 0 : coalesce->descs) + coalesce->new_descs;
+    coalesce->new_descs = 0;
+    if (coalesce->descs >= vq->num / 2) {
+        coalesce->hurry = true;
+    }
     if (!first) {
         vhost_dp_count(&stats->calls_coalesced, 1);
     }

@@ -90,6 +90,8 @@ static inline unsigned port_end_burst(VhostDPEnginePort *port, unsigned queue)
     VhostDPPair *pair = &port->pair;
 
     if (unlikely(pair->vq[queue].broken)) {
+        /* Nothing more comes to a delayed call */
+        port->coalesce[queue].hurry = true;
         vhost_dp_pair_report(pair);
     }
     return vhost_dp_pair_missed(pair) ? PORT_MISSED : 0;

@@ -91,6 +91,12 @@ static void rx_into_dirty(const PortRxInto *into, unsigned niov, size_t len)
     }
 }
 
+/* Bytes of a frame that rx_into has put into the vectors */
+static size_t rx_into_rest(const VhostDPFrame *frame)
+{
+    return frame->len - MIN(frame->len, VHOST_DP_HEAD_BYTES);
+}
+
 /*
  * A frame is in the vectors, but for its head and the header in front, which
  * go to the start of the chains from @first on.  Returns the number of chains
@@ -196,11 +202,13 @@ static unsigned rx_into_chains(VhostDPEnginePort *port, VhostDPVring *vq,
     size_t skip = port->conf.hdr_len + VHOST_DP_HEAD_BYTES;
     uint64_t packets = 0;
     uint64_t bytes = 0;
+    uint64_t lost = 0;          /* bytes that the guest does not get */
+    unsigned nlost = 0;
     unsigned used = 0;
     unsigned tries;
 
     for (tries = 0; tries < VHOST_DP_BURST_FRAMES &&
-                    bytes < VHOST_DP_BURST_BYTES; tries++) {
+                    bytes + lost < VHOST_DP_BURST_BYTES; tries++) {
         VhostDPFrame frame;
         unsigned niov;
         int r;
@@ -224,15 +232,19 @@ static unsigned rx_into_chains(VhostDPEnginePort *port, VhostDPVring *vq,
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
         } else if (unlikely(port->conf.looks) &&
                    !rx_into_wanted(port, &frame)) {
-            rx_into_dirty(into, niov, SIZE_MAX);
+            rx_into_dirty(into, niov, rx_into_rest(&frame));
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_FILTERED, 1);
+            lost += frame.len;
+            nlost++;
         } else if (unlikely(frame.len > port->conf.rx_safe_len) &&
                    vhost_dp_port_rx_exceeds_mtu(&port->conf, &frame,
                                                 rx->head)) {
-            rx_into_dirty(into, niov, SIZE_MAX);
+            rx_into_dirty(into, niov, rx_into_rest(&frame));
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_EXCEEDS_MTU, 1);
+            lost += frame.len;
+            nlost++;
         } else if (unlikely(!rx_into_takes(port, &frame))) {
-            rx_into_dirty(into, niov, SIZE_MAX);
+            rx_into_dirty(into, niov, rx_into_rest(&frame));
             rx_into_lend(port, &frame, niov);
             break;
         } else {
@@ -242,6 +254,9 @@ static unsigned rx_into_chains(VhostDPEnginePort *port, VhostDPVring *vq,
         }
     }
     rx_count_burst(port, packets, bytes);
+    if (unlikely(nlost) && !packets) {
+        rx->long_frames = lost >= nlost * (uint64_t)PORT_RX_INTO_MIN;
+    }
     vhost_dp_count(&port->stats[VHOST_DP_RX].direct, packets);
     return used;
 }

@@ -360,6 +360,12 @@ static void tx_complete(VhostDPEnginePort *port, VhostDPVring *vq, unsigned n)
             }
         }
     }
+    if (unlikely(vq->hold_calls)) {
+        for (i = 0; i < n; i++) {
+            port->coalesce[VHOST_DP_TX].new_descs +=
+                port->burst->chain[i].ndescs;
+        }
+    }
     port_count_burst(port, VHOST_DP_TX, packets, bytes);
 }
 

@@ -91,12 +91,12 @@ VhostDPInfoList *qmp_query_vhost_dp(Error **errp)
 static bool query_guest_caused_drop(bool tx, VhostDPDropReason reason)
 {
     switch (reason) {
+    case VHOST_DP_DROP_REASON_SPOOFED:
     case VHOST_DP_DROP_REASON_TOO_SHORT:
     case VHOST_DP_DROP_REASON_BAD_HEADER:
     case VHOST_DP_DROP_REASON_BAD_BUFFER:
         return tx;
     case VHOST_DP_DROP_REASON_NO_BUFFER:
-    case VHOST_DP_DROP_REASON_QUEUE_FULL:
         return !tx;
     default:
         return false;
@@ -117,6 +117,10 @@ void vhost_dp_get_stats(NetClientState *nc, bool tx, VhostDPNetStats *stats)
         .calls = queue->calls,
     };
     for (drop = queue->drops; drop; drop = drop->next) {
+        if (drop->value->reason == VHOST_DP_DROP_REASON_FILTERED) {
+            /* The guest did not ask for it: that is no loss */
+            continue;
+        }
         stats->drops += drop->value->frames;
         if (query_guest_caused_drop(tx, drop->value->reason)) {
             stats->guest_drops += drop->value->frames;

@@ -71,6 +71,7 @@ typedef struct ThrottleQueue {
     QEMUTimer timer[THROTTLE_DIRECTIONS];
     bool rx_wanted;             /* the port above enabled reception */
     bool rx_held;               /* it waits for the timer */
+    bool rx_owed;               /* so it has to be told when that is over */
     bool rx_enabled;            /* what the driver below was told */
     uint64_t waits[THROTTLE_DIRECTIONS];    /* read by others with atomics */
 } ThrottleQueue;
@@ -163,16 +164,23 @@ static void limits_add(ThrottleBuckets *limits, unsigned direction,
     }
 }
 
-/* The buckets are empty afterwards */
+/* Buckets whose limit changes are empty afterwards */
 static void limits_configure(ThrottleBuckets *limits,
                              LeakyBucket (*bucket)[THROTTLE_KINDS])
 {
-    unsigned i;
+    unsigned i, j;
 
     QEMU_LOCK_GUARD(&limits->lock);
-    memcpy(limits->bucket, bucket, sizeof(limits->bucket));
     for (i = 0; i < THROTTLE_DIRECTIONS; i++) {
-        limits->leaked_at[i] = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+        limits_leak(limits, i);
+        for (j = 0; j < THROTTLE_KINDS; j++) {
+            LeakyBucket *old = &limits->bucket[i][j];
+
+            if (old->avg != bucket[i][j].avg || old->max != bucket[i][j].max ||
+                old->burst_length != bucket[i][j].burst_length) {
+                *old = bucket[i][j];
+            }
+        }
         qatomic_set(&limits->limited[i], bucket[i][THROTTLE_BITS].avg ||
                                          bucket[i][THROTTLE_PACKETS].avg);
     }
@@ -272,9 +280,15 @@ static void throttle_rx_update(ThrottleQueue *q)
     VhostDPFilter *f = q->parent.filter;
     bool enable = q->rx_wanted && !q->rx_held;
 
-    if (enable != q->rx_enabled) {
-        q->rx_enabled = enable;
-        f->inner_dc->rx_enable(f->inner, q->parent.pair, enable);
+    if (enable == q->rx_enabled) {
+        return;
+    }
+    q->rx_enabled = enable;
+    f->inner_dc->rx_enable(f->inner, q->parent.pair, enable);
+    if (enable && q->rx_owed) {
+        /* Frames that the driver below has read ahead make no event */
+        q->rx_owed = false;
+        vhost_dp_port_ready(q->parent.above, VHOST_DP_READY_RX);
     }
 }
 
@@ -301,6 +315,7 @@ static unsigned throttle_rx_room(ThrottleQueue *q, unsigned n)
     int64_t wait;
 
     if (q->rx_held) {
+        q->rx_owed = true;
         return 0;
     }
     WITH_QEMU_LOCK_GUARD(&limits->lock) {
@@ -317,6 +332,7 @@ static unsigned throttle_rx_room(ThrottleQueue *q, unsigned n)
         }
     }
     q->rx_held = true;
+    q->rx_owed = true;
     throttle_rx_update(q);
     throttle_wait(q, THROTTLE_RX, wait);
     return 0;
@@ -342,7 +358,8 @@ static unsigned throttle_rx_burst(VhostDPDriver *drv, unsigned pair,
     ThrottleQueue *q = throttle_queue(drv, pair);
     bool limited = qatomic_read(&q->limits->limited[THROTTLE_RX]);
 
-    if (limited) {
+    /* A limit may have been taken away while it held frames back */
+    if (limited || q->rx_held) {
         n = throttle_rx_room(q, n);
     }
     if (n) {
@@ -363,7 +380,7 @@ static int throttle_rx_into(VhostDPDriver *drv, unsigned pair,
     bool limited = qatomic_read(&q->limits->limited[THROTTLE_RX]);
     int r;
 
-    if (limited && !throttle_rx_room(q, 1)) {
+    if ((limited || q->rx_held) && !throttle_rx_room(q, 1)) {
         return 0;
     }
     r = f->inner_dc->rx_into(f->inner, pair, frame, head, iov, iovcnt);
@@ -380,6 +397,7 @@ static bool throttle_attach(VhostDPDriver *drv, unsigned pair,
 
     q->rx_wanted = false;
     q->rx_held = false;
+    q->rx_owed = false;
     q->rx_enabled = false;
     aio_timer_init(ctx, &q->timer[THROTTLE_TX], QEMU_CLOCK_REALTIME, SCALE_NS,
                    throttle_tx_timer, q);
@@ -405,6 +423,12 @@ static const char *const option_names[THROTTLE_DIRECTIONS][THROTTLE_KINDS] = {
     [THROTTLE_TX] = { "tx-bps", "tx-pps" },
     [THROTTLE_RX] = { "rx-bps", "rx-pps" },
 };
+
+/* Its id, or NULL.  A property that was set to "" is one without a value. */
+static const char *throttle_group(const VhostDPThrottle *t)
+{
+    return t->group && *t->group ? t->group : NULL;
+}
 
 /* "200k" is 200000; NULL and "0" are no limit */
 static bool throttle_parse(const char *name, const char *suffix,
@@ -476,7 +500,7 @@ static bool throttle_parse_all(const VhostDPThrottle *t,
                                       &bucket[i][j], errp)) {
                 return false;
             }
-            if (t->group && bucket[i][j].avg) {
+            if (throttle_group(t) && bucket[i][j].avg) {
                 error_setg(errp, "%s= and group=%s exclude each other",
                            option_names[i][j], t->group);
                 error_append_hint(errp, "The limits of '%s' count for the "
@@ -496,7 +520,7 @@ static bool throttle_check_options(VhostDPDriver *drv, Error **errp)
     if (!vhost_dp_filter_check_options(drv, errp)) {
         return false;
     }
-    if (t->group && t->per_queue) {
+    if (throttle_group(t) && t->per_queue) {
         error_setg(errp, "per-queue=on and group=%s exclude each other",
                    t->group);
         return false;
@@ -573,7 +597,7 @@ static ThrottleBuckets *throttle_find_group(const char *id, Error **errp)
         return NULL;
     }
     other = VHOST_DP_THROTTLE(obj);
-    if (other->group) {
+    if (throttle_group(other)) {
         error_setg(errp, "group=%s: that one belongs to group '%s' itself", id,
                    other->group);
         error_append_hint(errp, "Use group=%s.\n", other->group);
@@ -596,7 +620,7 @@ static bool throttle_open(VhostDPDriver *drv, unsigned queue_pairs,
     unsigned i;
 
     throttle_parse_all(t, bucket, &error_abort);
-    if (t->group) {
+    if (throttle_group(t)) {
         limits = throttle_find_group(t->group, errp);
         if (!limits) {
             return false;

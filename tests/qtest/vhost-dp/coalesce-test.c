@@ -483,17 +483,26 @@ static void test_event_idx(const void *opaque)
 static void test_rounds(const void *opaque)
 {
     DpRig *r = rig_new(DP_FEATURE(VIRTIO_RING_F_EVENT_IDX), 1);
-    unsigned n;
+    unsigned n, i;
 
-    for (n = 1; n < 5; n++) {
-        set(r, DP_TX, n * DP_RING_SIZE + 3, LONG_US);
-        dp_set_used_event(r->tx, 1);
-        check_count(r, DP_TX, n * DP_RING_SIZE + 3);
+    for (n = 1; n < 4; n++) {
+        set(r, DP_RX, n * DP_RING_SIZE + 3, LONG_US);
+        dp_set_used_event(r->rx, 1);
+        for (i = 0; i < n * DP_RING_SIZE; i++) {
+            dp_post(r->nic, 2 - !!i, 128);
+            move(r, DP_RX, 1);
+        }
+        dp_post(r->nic, 3, 128);
+        check_count(r, DP_RX, 3);
+        move(r, DP_RX, 1);
     }
     dp_rig_free(r);
 }
 
-/* A guest that has no buffers left is told, however long it was to wait */
+/*
+ * A guest that has no buffers left is told, however long it was to wait.  With
+ * half of the ring used it may have no room to send.
+ */
 static void test_no_buffers(const void *opaque)
 {
     DpRig *r = rig_new(0, 1);
@@ -507,6 +516,9 @@ static void test_no_buffers(const void *opaque)
     dp_post(r->nic, 4, 128);
     dp_wait_used(r->rx, NULL);
     check_quiet(r, DP_RX);
+
+    set(r, DP_TX, 1000, LONG_US);
+    check_count(r, DP_TX, DP_RING_SIZE / 2);
     dp_rig_free(r);
 }
 

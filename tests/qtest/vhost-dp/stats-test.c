@@ -211,6 +211,29 @@ static void test_counters(const void *opaque)
     dp_rig_free(r);
 }
 
+/* A frame that the guest did not ask for is not lost */
+static void test_filtered(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) {
+        .device = "device_stats=on",
+        .features = FEATURES | DP_FEATURE(VIRTIO_NET_F_CTRL_RX) }, false);
+    const uint8_t off = 0;
+    Basic basic;
+
+    g_assert_cmpint(dp_nic_ctrl(r->nic, VIRTIO_NET_CTRL_RX,
+                                VIRTIO_NET_CTRL_RX_PROMISC, &off, 1), ==,
+                    VIRTIO_NET_OK);
+    dp_make_frame(r->frame, 60, 1);
+    memcpy(r->frame, "\x02\0\0\0\0\x77", 6);
+    dp_sock_send(r->sock, NULL, r->frame, 60);
+    dp_wait_counter(r->qts, "vd0", DP_RX, "drop:filtered", 1);
+    basic = get_basic(r, DP_RX);
+    g_assert_cmpuint(basic.packets, ==, 0);
+    g_assert_cmpuint(basic.drops, ==, 0);
+    check_basic(r, DP_RX, &basic);
+    dp_rig_free(r);
+}
+
 /* Several queues in one command, the control queue among them */
 static void test_several(const void *opaque)
 {
@@ -392,6 +415,7 @@ int main(int argc, char **argv)
     dp_test_init(&argc, &argv);
     dp_add_ring_test("stats/query", NULL, test_query);
     dp_add_ring_test("stats/counters", NULL, test_counters);
+    dp_add_test("stats/filtered", NULL, test_filtered);
     dp_add_ring_test("stats/several", NULL, test_several);
     dp_add_ring_test("stats/bad-requests", NULL, test_bad_requests);
     dp_add_test("stats/not-negotiated", NULL, test_not_negotiated);

@@ -233,6 +233,36 @@ static void test_rx_tap(const void *opaque)
     dp_rig_free(r);
 }
 
+/*
+ * What the tap has read ahead comes, too, when nothing follows.  It reads twice
+ * as many frames each time, here 2, 4 and 7 of 8, and lends 5 of these.
+ */
+static void test_rx_ahead(const void *opaque)
+{
+    DpRig *r = dp_rig_start(&(DpSetup) { .filter = "rx-bps=10M" }, false);
+    unsigned i;
+
+    dp_if_set_mtu("tap0", 65535 - 14);
+    dp_post(r->nic, 13, DP_MAX_FRAME + r->nic->hdr_len);
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'stop' }");
+    for (i = 0; i < 13; i++) {
+        size_t len = i < 6 ? 60 : 60000;
+
+        dp_make_frame(r->frame, len, i);
+        dp_sock_send(r->sock, NULL, r->frame, len);
+    }
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'cont' }");
+    for (i = 0; i < 13; i++) {
+        size_t len = i < 6 ? 60 : 60000;
+        size_t got = dp_receive(r->nic, NULL, r->got, DP_MAX_FRAME);
+
+        dp_make_frame(r->frame, len, i);
+        dp_assert_frame(r->got, got, r->frame, len);
+    }
+    g_assert_cmpuint(filter_counter(r->qts, 0, "rx-waits"), >, 0);
+    dp_rig_free(r);
+}
+
 /* A burst has a rate of its own */
 static void test_burst(const void *opaque)
 {
@@ -436,6 +466,9 @@ static void test_group_life(const void *opaque)
     dp_run_good(qts, ADD_THROTTLE("lim0", "null0", ", 'tx-bps': '1G'"));
     dp_run_good(qts, ADD_THROTTLE("lim1", "null1", ", 'group': 'lim0'"));
     dp_run_good(qts, ADD_NETDEV("vd1", "lim1"));
+    /* Its limits count, so they are checked */
+    dp_check_error(qtest_qmp(qts, SET("lim0", "tx-bps", "'fast'")), "lim0",
+                   "tx-bps=fast", NULL);
     dp_run_good(qts, DEL_OBJECT("lim0"));
     dp_wait_settled(qts);
     dp_run_good(qts, DEL_NETDEV("vd1"));
@@ -549,6 +582,7 @@ int main(int argc, char **argv)
     dp_add_ring_test("throttle/rx-pps", NULL, test_rx_pps);
     dp_add_test("throttle/rx-bps", NULL, test_rx_bps);
     dp_add_test("throttle/rx-tap", NULL, test_rx_tap);
+    dp_add_test("throttle/rx-ahead", NULL, test_rx_ahead);
     dp_add_test("throttle/burst", NULL, test_burst);
     dp_add_test("throttle/gso", NULL, test_gso);
     dp_add_test("throttle/pairs/shared", NULL, test_pairs);

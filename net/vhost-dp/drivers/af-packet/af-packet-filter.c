@@ -116,7 +116,7 @@ void vhost_dp_afp_filter_apply(VhostDPAfPacket *afp)
     g_autoptr(VhostDPControl) wanted = NULL;
     unsigned i;
 
-    WITH_QEMU_LOCK_GUARD(&afp->lock) {
+    WITH_QEMU_LOCK_GUARD(&afp->wanted_lock) {
         wanted = afp->wanted ? vhost_dp_control_ref(afp->wanted) : NULL;
     }
     if (!wanted) {
@@ -144,7 +144,7 @@ void vhost_dp_afp_set_rx_filter(VhostDPDriver *drv, VhostDPControl *control)
     VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
     VhostDPControl *old;
 
-    WITH_QEMU_LOCK_GUARD(&afp->lock) {
+    WITH_QEMU_LOCK_GUARD(&afp->wanted_lock) {
         old = afp->wanted;
         afp->wanted = vhost_dp_control_ref(control);
     }

@@ -120,9 +120,15 @@ struct VhostDPAfPacket {
 
     VhostDPIfWatch *watch;
 
-    /* Guards what follows; held for a system call that needs no other lock */
+    /*
+     * Guards @active, and the fanout group's program.  Held while that is set,
+     * for which the kernel waits; so nobody takes it who holds the BQL, while
+     * the guest runs.
+     */
     QemuMutex lock;
     uint64_t active;            /* queue pairs, as a bitmap */
+
+    QemuMutex wanted_lock;      /* guards @wanted, for no longer than a look */
     VhostDPControl *wanted;     /* a reference: what the guest asks for */
 };
 

@@ -129,7 +129,10 @@ static void afp_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
 
 static void afp_instance_init(Object *obj)
 {
-    qemu_mutex_init(&VHOST_DP_AF_PACKET(obj)->lock);
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
+
+    qemu_mutex_init(&afp->lock);
+    qemu_mutex_init(&afp->wanted_lock);
 }
 
 static void afp_instance_finalize(Object *obj)
@@ -137,6 +140,7 @@ static void afp_instance_finalize(Object *obj)
     VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
 
     vhost_dp_fds_close(&afp->passed);
+    qemu_mutex_destroy(&afp->wanted_lock);
     qemu_mutex_destroy(&afp->lock);
 }
 

@@ -393,6 +393,10 @@ static void tap_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
     q->rx_enabled = enable;
     q->rx_drained = false;
     vhost_dp_tap_update_handlers(q);
+    if (enable && q->rx_next < q->rx_have) {
+        /* They were read ahead: the descriptor does not tell of them */
+        vhost_dp_port_ready(q->port, VHOST_DP_READY_RX);
+    }
 }
 
 static uint8_t *tap_slot(TapQueue *q, unsigned slot)
