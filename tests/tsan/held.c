@@ -203,10 +203,23 @@ static void rig_begin(bool has_iommu)
     rig_begin_pairs(1, has_iommu);
 }
 
+static bool passed;
+
+static void pass_bh(void *opaque)
+{
+    qatomic_set(&passed, true);
+}
+
 static void rig_end(void)
 {
     nics_free(set);
-    /* The port goes in the main loop */
+    /*
+     * The IOThread, which may be in the port's bottom half still, gives the
+     * port to the main loop, where it goes
+     */
+    qatomic_set(&passed, false);
+    aio_bh_schedule_oneshot(iothread_get_aio_context(iothread), pass_bh, NULL);
+    wait_until(qatomic_read(&passed));
     main_loop_wait(true);
     bql_unlock();
 }
