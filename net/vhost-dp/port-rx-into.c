@@ -15,7 +15,7 @@
 #include "qemu/osdep.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
-#include "net/vhost-dp/offload/filter.h"
+#include "net/vhost-dp/offload/rx-filter.h"
 #include "net/vhost-dp/offload/offload.h"
 #include "port-rx-frame.h"
 #include "port-rx-int.h"
@@ -146,8 +146,8 @@ static bool rx_into_wanted(const VhostDPEnginePort *port,
     const VhostDPControl *control = port->conf.control;
 
     return !control->filters ||
-           vhost_dp_filter_passes(control, port->rx->head,
-                                  MIN(frame->len, VHOST_DP_FILTER_BYTES));
+           vhost_dp_rx_filter_passes(control, port->rx->head,
+                                     MIN(frame->len, VHOST_DP_RX_FILTER_BYTES));
 }
 
 /* Can the guest be given a frame with the metadata that it has? */

@@ -22,7 +22,7 @@
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
 #include "qemu/memalign.h"
-#include "net/vhost-dp/offload/filter.h"
+#include "net/vhost-dp/offload/rx-filter.h"
 #include "net/vhost-dp/offload/offload.h"
 #include "port-rx.h"
 #include "port-rx-frame.h"
@@ -72,7 +72,7 @@ static __attribute__((noinline)) void rx_look(VhostDPEnginePort *port)
     unsigned n = rx->end;
 
     if (control->filters) {
-        rx->end = vhost_dp_filter_frames(control, rx->frames, n);
+        rx->end = vhost_dp_rx_filter_frames(control, rx->frames, n);
         port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_FILTERED,
                   n - rx->end);
     }

@@ -144,13 +144,16 @@ static void print_offloads(Monitor *mon, const char *title,
     monitor_printf(mon, "\n");
 }
 
+/* Frames that the guest did not ask for are not lost to it */
 static uint64_t count_drops(const VhostDPQueueInfo *q)
 {
     VhostDPDropInfoList *drop;
     uint64_t n = 0;
 
     for (drop = q->drops; drop; drop = drop->next) {
-        n += drop->value->frames;
+        if (drop->value->reason != VHOST_DP_DROP_REASON_FILTERED) {
+            n += drop->value->frames;
+        }
     }
     return n;
 }

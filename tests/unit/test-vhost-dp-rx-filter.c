@@ -8,7 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
-#include "net/vhost-dp/offload/filter.h"
+#include "net/vhost-dp/offload/rx-filter.h"
 
 static const uint8_t own_mac[] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 
@@ -124,7 +124,7 @@ static void test_model(void)
             /* Memory of its own, so that sanitizers see a byte too much */
             random_head(made);
             memcpy(head, made, len);
-            pass = vhost_dp_filter_passes(control, head, len);
+            pass = vhost_dp_rx_filter_passes(control, head, len);
             g_assert_cmpint(pass, ==, model(&state, made, len));
             passed[pass]++;
         }
@@ -170,7 +170,7 @@ static void test_frames(void)
             frame->iovcnt = 3;
         }
     }
-    n = vhost_dp_filter_frames(control, frames, 64);
+    n = vhost_dp_rx_filter_frames(control, frames, 64);
     for (i = 0; i < 64; i++) {
         const VhostDPFrame *frame = &frames[wanted];
         size_t len = i % 5 ? 64 : i % 17;
@@ -187,7 +187,7 @@ static void test_frames(void)
     }
     g_assert_cmpuint(wanted, ==, n);
     g_assert_cmpuint(n, >, 0);
-    g_assert_cmpuint(vhost_dp_filter_frames(control, frames, 0), ==, 0);
+    g_assert_cmpuint(vhost_dp_rx_filter_frames(control, frames, 0), ==, 0);
 }
 
 /* What a frame costs with 1 and with 64 addresses; for people to read */
@@ -213,7 +213,7 @@ static void test_time(void)
         }
         start = g_get_monotonic_time();
         for (i = 0; i < 1000000; i++) {
-            passed += vhost_dp_filter_passes(control, head[i % 64], 16);
+            passed += vhost_dp_rx_filter_passes(control, head[i % 64], 16);
         }
         g_test_message("%u addresses: %.1f ns a frame", nmacs[round],
                        (g_get_monotonic_time() - start) / 1e3);

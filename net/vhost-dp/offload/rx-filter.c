@@ -1,5 +1,5 @@
 /*
- * vhost-dp: which frames pass between a guest and the network
+ * vhost-dp: which received frames a guest wants
  *
  * Copyright (c) 2026 The vhost-dp developers
  *
@@ -10,7 +10,7 @@
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
 #include "net/eth.h"
-#include "filter.h"
+#include "rx-filter.h"
 
 static bool filter_passes_vlan(const VhostDPControlState *state,
                                const uint8_t *head, size_t len)
@@ -20,15 +20,15 @@ static bool filter_passes_vlan(const VhostDPControlState *state,
     if (lduw_be_p(head + 2 * ETH_ALEN) != ETH_P_VLAN) {
         return true;
     }
-    if (len < VHOST_DP_FILTER_BYTES) {
+    if (len < VHOST_DP_RX_FILTER_BYTES) {
         return false;
     }
     vid = lduw_be_p(head + ETH_HLEN) & 0xfff;
     return state->vlans[vid / 32] >> vid % 32 & 1;
 }
 
-bool vhost_dp_filter_passes(const VhostDPControl *control,
-                            const uint8_t *head, size_t len)
+bool vhost_dp_rx_filter_passes(const VhostDPControl *control,
+                               const uint8_t *head, size_t len)
 {
     const VhostDPControlState *state = &control->state;
 
@@ -51,18 +51,18 @@ bool vhost_dp_filter_passes(const VhostDPControl *control,
             vhost_dp_control_has_mac(control, head));
 }
 
-unsigned vhost_dp_filter_frames(const VhostDPControl *control,
-                                VhostDPFrame *frames, unsigned n)
+unsigned vhost_dp_rx_filter_frames(const VhostDPControl *control,
+                                   VhostDPFrame *frames, unsigned n)
 {
     unsigned kept = 0;
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        uint8_t head[VHOST_DP_FILTER_BYTES];
+        uint8_t head[VHOST_DP_RX_FILTER_BYTES];
         size_t len = iov_to_buf(frames[i].iov, frames[i].iovcnt, 0, head,
                                 sizeof(head));
 
-        if (!vhost_dp_filter_passes(control, head, len)) {
+        if (!vhost_dp_rx_filter_passes(control, head, len)) {
             continue;
         }
         if (kept < i) {
