@@ -13,9 +13,10 @@
  * stays promiscuous where memberships cannot say what the guest wants: all
  * unicast frames, or VLANs, which a card may filter when it is not.
  *
- * Memberships need the kernel's RTNL, so they are changed in the thread of the
- * interface's watch.  Each socket remembers the snapshot that its memberships
- * are of, because each that was added has to be dropped.
+ * Memberships are the interface's, whichever socket has them: of a fanout group
+ * the first socket has all.  They need the kernel's RTNL, so they are changed in
+ * the thread of the interface's watch.  The socket remembers the snapshot that
+ * its memberships are of, because each that was added has to be dropped.
  */
 
 #include "qemu/osdep.h"
@@ -38,11 +39,11 @@ static bool filter_has_vlans(const VhostDPControlState *state)
     return state->vlans[0] & ~1u;
 }
 
-/* Is it promiscuous?  @control: NULL for a socket that was just opened */
-static bool filter_is_promisc(const VhostDPControl *control)
+static AfpMembership filter_membership(const VhostDPControl *control)
 {
-    return !control || !control->filters || control->state.alluni ||
-           control->state.uni_overflow || filter_has_vlans(&control->state);
+    return !control->filters || control->state.alluni ||
+           control->state.uni_overflow || filter_has_vlans(&control->state) ?
+           AFP_MEMBER_OF_ALL : AFP_MEMBER_OF_FILTER;
 }
 
 static bool filter_change_one(int fd, int option, int ifindex, int type,
@@ -58,18 +59,24 @@ static bool filter_change_one(int fd, int option, int ifindex, int type,
 }
 
 /*
- * Add or drop the memberships of @control, by @option.  Returns false if one
- * of them failed; the others were made anyway.
+ * Add or drop memberships, by @option; @control: of the filter.  Returns false
+ * if one of them failed; the others were made anyway.
  */
 static bool filter_change(int fd, int option, int ifindex,
+                          AfpMembership membership,
                           const VhostDPControl *control)
 {
     const VhostDPControlState *state;
     bool ok = true;
     unsigned i;
 
-    if (filter_is_promisc(control)) {
+    switch (membership) {
+    case AFP_MEMBER_OF_NOTHING:
+        return true;
+    case AFP_MEMBER_OF_ALL:
         return filter_change_one(fd, option, ifindex, PACKET_MR_PROMISC, NULL);
+    case AFP_MEMBER_OF_FILTER:
+        break;
     }
     state = &control->state;
     ok &= filter_change_one(fd, option, ifindex, PACKET_MR_UNICAST, state->mac);
@@ -89,53 +96,63 @@ static bool filter_change(int fd, int option, int ifindex,
     return ok;
 }
 
-static void filter_apply(VhostDPAfPacket *afp, AfpSocket *s,
-                         VhostDPControl *wanted)
+/* @wanted replaces what the socket has; @ifindex: of its interface */
+static void filter_replace(AfpSocket *s, int ifindex, VhostDPControl *wanted)
 {
-    char name[IFNAMSIZ];
-    int ifindex = vhost_dp_afp_bound_to(s->fd, name);
+    AfpMembership membership = filter_membership(wanted);
 
-    if (s->applied == wanted || !ifindex) {
+    /* First what is new, so that no frame is missed in between */
+    if (membership == AFP_MEMBER_OF_FILTER &&
+        !filter_change(s->fd, PACKET_ADD_MEMBERSHIP, ifindex, membership,
+                       wanted)) {
+        filter_change(s->fd, PACKET_DROP_MEMBERSHIP, ifindex, membership,
+                      wanted);
+        membership = AFP_MEMBER_OF_ALL;
+    }
+    if (membership == AFP_MEMBER_OF_ALL && s->membership == membership) {
         return;
     }
-    /* First what is new, so that no frame is missed in between */
-    if (!filter_change(s->fd, PACKET_ADD_MEMBERSHIP, ifindex, wanted)) {
-        filter_change(s->fd, PACKET_DROP_MEMBERSHIP, ifindex, wanted);
-        wanted = NULL;
-        filter_change(s->fd, PACKET_ADD_MEMBERSHIP, ifindex, NULL);
+    if (membership == AFP_MEMBER_OF_ALL) {
+        filter_change(s->fd, PACKET_ADD_MEMBERSHIP, ifindex, membership, NULL);
     }
-    filter_change(s->fd, PACKET_DROP_MEMBERSHIP, ifindex, s->applied);
-    vhost_dp_control_unref(s->applied);
-    s->applied = wanted ? vhost_dp_control_ref(wanted) : NULL;
-    trace_vhost_dp_af_packet_filter(afp->parent_obj.id, name,
-                                    filter_is_promisc(wanted));
+    filter_change(s->fd, PACKET_DROP_MEMBERSHIP, ifindex, s->membership,
+                  s->applied);
+    s->membership = membership;
 }
 
 void vhost_dp_afp_filter_apply(VhostDPAfPacket *afp)
 {
     g_autoptr(VhostDPControl) wanted = NULL;
-    unsigned i;
+    AfpSocket *s = &afp->queue[0].sock;
+    char name[IFNAMSIZ];
+    int ifindex = vhost_dp_afp_bound_to(s->fd, name);
 
     WITH_QEMU_LOCK_GUARD(&afp->wanted_lock) {
         wanted = afp->wanted ? vhost_dp_control_ref(afp->wanted) : NULL;
     }
-    if (!wanted) {
+    /* One that cannot be had is not tried again at each look */
+    if (!wanted || !ifindex || s->applied == wanted ||
+        s->membership == AFP_MEMBER_OF_NOTHING) {
         return;
     }
-    for (i = 0; i < afp->nqueues; i++) {
-        filter_apply(afp, &afp->queue[i].sock, wanted);
-    }
+    filter_replace(s, ifindex, wanted);
+    vhost_dp_control_unref(s->applied);
+    s->applied = g_steal_pointer(&wanted);
+    trace_vhost_dp_af_packet_filter(afp->parent_obj.id, name,
+                                    s->membership == AFP_MEMBER_OF_ALL);
 }
 
 void vhost_dp_afp_filter_forget(AfpSocket *s)
 {
     vhost_dp_control_unref(s->applied);
     s->applied = NULL;
+    s->membership = AFP_MEMBER_OF_NOTHING;
 }
 
 void vhost_dp_afp_filter_drop(AfpSocket *s, int ifindex)
 {
-    filter_change(s->fd, PACKET_DROP_MEMBERSHIP, ifindex, s->applied);
+    filter_change(s->fd, PACKET_DROP_MEMBERSHIP, ifindex, s->membership,
+                  s->applied);
     vhost_dp_afp_filter_forget(s);
 }
 

@@ -44,12 +44,20 @@ QEMU_BUILD_BUG_ON(AFP_SLOT_BYTES < VHOST_DP_MAX_FRAME + 256);
 #define AFP_TX_IOV 512
 #define AFP_MAX_SEGMENTS 256
 
+/* What a socket has the interface receive; see af-packet-filter.c */
+typedef enum AfpMembership {
+    AFP_MEMBER_OF_NOTHING,
+    AFP_MEMBER_OF_ALL,          /* the interface is promiscuous */
+    AFP_MEMBER_OF_FILTER,       /* what snapshot @applied asks for */
+} AfpMembership;
+
 /* A packet socket with its receive ring */
 typedef struct AfpSocket {
     int fd;                     /* or -1 */
     uint8_t *ring;              /* AFP_RING_BYTES, or NULL */
     unsigned first;             /* slot that the kernel fills first */
-    VhostDPControl *applied;    /* a reference; see af-packet-filter.c */
+    AfpMembership membership;
+    VhostDPControl *applied;    /* a reference: looked at last, or NULL */
 } AfpSocket;
 
 static inline struct tpacket2_hdr *afp_slot(const AfpSocket *s, unsigned i)

@@ -176,19 +176,26 @@ static int afp_socket_open(Error **errp)
     return -1;
 }
 
-/* For the time that @fd lives, or the interface */
-static bool afp_set_promisc(int fd, int ifindex, Error **errp)
+/*
+ * The interface receives everything, for the time that the socket lives, or the
+ * interface; until the guest asks for less
+ */
+static bool afp_set_promisc(AfpSocket *s, int ifindex, Error **errp)
 {
     struct packet_mreq promisc = {
         .mr_ifindex = ifindex,
         .mr_type = PACKET_MR_PROMISC,
     };
 
-    return AFP_SETSOCKOPT(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, promisc,
-                          errp);
+    if (!AFP_SETSOCKOPT(s->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, promisc,
+                        errp)) {
+        return false;
+    }
+    s->membership = AFP_MEMBER_OF_ALL;
+    return true;
 }
 
-/* Receive everything that comes in by interface @ifindex */
+/* Receive what comes in by interface @ifindex */
 static bool afp_socket_bind(int fd, int ifindex, Error **errp)
 {
     struct sockaddr_ll sll = {
@@ -201,7 +208,7 @@ static bool afp_socket_bind(int fd, int ifindex, Error **errp)
         error_setg_errno(errp, errno, "cannot bind to the interface");
         return false;
     }
-    return afp_set_promisc(fd, ifindex, errp);
+    return true;
 }
 
 /* ---- The ring ---- */
@@ -261,6 +268,10 @@ static bool afp_make_sockets(VhostDPAfPacket *afp, AfpSocket *s, unsigned n,
         for (i = 0; i < n; i++) {
             afp_flush(&s[i]);
         }
+    }
+    if (!afp_set_promisc(&s[0], ifindex, errp)) {
+        afp_close_sockets(s, n);
+        return false;
     }
     return true;
 }
@@ -395,26 +406,10 @@ static bool afp_check_all_passed(VhostDPAfPacket *afp, Error **errp)
     return true;
 }
 
-static bool afp_init_passed(VhostDPAfPacket *afp, Error **errp)
+/* They have their rings: make a group of them */
+static bool afp_join_passed(VhostDPAfPacket *afp, const AfpSocket *s,
+                            Error **errp)
 {
-    g_autofree AfpSocket *s = g_new0(AfpSocket, afp->nqueues);
-    char name[IFNAMSIZ];
-    unsigned i;
-
-    for (i = 0; i < afp->nqueues; i++) {
-        AfpSocket *sock = &afp->queue[i].sock;
-
-        sock->fd = afp->passed.fd[i];
-        if (!afp_socket_init(sock, errp) ||
-            !afp_set_promisc(sock->fd, vhost_dp_afp_bound_to(sock->fd, name),
-                             errp)) {
-            return false;
-        }
-        s[i] = *sock;
-    }
-    if (afp->nqueues == 1) {
-        return true;
-    }
     /* There is no way out of a group: it is still there the second time */
     if (afp->passed_joined) {
         vhost_dp_afp_update_pairs(afp);
@@ -422,10 +417,35 @@ static bool afp_init_passed(VhostDPAfPacket *afp, Error **errp)
         return false;
     }
     afp->passed_joined = true;
-    for (i = 0; i < afp->nqueues; i++) {
-        afp_flush(&s[i]);
-    }
     return true;
+}
+
+static bool afp_init_passed(VhostDPAfPacket *afp, Error **errp)
+{
+    g_autofree AfpSocket *s = g_new0(AfpSocket, afp->nqueues);
+    AfpSocket *first = &afp->queue[0].sock;
+    char name[IFNAMSIZ];
+    unsigned i;
+
+    for (i = 0; i < afp->nqueues; i++) {
+        AfpSocket *sock = &afp->queue[i].sock;
+
+        sock->fd = afp->passed.fd[i];
+        if (!afp_socket_init(sock, errp)) {
+            return false;
+        }
+        s[i] = *sock;
+    }
+    if (afp->nqueues > 1) {
+        if (!afp_join_passed(afp, s, errp)) {
+            return false;
+        }
+        for (i = 0; i < afp->nqueues; i++) {
+            afp_flush(&afp->queue[i].sock);
+        }
+    }
+    return afp_set_promisc(first, vhost_dp_afp_bound_to(first->fd, name),
+                           errp);
 }
 
 static bool afp_open_passed(VhostDPAfPacket *afp, Error **errp)
@@ -567,7 +587,8 @@ bool vhost_dp_afp_reopen(VhostDPAfPacket *afp, int ifindex, Error **errp)
     }
     if (afp->nqueues == 1) {
         vhost_dp_afp_filter_forget(&afp->queue[0].sock);
-        return afp_socket_bind(fd, ifindex, errp);
+        return afp_socket_bind(fd, ifindex, errp) &&
+               afp_set_promisc(&afp->queue[0].sock, ifindex, errp);
     }
     if (afp_is_passed(afp)) {
         error_setg(errp, "interface '%s' was deleted, and the descriptors of "
