@@ -25,8 +25,7 @@ void vhost_dp_port_coalesce_used(PortCoalesce *coalesce,
         /* What was used without a delay is not in @counted */
         uint64_t these = MIN(packets - coalesce->counted, chains);
 
-        coalesce->open = true;
-        coalesce->hurry = false;
+        coalesce->state = PORT_COALESCE_OPEN;
         coalesce->until = now + conf->max_usecs * (int64_t)SCALE_US;
         coalesce->enough = packets - these + conf->max_packets;
     }
@@ -36,12 +35,15 @@ void vhost_dp_port_coalesce_used(PortCoalesce *coalesce,
 bool vhost_dp_port_coalesce_due(PortCoalesce *coalesce, uint64_t packets,
                                 int64_t now)
 {
-    if (!coalesce->open) {
+    if (coalesce->state == PORT_COALESCE_CLOSED) {
         return false;
     }
     if (packets >= coalesce->enough || now >= coalesce->until) {
-        coalesce->hurry = true;
+        coalesce->state = PORT_COALESCE_DUE;
     }
-    coalesce->open = !coalesce->hurry;
-    return coalesce->hurry;
+    if (coalesce->state != PORT_COALESCE_DUE) {
+        return false;
+    }
+    coalesce->state = PORT_COALESCE_CLOSED;
+    return true;
 }

@@ -20,22 +20,35 @@ typedef struct PortCoalesceConf {
 } PortCoalesceConf;
 
 /*
- * A delay of one queue's call.  The port's IOThread's own.
+ *     CLOSED --used buffers--> OPEN --port_coalesce_hurry()--> DUE
+ *     OPEN, DUE --vhost_dp_port_coalesce_due()--> CLOSED
  *
- *     closed --used buffers--> open --due--> closed
- *
- * A call that control makes meanwhile leaves it open; the next used buffers
- * then open it anew.
+ * A call that control makes meanwhile leaves the delay as it is; the next used
+ * buffers then open it anew.
  */
+typedef enum PortCoalesceState {
+    PORT_COALESCE_CLOSED,       /* no call is delayed */
+    PORT_COALESCE_OPEN,         /* one is, until it is due */
+    PORT_COALESCE_DUE,          /* it is not to be delayed any longer */
+} PortCoalesceState;
+
+/* A delay of one queue's call.  The port's IOThread's own. */
 typedef struct PortCoalesce {
-    bool open;
-    bool hurry;                 /* there is a reason not to wait any longer */
+    PortCoalesceState state;
     unsigned descs;             /* entries of the ring that it is about */
     unsigned new_descs;         /* the same, of the burst at hand */
     int64_t until;              /* when the call is due */
     uint64_t enough;            /* of all packets: from when on it is */
     uint64_t counted;           /* of all packets: that were seen */
 } PortCoalesce;
+
+/* There is a reason to make a delayed call at once */
+static inline void port_coalesce_hurry(PortCoalesce *coalesce)
+{
+    if (coalesce->state == PORT_COALESCE_OPEN) {
+        coalesce->state = PORT_COALESCE_DUE;
+    }
+}
 
 /* Is there any delay?  Otherwise each packet is due at once. */
 static inline bool port_coalesce_is_on(const PortCoalesceConf *conf)

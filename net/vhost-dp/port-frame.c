@@ -44,7 +44,7 @@ static void port_flush_delayed(VhostDPEnginePort *port, unsigned queue)
     coalesce->descs = (first ? 0 : coalesce->descs) + coalesce->new_descs;
     coalesce->new_descs = 0;
     if (coalesce->descs >= vq->num / 2) {
-        coalesce->hurry = true;
+        port_coalesce_hurry(coalesce);
     }
     if (!first) {
         vhost_dp_count(&stats->calls_coalesced, 1);
@@ -98,7 +98,7 @@ void vhost_dp_port_call_due(VhostDPEnginePort *port, int64_t now)
                                        port->stats[i].packets, now)) {
             port_call_due(port, i);
         }
-        port->delayed |= port->coalesce[i].open;
+        port->delayed |= port->coalesce[i].state != PORT_COALESCE_CLOSED;
     }
 }
 
@@ -109,7 +109,7 @@ static void port_arm_call_timer(VhostDPEnginePort *port)
     unsigned i;
 
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
-        if (port->coalesce[i].open) {
+        if (port->coalesce[i].state != PORT_COALESCE_CLOSED) {
             first = MIN(first, port->coalesce[i].until);
         }
     }

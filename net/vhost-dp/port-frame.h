@@ -91,7 +91,7 @@ static inline unsigned port_end_burst(VhostDPEnginePort *port, unsigned queue)
 
     if (unlikely(pair->vq[queue].broken)) {
         /* Nothing more comes to a delayed call */
-        port->coalesce[queue].hurry = true;
+        port_coalesce_hurry(&port->coalesce[queue]);
         vhost_dp_pair_report(pair);
     }
     return vhost_dp_pair_missed(pair) ? PORT_MISSED : 0;
@@ -112,7 +112,7 @@ void vhost_dp_port_call_due(VhostDPEnginePort *port, int64_t now);
 /* The guest has no buffers left: it is not to wait for a call */
 static inline void port_call_soon(VhostDPEnginePort *port, unsigned queue)
 {
-    port->coalesce[queue].hurry = true;
+    port_coalesce_hurry(&port->coalesce[queue]);
 }
 
 /* For port->call_timer; @opaque is the port */

@@ -51,9 +51,9 @@ static void test_time(void)
     /* What comes later does not make it longer */
     vhost_dp_port_coalesce_used(&c, &conf, 2, 1, false, 0);
     g_assert_false(vhost_dp_port_coalesce_due(&c, 2, end - 1));
-    g_assert_true(c.open);
+    g_assert_cmpint(c.state, ==, PORT_COALESCE_OPEN);
     g_assert_true(vhost_dp_port_coalesce_due(&c, 2, end));
-    g_assert_false(c.open);
+    g_assert_cmpint(c.state, ==, PORT_COALESCE_CLOSED);
     g_assert_false(vhost_dp_port_coalesce_due(&c, 2, end));
 
     /* And again from the next packet on */
@@ -80,7 +80,7 @@ static void test_packets(void)
             due = vhost_dp_port_coalesce_due(&c, total, start);
         }
         g_assert_cmpuint(n, >=, conf.max_packets);
-        g_assert_false(c.open);
+        g_assert_cmpint(c.state, ==, PORT_COALESCE_CLOSED);
     }
 }
 
@@ -116,7 +116,7 @@ static void test_hurry(void)
     PortCoalesce c = {};
 
     vhost_dp_port_coalesce_used(&c, &conf, 1, 1, true, start);
-    c.hurry = true;
+    port_coalesce_hurry(&c);
     g_assert_true(vhost_dp_port_coalesce_due(&c, 1, start));
     vhost_dp_port_coalesce_used(&c, &conf, 2, 1, true, start + US);
     g_assert_false(vhost_dp_port_coalesce_due(&c, 2, start + 11 * US - 1));
