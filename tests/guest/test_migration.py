@@ -16,7 +16,7 @@ import time
 from harness import netns, program, tap
 from harness.backends import BACKENDS
 from harness.case import GuestCase, no_faults
-from harness.guest import Guest
+from harness.guest import Guest, TooSlow
 from harness.httpd import MB, FileServer
 from harness.netns import Missing
 from mkimage import ImageError
@@ -185,6 +185,12 @@ class Migration(GuestCase):
                     f"{info['downtime']} ms of {info['total-time']} ms")
         type(self).guest, type(self).nic = to, nic
 
+    def _rings(self):
+        """Where the device is in its rings, for whoever looks into a failure."""
+        path = f"/machine/peripheral/{self.nic.id}/virtio-backend"
+        return "\n".join(str(self.guest.qmp.command("x-query-virtio-queue-status", path=path, queue=number))
+                         for number in range(2 * self.pairs))
+
     def test_connection(self):
         """one connection with at least 64 MB both ways lives through all of it"""
         echo = Echo()
@@ -199,7 +205,10 @@ class Migration(GuestCase):
                 self.wait_until(lambda: echo.size > before + 4 * MB, "traffic", 60)
                 self._move(name, postcopy)
                 self.host_pings()
-                self.transfer(2)
+                try:
+                    self.transfer(2)
+                except TooSlow as e:
+                    self.fail(f"{e}\n{self._rings()}")
         self.wait_until(lambda: echo.size >= 64 * MB, "64 MB", 120)
         self.assertTrue(echo.end(), "what came back is not what was sent")
         tap.comment(f"{echo.size / MB:.0f} MB, the longest silence was {echo.gap:.1f} s")
