@@ -108,6 +108,76 @@ static void test_traffic(const void *opaque)
     env_free(e);
 }
 
+/* ---- The same in virtio.c, which takes over without a link ---- */
+
+/* An element of the used ring, of 8 bytes, lies across a page boundary */
+static void drop_ring(Env *e)
+{
+    DpQueue *q = e->rig->tx;
+    DpBuf buf = { .addr = dp_alloc(e->guest, 100), .len = 100 };
+    const uint16_t *avail_idx = dp_host(e->guest, q->pci.vq.avail + 2);
+    unsigned size = q->pci.vq.size, i;
+
+    for (i = 0; i < size; i++) {
+        dp_add(q, &buf, 1);
+        dp_publish(q);
+        dp_wait_used(q, NULL);
+        if (!q->packed) {
+            g_assert_cmphex(le16_to_cpu(*avail_idx), ==, i + 1);
+        }
+    }
+    guest_free(&e->guest->alloc, buf.addr);
+}
+
+/* A descriptor of an indirect table lies across a page boundary */
+static void control_by_table(Env *e)
+{
+    DpNic *nic = e->rig->nic;
+    uint64_t data = dp_alloc(e->guest, DP_PAGE_SIZE);
+    uint64_t place = dp_alloc(e->guest, 2 * DP_PAGE_SIZE) + DP_PAGE_SIZE - 24;
+    DpBuf bufs[] = {
+        { .addr = data, .len = 2 },
+        { .addr = data + 100, .len = 1 },
+        { .addr = data + 200, .len = 1, .write = true },
+    };
+    uint64_t table = dp_make_table(nic->ctrl, bufs, ARRAY_SIZE(bufs));
+    uint8_t *p = dp_host(e->guest, data);
+
+    p[0] = VIRTIO_NET_CTRL_RX;
+    p[1] = VIRTIO_NET_CTRL_RX_PROMISC;
+    p[100] = 1;
+    p[200] = 0xff;
+    memcpy(dp_host(e->guest, place), dp_host(e->guest, table),
+           ARRAY_SIZE(bufs) * 16);
+    dp_add_table(nic->ctrl, place, ARRAY_SIZE(bufs) * 16);
+    dp_publish(nic->ctrl);
+    dp_wait_used(nic->ctrl, NULL);
+    g_assert_cmphex(p[200], ==, VIRTIO_NET_OK);
+}
+
+static void test_without_link(const void *opaque)
+{
+    Env *e = env_start(GPOINTER_TO_INT(opaque), (DpSetup) {
+        .features = DP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |
+                    DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+                    DP_FEATURE(VIRTIO_NET_F_CTRL_RX) |
+                    DP_FEATURE(VIRTIO_NET_F_STATUS),
+        .ring_size = 1024,
+    }, false);
+    static const char *const set_link =
+        "{ 'execute': 'set_link', 'arguments': { 'name': 'vd0', 'up': %i } }";
+
+    control_by_table(e);
+    qtest_qmp_assert_success(e->rig->qts, set_link, false);
+    dp_wait_until(!dp_nic_link(e->rig->nic));
+    drop_ring(e);
+    qtest_qmp_assert_success(e->rig->qts, set_link, true);
+    dp_wait_until(dp_nic_link(e->rig->nic));
+    env_check_both_ways(e, 1);
+    env_check_no_violation(e);
+    env_free(e);
+}
+
 /* ---- A page that was unmapped is not touched ---- */
 
 #define REMAPS          2000u
@@ -683,6 +753,7 @@ int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
     add("traffic", test_traffic);
+    add("without-link", test_without_link);
     add("unmap/transmit", test_unmap_tx);
     add("unmap/receive", test_unmap_rx);
     add("unmap/rings", test_unmap_ring);
