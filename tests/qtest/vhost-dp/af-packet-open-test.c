@@ -259,7 +259,7 @@ static gpointer keep_sending(gpointer opaque)
     return NULL;
 }
 
-/* What came before the sockets were a group is forgotten; what follows is not */
+/* What came before the sockets were a group is forgotten, and nothing else */
 static void test_under_traffic(const void *opaque)
 {
     g_autofree char *options = NULL;
