@@ -14,8 +14,8 @@
  * unicast frames, or VLANs, which a card may filter when it is not.
  *
  * Memberships are the interface's, whichever socket has them: of a fanout group
- * the first socket has all.  They need the kernel's RTNL, so they are changed in
- * the thread of the interface's watch.  The socket remembers the snapshot that
+ * the first socket has all.  A change needs the kernel's RTNL, so the thread of
+ * the interface's watch makes it.  The socket remembers the snapshot that
  * its memberships are of, because each that was added has to be dropped.
  */
 
