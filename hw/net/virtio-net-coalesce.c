@@ -17,8 +17,7 @@
 #include "hw/virtio/virtio-access.h"
 #include "hw/virtio/virtio-net.h"
 #include "hw/virtio/virtio-net-coalesce.h"
-#include "net/net.h"
-#include "net/vhost-dp-net.h"
+#include "net/virtio-net-backend.h"
 #include "standard-headers/linux/virtio_net.h"
 
 #define COALESCE_FEATURES (BIT_ULL(VIRTIO_NET_F_NOTF_COAL) | \
@@ -28,15 +27,14 @@
 
 static void coalesce_tell(VirtIONet *n, unsigned index)
 {
-#ifdef CONFIG_VHOST_DP
     const VirtIONetCoal *coal = &n->coalesce.queue[index];
     NetClientState *peer = qemu_get_subqueue(n->nic, index / 2)->peer;
+    const VirtIONetBackend *backend = virtio_net_backend(peer);
 
-    if (peer && peer->info->type == NET_CLIENT_DRIVER_VHOST_DP) {
-        vhost_dp_set_coalesce(peer, index % 2 == VIRTIO_NET_COAL_TX,
+    if (backend) {
+        backend->set_coalesce(peer, index % 2 == VIRTIO_NET_COAL_TX,
                               coal->max_packets, coal->max_usecs);
     }
-#endif
 }
 
 void virtio_net_coalesce_start(VirtIONet *n)
@@ -60,7 +58,7 @@ bool virtio_net_check_back_end(const VirtIONet *n, const char *property,
         error_append_hint(errp, "Use ctrl_vq=on, or %s=off.\n", property);
         return false;
     }
-    if (!peer || peer->info->type != NET_CLIENT_DRIVER_VHOST_DP) {
+    if (!virtio_net_backend(peer)) {
         error_setg(errp, "%s=on needs a netdev of type vhost-dp, and %s%s%s%s",
                    property, peer ? "netdev '" : "there is no netdev",
                    peer ? peer->name : "", peer ? "' is of type " : "",

@@ -19,8 +19,7 @@
 #include "qapi/error.h"
 #include "hw/virtio/virtio-access.h"
 #include "hw/virtio/virtio-net.h"
-#include "net/net.h"
-#include "net/vhost-dp-net.h"
+#include "net/virtio-net-backend.h"
 #include "standard-headers/linux/virtio_net.h"
 
 /* An element of struct virtio_net_ctrl_queue_stats */
@@ -132,19 +131,18 @@ static void stats_put_control(StatsAnswer *answer, unsigned index)
 /* struct virtio_net_stats_rx_basic and _tx_basic have the same order */
 static void stats_put_basic(StatsAnswer *answer, unsigned index)
 {
-#ifdef CONFIG_VHOST_DP
     NetClientState *peer = qemu_get_subqueue(answer->n->nic, index / 2)->peer;
-    VhostDPNetStats stats = {};
+    const VirtIONetBackend *backend = virtio_net_backend(peer);
+    VirtIONetQueueStats stats = {};
 
-    if (peer && peer->info->type == NET_CLIENT_DRIVER_VHOST_DP) {
-        vhost_dp_get_stats(peer, index % 2, &stats);
+    if (backend) {
+        backend->get_stats(peer, index % 2, &stats);
     }
     stats_put(answer, index, index % 2 ? VIRTIO_NET_STATS_TYPE_REPLY_TX_BASIC :
                                          VIRTIO_NET_STATS_TYPE_REPLY_RX_BASIC,
               (uint64_t []) { stats.kicks, stats.packets, stats.bytes,
                               stats.calls, stats.drops, stats.guest_drops },
               6);
-#endif
 }
 
 static int stats_get(StatsAnswer *answer, const struct iovec *iov,

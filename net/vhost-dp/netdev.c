@@ -28,7 +28,7 @@
 #include "qapi/qapi-types-net.h"
 #include "net/clients.h"
 #include "net/vhost_net.h"
-#include "net/vhost-dp-net.h"
+#include "net/virtio-net-backend.h"
 #include "system/runstate.h"
 #include "hw/virtio/iothread-vq-mapping.h"
 #include "hw/virtio/vhost.h"
@@ -43,9 +43,6 @@
 /* Link changes in the log: LINK_LOG_BURST at once, then one per LINK_LOG_MS */
 #define LINK_LOG_BURST 10
 #define LINK_LOG_MS 6000
-
-/* How long a start that failed for want of resources is not tried again */
-#define START_RETRY_MS 1000
 
 /* Grace period for a peer to connect before it is logged as missing */
 #define LINK_PEER_MS 2000
@@ -71,12 +68,6 @@ static const int vhost_dp_feature_bits[] = {
 };
 
 VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);
-
-static NetVhostDPState *netdev_state(NetClientState *nc)
-{
-    assert(nc->info->type == NET_CLIENT_DRIVER_VHOST_DP);
-    return DO_UPCAST(NetVhostDPState, nc, nc);
-}
 
 /* NULL while the netdev is being created or deleted */
 static struct vhost_net *netdev_get_vhost_net(NetClientState *nc)
@@ -278,87 +269,7 @@ static ssize_t netdev_receive(NetClientState *nc, const uint8_t *buf,
     return size;
 }
 
-/* ---- What virtio-net asks and tells ---- */
-
-void vhost_dp_reset_device(NetClientState *nc)
-{
-    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
-    unsigned i;
-
-    for (i = 0; i < netdev->nqueues; i++) {
-        if (netdev->queue[i]) {
-            vhost_dp_pair_reset(
-                vhost_dp_port_pair(netdev->queue[i]->port));
-        }
-    }
-}
-
-/*
- * DEVICE_NEEDS_RESET says that there is an error from which the device cannot
- * recover (virtio 1.3, 2.1).  With the last queue in error that is over, unless
- * it was virtio_error(), which is for good.  It may have come by migration,
- * which does not tell the queue: the one in error is found anew.
- */
-void vhost_dp_reset_queue(NetClientState *nc, unsigned index)
-{
-    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
-    VirtIODevice *vdev = VIRTIO_DEVICE(qemu_get_nic_opaque(nc->peer));
-    unsigned i;
-
-    vhost_dp_pair_reset_queue(vhost_dp_port_pair(netdev_state(nc)->port),
-                              index);
-    for (i = 0; i < netdev->nqueues; i++) {
-        if (netdev->queue[i] && vhost_dp_pair_in_error(
-                vhost_dp_port_pair(netdev->queue[i]->port))) {
-            return;
-        }
-    }
-    if (!vdev->broken) {
-        vdev->status &= ~VIRTIO_CONFIG_S_NEEDS_RESET;
-    }
-}
-
-void vhost_dp_enable_queue(NetClientState *nc, unsigned index)
-{
-    vhost_dp_pair_enable_queue(vhost_dp_port_pair(netdev_state(nc)->port),
-                               index);
-}
-
-/*
- * The guest has asked for something by the control queue, or taken it back.
- * Called for the first queue pair, on behalf of all.
- */
-static void netdev_control_changed(NetClientState *nc)
-{
-    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
-    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(netdev->drv);
-    g_autoptr(VhostDPControl) control =
-        vhost_dp_netdev_get_control(qemu_get_nic_opaque(nc->peer),
-                                    netdev->mac_spoof_check);
-
-    if (netdev->control && !memcmp(&netdev->control->state, &control->state,
-                                   sizeof(control->state))) {
-        /* Most commands of a guest change nothing of it */
-        return;
-    }
-    vhost_dp_control_unref(netdev->control);
-    netdev->control = vhost_dp_control_ref(control);
-    trace_vhost_dp_netdev_control(netdev->id, control->filters,
-                                  control->hashes, control->steers,
-                                  control->state.pairs);
-    vhost_dp_portset_set_control(netdev->ports, control);
-    if (dc->set_rx_filter) {
-        dc->set_rx_filter(netdev->drv, control);
-    }
-}
-
-void vhost_dp_set_coalesce(NetClientState *nc, bool tx, uint32_t max_packets,
-                           uint32_t max_usecs)
-{
-    vhost_dp_port_set_coalesce(netdev_state(nc)->port,
-                               tx ? VHOST_DP_TX : VHOST_DP_RX, max_packets,
-                               max_usecs);
-}
+/* ---- What virtio-net asks and tells: see netdev-virtio.c, too ---- */
 
 /* One queue pair is about to be started; if another fails, all are stopped */
 static int netdev_start(NetClientState *nc)
@@ -373,26 +284,10 @@ static int netdev_start(NetClientState *nc)
         qemu_bh_schedule(s->netdev->link_bh);
     }
     if (nc->queue_index == 0) {
-        netdev_control_changed(nc);
+        vhost_dp_virtio_net.control_changed(nc);
     }
     vhost_dp_port_set_mtu(s->port, has_mtu ? n->net_conf.mtu : 0);
     return 0;
-}
-
-void vhost_dp_start_failed(NetClientState *nc, int err)
-{
-    VhostDPNetdev *netdev = netdev_state(nc)->netdev;
-
-    error_report_limited(&netdev->report_limit, "vhost-dp netdev '%s': the "
-                         "data path cannot start: %s; the link stays down "
-                         "until it can", netdev->id, strerror(-err));
-    netdev->start_failed = true;
-    qemu_bh_schedule(netdev->link_bh);
-    if (err != -EINVAL && err != -EFAULT && err != -ENOMEM) {
-        /* Those are about the guest's rings, which its next start may mend */
-        timer_mod(&netdev->retry_timer, START_RETRY_MS +
-                  qemu_clock_get_ms(QEMU_CLOCK_REALTIME));
-    }
 }
 
 static bool netdev_has_vnet_hdr(NetClientState *nc)
@@ -542,7 +437,7 @@ static NetClientInfo net_vhost_dp_info = {
     .set_vnet_le = netdev_set_vnet_le,
     .set_vnet_be = netdev_set_vnet_be,
     .get_vhost_net = netdev_get_vhost_net,
-    .control_changed = netdev_control_changed,
+    .virtio_net = &vhost_dp_virtio_net,
     .check_peer_type = netdev_check_peer_type,
 };
 

@@ -67,6 +67,16 @@ typedef QTAILQ_HEAD(, VhostDPNetdev) VhostDPNetdevList;
 /* All vhost-dp netdevs, for query-vhost-dp.  BQL. */
 extern VhostDPNetdevList vhost_dp_netdevs;
 
+/* The state of a client.  @nc is of type NET_CLIENT_DRIVER_VHOST_DP. */
+static inline NetVhostDPState *netdev_state(NetClientState *nc)
+{
+    assert(nc->info->type == NET_CLIENT_DRIVER_VHOST_DP);
+    return DO_UPCAST(NetVhostDPState, nc, nc);
+}
+
+/* What virtio-net asks and tells the netdev: see netdev-virtio.c */
+extern const VirtIONetBackend vhost_dp_virtio_net;
+
 struct VirtIONet;
 
 /**

@@ -19,7 +19,6 @@
 #include "monitor/monitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-vhost-dp.h"
-#include "net/vhost-dp-net.h"
 #include "netdev.h"
 
 static VhostDPOffloadList *query_offloads(uint32_t offloads)
@@ -83,50 +82,6 @@ VhostDPInfoList *qmp_query_vhost_dp(Error **errp)
         QAPI_LIST_APPEND(tail, query_netdev(netdev));
     }
     return list;
-}
-
-/* ---- For the guest (VIRTIO_NET_F_DEVICE_STATS) ---- */
-
-/* See VhostDPNetStats.guest_drops */
-static bool query_guest_caused_drop(bool tx, VhostDPDropReason reason)
-{
-    switch (reason) {
-    case VHOST_DP_DROP_REASON_SPOOFED:
-    case VHOST_DP_DROP_REASON_TOO_SHORT:
-    case VHOST_DP_DROP_REASON_BAD_HEADER:
-    case VHOST_DP_DROP_REASON_BAD_BUFFER:
-        return tx;
-    case VHOST_DP_DROP_REASON_NO_BUFFER:
-        return !tx;
-    default:
-        return false;
-    }
-}
-
-void vhost_dp_get_stats(NetClientState *nc, bool tx, VhostDPNetStats *stats)
-{
-    VhostDPQueuePairInfo *pair = vhost_dp_port_query(
-        DO_UPCAST(NetVhostDPState, nc, nc)->port);
-    const VhostDPQueueInfo *queue = tx ? pair->tx : pair->rx;
-    const VhostDPDropInfoList *drop;
-
-    *stats = (VhostDPNetStats) {
-        .kicks = queue->kicks,
-        .packets = queue->packets,
-        .bytes = queue->bytes,
-        .calls = queue->calls,
-    };
-    for (drop = queue->drops; drop; drop = drop->next) {
-        if (drop->value->reason == VHOST_DP_DROP_REASON_FILTERED) {
-            /* The guest did not ask for it: that is no loss */
-            continue;
-        }
-        stats->drops += drop->value->frames;
-        if (query_guest_caused_drop(tx, drop->value->reason)) {
-            stats->guest_drops += drop->value->frames;
-        }
-    }
-    qapi_free_VhostDPQueuePairInfo(pair);
 }
 
 /* ---- HMP ---- */
