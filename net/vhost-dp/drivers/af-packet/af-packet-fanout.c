@@ -43,7 +43,7 @@ typedef enum FanoutLabel {
     FANOUT_IPV4_PORTS,
     FANOUT_IPV6,
     FANOUT_IPV6_PORTS,
-    FANOUT_ADD_PORTS,           /* they are in M[1] and A */
+    FANOUT_ADD_PORTS,           /* the ports are in M[1] and A */
     FANOUT_MIX,                 /* the hash is in M[0] */
     FANOUT_UNKNOWN,             /* nothing can be said of the frame */
     FANOUT_LABELS,

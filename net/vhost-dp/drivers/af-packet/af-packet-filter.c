@@ -130,7 +130,7 @@ void vhost_dp_afp_filter_apply(VhostDPAfPacket *afp)
     WITH_QEMU_LOCK_GUARD(&afp->wanted_lock) {
         wanted = afp->wanted ? vhost_dp_control_ref(afp->wanted) : NULL;
     }
-    /* One that cannot be had is not tried again at each look */
+    /* A membership that was refused is not asked for again at each look */
     if (!wanted || !ifindex || s->applied == wanted ||
         s->membership == AFP_MEMBER_OF_NOTHING) {
         return;
@@ -166,5 +166,5 @@ void vhost_dp_afp_set_rx_filter(VhostDPDriver *drv, VhostDPControl *control)
         afp->wanted = vhost_dp_control_ref(control);
     }
     vhost_dp_control_unref(old);
-    vhost_dp_ifwatch_look(afp->watch);
+    vhost_dp_ifwatch_look(afp->link.watch);
 }

@@ -17,7 +17,7 @@
 #include "net/vhost-dp-control.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp/drivers/lib/fds.h"
-#include "net/vhost-dp/drivers/lib/ifwatch.h"
+#include "net/vhost-dp/drivers/lib/link.h"
 
 #define TYPE_VHOST_DP_AF_PACKET "vhost-dp-af-packet"
 OBJECT_DECLARE_SIMPLE_TYPE(VhostDPAfPacket, VHOST_DP_AF_PACKET)
@@ -66,16 +66,7 @@ static inline struct tpacket2_hdr *afp_slot(const AfpSocket *s, unsigned i)
                     i % AFP_BLOCK_SLOTS * AFP_SLOT_BYTES);
 }
 
-/*
- * A socket on an interface that is there again takes the place of the old one
- */
-typedef enum AfpSwap {
-    AFP_SWAP_NONE,
-    AFP_SWAP_READY,             /* new_sock is for the IOThread to take */
-    AFP_SWAP_DONE,              /* it has */
-} AfpSwap;
-
-/* One queue pair */
+/* State of a queue pair */
 typedef struct AfpQueue {
     /* Set once */
     VhostDPAfPacket *afp;
@@ -83,9 +74,7 @@ typedef struct AfpQueue {
 
     AfpSocket sock;             /* while open; see vhost_dp_afp_reopen() */
 
-    /* Of whose turn @swap is, see af-packet-link.c */
-    AfpSwap swap;               /* atomic */
-    AfpSocket new_sock;
+    AfpSocket new_sock;         /* from vhost_dp_link_offer() until taken */
 
     /* The IOThread's own, between attach and detach */
     VhostDPPort *port;
@@ -117,8 +106,8 @@ struct VhostDPAfPacket {
 
     /* What fd= or fds= named, kept until the object goes; BQL */
     VhostDPFds passed;
-    bool passed_used;           /* they were found to be suitable */
-    bool passed_joined;         /* they are a fanout group */
+    bool passed_used;           /* the sockets were checked */
+    bool passed_joined;         /* the sockets are a fanout group */
 
     /* While open; set by open, under the BQL */
     char real_ifname[IFNAMSIZ];
@@ -126,7 +115,7 @@ struct VhostDPAfPacket {
     AfpQueue *queue;
     unsigned nqueues;
 
-    VhostDPIfWatch *watch;
+    VhostDPLink link;
 
     /*
      * Guards @active, and the fanout group's program.  Held while that is set,
@@ -217,6 +206,11 @@ void vhost_dp_afp_filter_drop(AfpSocket *s, int ifindex);
 bool vhost_dp_afp_link_open(VhostDPAfPacket *afp, Error **errp);
 
 /* ---- af-packet-io.c: the data side, see VhostDPDriverClass ---- */
+
+/* See VhostDPLinkOps */
+void vhost_dp_afp_take(VhostDPDriver *drv, unsigned pair);
+void vhost_dp_afp_set_link(VhostDPDriver *drv, unsigned pair,
+                           VhostDPIfState state, const char *reason);
 
 void vhost_dp_afp_io_class_init(VhostDPDriverClass *dc);
 

@@ -57,7 +57,7 @@ static void afp_readable(void *opaque)
     }
     /* The interface went down: the error has to be fetched, or stays */
     getsockopt(q->sock.fd, SOL_SOCKET, SO_ERROR, &err, &len);
-    vhost_dp_ifwatch_look(q->afp->watch);
+    vhost_dp_ifwatch_look(q->afp->link.watch);
 }
 
 static void afp_writable(void *opaque)
@@ -91,8 +91,11 @@ static void afp_start_ring(AfpQueue *q)
 
 /* ---- The link ---- */
 
-static void afp_set_link(AfpQueue *q, const char *reason)
+void vhost_dp_afp_set_link(VhostDPDriver *drv, unsigned pair,
+                           VhostDPIfState state, const char *reason)
 {
+    AfpQueue *q = afp_queue(drv, pair);
+
     q->down = reason != NULL;
     vhost_dp_port_set_link(q->port, !q->down, reason);
     if (q->tx_blocked && q->down) {
@@ -142,17 +145,18 @@ static void afp_close_bh(void *opaque)
 /* Closing it may wait for the kernel: in the watch's thread it may */
 static void afp_close(AfpQueue *q, AfpSocket *s)
 {
-    vhost_dp_ifwatch_run(q->afp->watch, afp_close_bh,
+    vhost_dp_ifwatch_run(q->afp->link.watch, afp_close_bh,
                          g_memdup2(s, sizeof(*s)));
     *s = (AfpSocket) { .fd = -1 };
 }
 
 /*
- * Take the socket on the interface that is there again.  Frames that are lent
+ * Take the socket on the interface that came back.  Frames that are lent
  * keep their ring until they are released.
  */
-static void afp_swap(AfpQueue *q)
+void vhost_dp_afp_take(VhostDPDriver *drv, unsigned pair)
 {
+    AfpQueue *q = afp_queue(drv, pair);
     AfpSocket old = q->sock;
 
     aio_set_fd_handler(q->ctx, old.fd, NULL, NULL, NULL, NULL, NULL);
@@ -166,21 +170,6 @@ static void afp_swap(AfpQueue *q)
     }
     afp_start_ring(q);
     afp_update_handlers(q);
-    qatomic_store_release(&q->swap, AFP_SWAP_DONE);
-    vhost_dp_ifwatch_look(q->afp->watch);
-}
-
-/* Something was published, or is ready to be taken */
-static void afp_follow(void *opaque)
-{
-    AfpQueue *q = opaque;
-    g_autofree char *reason = NULL;
-
-    if (qatomic_load_acquire(&q->swap) == AFP_SWAP_READY) {
-        afp_swap(q);
-    }
-    vhost_dp_ifwatch_read(q->afp->watch, NULL, &reason);
-    afp_set_link(q, reason);
 }
 
 static bool afp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
@@ -197,8 +186,7 @@ static bool afp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     q->first_lent = 0;
     q->nlent = 0;
     afp_start_ring(q);
-    vhost_dp_ifwatch_attach(q->afp->watch, pair, ctx, afp_follow, q);
-    afp_follow(q);
+    vhost_dp_link_attach(&q->afp->link, pair, ctx);
     return true;
 }
 
@@ -207,7 +195,7 @@ static void afp_detach(VhostDPDriver *drv, unsigned pair)
     AfpQueue *q = afp_queue(drv, pair);
 
     afp_count_losses(q, q->sock.fd);
-    vhost_dp_ifwatch_detach(q->afp->watch, pair);
+    vhost_dp_link_detach(&q->afp->link, pair);
     q->rx_enabled = false;
     q->tx_blocked = false;
     afp_update_handlers(q);
@@ -441,7 +429,7 @@ static unsigned afp_rx_burst(VhostDPDriver *drv, unsigned pair,
         afp_count_losses(q, q->sock.fd);
     }
     if (unlikely(tries && !i)) {
-        /* There may be more, and 0 says that there is none */
+        /* 0 would tell the engine that no frame waits: more may be there */
         vhost_dp_port_ready(q->port, VHOST_DP_READY_RX);
     }
     return i;

@@ -6,12 +6,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation: an interface that goes down, or is deleted, takes the
- * link down.  afp_look() runs in the thread of the interface's watch
- * (ifwatch.h), where it may wait for the kernel, and publishes the state.  The
- * queue pairs follow it in their IOThreads (af-packet-io.c).
+ * link down (link.h).  afp_look() may wait for the kernel.
  *
- * When an interface of the same name is there again, a single socket is bound
- * to it.  Those of a fanout group are replaced: new ones are made here, and
+ * When an interface of the same name exists again, a single socket is bound to
+ * it.  The sockets of a fanout group are replaced: new ones are made here, and
  * each queue pair takes its own.
  *
  * A socket that was passed can be of another network namespace than
@@ -30,26 +28,11 @@
 /* How long until a failure to use an interface that is there is tried again */
 #define AFP_RETRY_MS 1000
 
-/* Returns false while a queue pair has not taken its new socket */
-static bool afp_end_swaps(VhostDPAfPacket *afp)
+/* All queue pairs have new sockets */
+static void afp_taken(VhostDPDriver *drv)
 {
-    bool done = false;
-    unsigned i;
-
-    for (i = 0; i < afp->nqueues; i++) {
-        if (qatomic_load_acquire(&afp->queue[i].swap) == AFP_SWAP_READY) {
-            return false;
-        }
-    }
-    for (i = 0; i < afp->nqueues; i++) {
-        done |= afp->queue[i].swap == AFP_SWAP_DONE;
-        qatomic_set(&afp->queue[i].swap, AFP_SWAP_NONE);
-    }
-    if (done) {
-        /* The guest may have changed them since the new group was made */
-        vhost_dp_afp_update_pairs(afp);
-    }
-    return true;
+    /* The guest may have changed the pairs since the new group was made */
+    vhost_dp_afp_update_pairs(VHOST_DP_AF_PACKET(drv));
 }
 
 /*
@@ -71,8 +54,9 @@ static int afp_bound(VhostDPAfPacket *afp, char *name)
 }
 
 /* Are changes of the interface reported? */
-static bool afp_enter(VhostDPAfPacket *afp, VhostDPIfWatch *watch)
+static bool afp_enter(VhostDPAfPacket *afp)
 {
+    VhostDPIfWatch *watch = afp->link.watch;
     int sock = afp->queue[0].sock.fd;
     int netns;
 
@@ -83,11 +67,13 @@ static bool afp_enter(VhostDPAfPacket *afp, VhostDPIfWatch *watch)
     return netns >= 0 && vhost_dp_ifwatch_enter(watch, netns);
 }
 
-static VhostDPIfState afp_find(VhostDPAfPacket *afp, VhostDPIfWatch *watch,
-                               char *name, int *bound, int *ifindex)
+static VhostDPIfState afp_find(VhostDPAfPacket *afp, char *name, int *bound,
+                               int *ifindex)
 {
+    VhostDPIfWatch *watch = afp->link.watch;
+
     *bound = afp_bound(afp, name);
-    if (!afp_enter(afp, watch)) {
+    if (!afp_enter(afp)) {
         vhost_dp_ifwatch_follow_clock(watch);
     } else if (*bound) {
         vhost_dp_ifwatch_follow(watch, *bound);
@@ -98,19 +84,17 @@ static VhostDPIfState afp_find(VhostDPAfPacket *afp, VhostDPIfWatch *watch,
     return vhost_dp_if_state(afp->queue[0].sock.fd, name, ifindex);
 }
 
-static void afp_look(VhostDPIfWatch *watch, void *opaque)
+static void afp_look(VhostDPDriver *drv)
 {
-    VhostDPAfPacket *afp = opaque;
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
+    VhostDPIfWatch *watch = afp->link.watch;
     g_autofree char *reason = NULL;
     char name[IFNAMSIZ];
     VhostDPIfState state;
     int bound, ifindex;
     Error *err = NULL;
 
-    if (!afp_end_swaps(afp)) {
-        return;
-    }
-    state = afp_find(afp, watch, name, &bound, &ifindex);
+    state = afp_find(afp, name, &bound, &ifindex);
     /* Before Linux 6.13 a group needs an interface that is up */
     if (!bound && ifindex &&
         (state != VHOST_DP_IF_DOWN || afp->nqueues == 1)) {
@@ -128,18 +112,24 @@ static void afp_look(VhostDPIfWatch *watch, void *opaque)
             return;
         }
         if (afp->nqueues > 1) {
-            vhost_dp_ifwatch_tell(watch);
             return;
         }
-        state = afp_find(afp, watch, name, &bound, &ifindex);
+        state = afp_find(afp, name, &bound, &ifindex);
     }
     vhost_dp_afp_filter_apply(afp);
     reason = vhost_dp_if_reason(state, name);
     vhost_dp_ifwatch_publish(watch, state, name, reason);
 }
 
+static const VhostDPLinkOps afp_link_ops = {
+    .look = afp_look,
+    .taken = afp_taken,
+    .take = vhost_dp_afp_take,
+    .set_link = vhost_dp_afp_set_link,
+};
+
 bool vhost_dp_afp_link_open(VhostDPAfPacket *afp, Error **errp)
 {
-    afp->watch = vhost_dp_ifwatch_new(afp->nqueues, afp_look, afp, errp);
-    return afp->watch != NULL;
+    return vhost_dp_link_open(&afp->link, VHOST_DP_DRIVER(afp), afp->nqueues,
+                              &afp_link_ops, errp);
 }

@@ -406,11 +406,11 @@ static bool afp_check_all_passed(VhostDPAfPacket *afp, Error **errp)
     return true;
 }
 
-/* They have their rings: make a group of them */
+/* Makes a fanout group of passed sockets that have their rings already */
 static bool afp_join_passed(VhostDPAfPacket *afp, const AfpSocket *s,
                             Error **errp)
 {
-    /* There is no way out of a group: it is still there the second time */
+    /* Sockets never leave a fanout group: after a second open they are in it */
     if (afp->passed_joined) {
         vhost_dp_afp_update_pairs(afp);
     } else if (!vhost_dp_afp_join_fanout(afp, s, afp->nqueues, errp)) {
@@ -541,8 +541,7 @@ void vhost_dp_afp_close(VhostDPDriver *drv)
     unsigned i;
 
     trace_vhost_dp_af_packet_close(drv->id, afp->real_ifname);
-    vhost_dp_ifwatch_free(afp->watch);
-    afp->watch = NULL;
+    vhost_dp_link_close(&afp->link);
     vhost_dp_control_unref(afp->wanted);
     afp->wanted = NULL;
     if (afp_is_passed(afp)) {
@@ -572,7 +571,7 @@ static bool afp_replace(VhostDPAfPacket *afp, int ifindex, Error **errp)
     }
     for (i = 0; i < afp->nqueues; i++) {
         afp->queue[i].new_sock = s[i];
-        qatomic_store_release(&afp->queue[i].swap, AFP_SWAP_READY);
+        vhost_dp_link_offer(&afp->link, i);
     }
     return true;
 }

@@ -17,7 +17,7 @@
 #include "qapi/qapi-types-qom.h"
 #include "net/vhost-dp.h"
 #include "net/vhost-dp/drivers/lib/fds.h"
-#include "net/vhost-dp/drivers/lib/ifwatch.h"
+#include "net/vhost-dp/drivers/lib/link.h"
 
 #define TYPE_VHOST_DP_AF_XDP "vhost-dp-af-xdp"
 OBJECT_DECLARE_SIMPLE_TYPE(VhostDPAfXdp, VHOST_DP_AF_XDP)
@@ -91,25 +91,15 @@ static inline bool afxdp_needs_wakeup(const AfXdpRing *ring)
     return qatomic_read(ring->flags) & XDP_RING_NEED_WAKEUP;
 }
 
-/* Whose the socket, the rings and the memory of a queue pair are */
-typedef enum AfXdpTurn {
-    AFXDP_TURN_PAIR,            /* the IOThread's */
-    AFXDP_TURN_ASKED,           /* still, but the watch's thread wants them */
-    AFXDP_TURN_WATCH,           /* the watch's thread's */
-    AFXDP_TURN_BACK,            /* nobody's, until the IOThread takes them */
-} AfXdpTurn;
-
-/* One queue pair: one queue of the interface */
+/* State of a queue pair, which is one queue of the interface */
 typedef struct AfXdpQueue {
     /* Set once */
     VhostDPAfXdp *xdp;
     unsigned pair;
 
-    AfXdpTurn turn;             /* atomic */
-
     /* The socket; see vhost_dp_afxdp_reopen() */
     int fd;                     /* or -1 */
-    int ifindex;                /* that it is bound to, or 0 */
+    int ifindex;                /* of the interface, or 0: not bound */
     bool zerocopy;
     bool sg;                    /* frames may take several chunks */
     uint8_t *umem;              /* AFXDP_UMEM_BYTES, or NULL */
@@ -133,7 +123,7 @@ typedef struct AfXdpQueue {
     AioContext *ctx;
     QEMUTimer *timer;           /* to try again */
     bool left;                  /* the socket, to the watch's thread */
-    unsigned left_frames;       /* that were released since then */
+    unsigned left_frames;       /* released since the socket was left */
     bool down;                  /* the link is */
     bool rx_enabled;
     bool rx_skip;               /* in the middle of a frame to be dropped */
@@ -175,17 +165,17 @@ struct VhostDPAfXdp {
     unsigned nqueues;
     char real_ifname[IFNAMSIZ];
     int ctl;                    /* to look interfaces up; -1: not open */
-    VhostDPIfWatch *watch;
+    VhostDPLink link;
     unsigned open_tries;        /* to bind a new socket; the watch's thread */
 
     /* Guards what follows, and is held for system calls only */
     QemuMutex lock;
     AfXdpProg prog;
-    uint32_t prog_id;           /* its number, or 0 */
+    uint32_t prog_id;           /* of the kernel, or 0 */
     int map;                    /* from queues to sockets, or -1 */
-    int link;                   /* that keeps our program attached, or -1 */
+    int prog_link;              /* keeps our program attached; or -1 */
     int ifindex;                /* where it is */
-    bool native;                /* it runs in the interface's driver */
+    bool native;                /* runs in the interface's driver */
     QLIST_ENTRY(VhostDPAfXdp) next;     /* af-xdp-prog.c's; link is not -1 */
 };
 
@@ -259,9 +249,9 @@ void vhost_dp_afxdp_forget_passed(VhostDPAfXdp *xdp);
  * Interface number @ifindex has the name of the one that was deleted: use it
  * for queue pair @q, with a new socket.  Chunks that are lent stay so.
  *
- * Thread: the watch's, which has to have @q (AFXDP_TURN_WATCH).  Returns 0, or
- * a negative errno with @errp set: -EAGAIN, what the old socket had is not free
- * yet.  Then the new one may be kept for the next try; it is not bound
+ * Thread: the watch's, which has to have @q (vhost_dp_link_ask).  Returns 0,
+ * or a negative errno with @errp set: -EAGAIN, what the old socket had is not
+ * free yet.  Then the new one may be kept for the next try; it is not bound
  * (@q->ifindex is 0).
  */
 int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp);
@@ -275,6 +265,12 @@ int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp);
 bool vhost_dp_afxdp_link_open(VhostDPAfXdp *xdp, Error **errp);
 
 /* ---- af-xdp-io.c: the data side, see VhostDPDriverClass ---- */
+
+/* See VhostDPLinkOps */
+void vhost_dp_afxdp_leave(VhostDPDriver *drv, unsigned pair);
+void vhost_dp_afxdp_take(VhostDPDriver *drv, unsigned pair);
+void vhost_dp_afxdp_set_link(VhostDPDriver *drv, unsigned pair,
+                             VhostDPIfState state, const char *reason);
 
 void vhost_dp_afxdp_io_class_init(VhostDPDriverClass *dc);
 

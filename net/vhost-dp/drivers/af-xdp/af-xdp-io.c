@@ -18,7 +18,7 @@
  * kernel does not take what is in the ring, a timer tries again.
  *
  * The state of the interface is af-xdp-link.c's business, and so are new
- * sockets when it is there again: meanwhile nothing here touches the old one.
+ * sockets when it comes back: meanwhile nothing here touches the old one.
  */
 
 #include "qemu/osdep.h"
@@ -148,8 +148,17 @@ static void afxdp_room(AfXdpQueue *q)
     }
 }
 
-static void afxdp_set_link(AfXdpQueue *q, const char *reason)
+void vhost_dp_afxdp_set_link(VhostDPDriver *drv, unsigned pair,
+                             VhostDPIfState state, const char *reason)
 {
+    AfXdpQueue *q = afxdp_queue(drv, pair);
+    g_autofree char *opened = NULL;
+
+    if (q->left && !reason) {
+        opened = g_strdup_printf("interface '%s' is being opened again",
+                                 q->xdp->real_ifname);
+        reason = opened;
+    }
     q->down = reason != NULL;
     vhost_dp_port_set_link(q->port, !q->down, reason);
     if (q->down) {
@@ -163,47 +172,26 @@ static void afxdp_set_link(AfXdpQueue *q, const char *reason)
 
 static void afxdp_release(AfXdpQueue *q, unsigned n);
 
-/* Leave the socket to the watch's thread, which opens a new one */
-static void afxdp_leave(AfXdpQueue *q)
+/* The watch's thread closes the socket, and opens a new one */
+void vhost_dp_afxdp_leave(VhostDPDriver *drv, unsigned pair)
 {
+    AfXdpQueue *q = afxdp_queue(drv, pair);
+
     if (q->fd >= 0) {
         afxdp_count_lost_rings(q);
         aio_set_fd_handler(q->ctx, q->fd, NULL, NULL, NULL, NULL, NULL);
     }
     q->left = true;
     q->left_frames = 0;
-    qatomic_store_release(&q->turn, AFXDP_TURN_WATCH);
-    vhost_dp_ifwatch_look(q->xdp->watch);
 }
 
-static void afxdp_take_back(AfXdpQueue *q)
+void vhost_dp_afxdp_take(VhostDPDriver *drv, unsigned pair)
 {
+    AfXdpQueue *q = afxdp_queue(drv, pair);
+
     q->left = false;
     afxdp_release(q, q->left_frames);
     afxdp_update_handlers(q);
-    qatomic_set(&q->turn, AFXDP_TURN_PAIR);
-    /* It may have been deleted again */
-    vhost_dp_ifwatch_look(q->xdp->watch);
-}
-
-/* Something was published, or the socket is wanted, or to be taken back */
-static void afxdp_follow(void *opaque)
-{
-    AfXdpQueue *q = opaque;
-    g_autofree char *reason = NULL;
-    AfXdpTurn turn = qatomic_load_acquire(&q->turn);
-
-    if (turn == AFXDP_TURN_ASKED) {
-        afxdp_leave(q);
-    } else if (turn == AFXDP_TURN_BACK) {
-        afxdp_take_back(q);
-    }
-    vhost_dp_ifwatch_read(q->xdp->watch, NULL, &reason);
-    if (q->left && !reason) {
-        reason = g_strdup_printf("interface '%s' is being opened again",
-                                 q->xdp->real_ifname);
-    }
-    afxdp_set_link(q, reason);
 }
 
 /* ---- Transmission ---- */
@@ -345,7 +333,7 @@ static void afxdp_timer(void *opaque)
 
     if (q->tx_failed) {
         q->tx_failed = false;
-        vhost_dp_ifwatch_look(q->xdp->watch);
+        vhost_dp_ifwatch_look(q->xdp->link.watch);
     }
     if (q->down || q->fd < 0) {
         return;
@@ -507,7 +495,7 @@ static unsigned afxdp_rx_burst(VhostDPDriver *drv, unsigned pair,
         afxdp_count_losses(q);
     }
     if (unlikely(!i && q->rx.pos != start)) {
-        /* There may be more, and 0 says that there is none */
+        /* 0 would tell the engine that no frame waits: more may be there */
         afxdp_publish_fill(q);
         vhost_dp_port_ready(q->port, VHOST_DP_READY_RX);
     }
@@ -572,8 +560,7 @@ static bool afxdp_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
     q->tx_failed = false;
     q->timer = aio_timer_new(ctx, QEMU_CLOCK_REALTIME, SCALE_NS, afxdp_timer,
                              q);
-    vhost_dp_ifwatch_attach(q->xdp->watch, pair, ctx, afxdp_follow, q);
-    afxdp_follow(q);
+    vhost_dp_link_attach(&q->xdp->link, pair, ctx);
     return true;
 }
 
@@ -582,7 +569,7 @@ static void afxdp_detach(VhostDPDriver *drv, unsigned pair)
     AfXdpQueue *q = afxdp_queue(drv, pair);
 
     afxdp_count_losses(q);
-    vhost_dp_ifwatch_detach(q->xdp->watch, pair);
+    vhost_dp_link_detach(&q->xdp->link, pair);
     timer_free(q->timer);
     q->timer = NULL;
     q->rx_enabled = false;

@@ -6,19 +6,16 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation: an interface that goes down, or is deleted, takes the
- * link down.  afxdp_look() runs in the thread of the interface's watch
- * (ifwatch.h), where it may wait for the kernel, and publishes the state.  The
- * queue pairs follow it in their IOThreads (af-xdp-io.c).
+ * link down (link.h).  afxdp_look() may wait for the kernel.
  *
- * Of some changes there is no message: that the program was taken off the
- * interface, that a veth's peer has another say about VLAN tags, or that what
- * was missing for a program or a socket is there.  So afxdp_look() runs once a
+ * The kernel reports some changes to nobody: that the program was taken off the
+ * interface, that a veth's peer has another say about VLAN tags, or that there
+ * are resources again for a program or a socket.  So afxdp_look() runs once a
  * second, too, while frames may come, and after a failure.
  *
- * When an interface of the same name is there again, it gets a new program
- * and new sockets.  They are opened here.  A queue pair leaves its socket,
- * rings and memory to the watch's thread for that time; AfXdpQueue.turn says
- * whose they are.
+ * When an interface of the same name exists again, it gets a new program and
+ * new sockets.  They are opened here.  A queue pair leaves its socket, rings
+ * and memory to the watch's thread for that time (vhost_dp_link_ask).
  */
 
 #include "qemu/osdep.h"
@@ -34,8 +31,10 @@
 #define AFXDP_LOOK_MS 1000
 
 /* @r: the negative errno of what failed.  Try again soon if that may help. */
-static void afxdp_failed(VhostDPAfXdp *xdp, VhostDPIfWatch *watch, int r)
+static void afxdp_failed(VhostDPAfXdp *xdp, int r)
 {
+    VhostDPIfWatch *watch = xdp->link.watch;
+
     if (r == -EAGAIN && xdp->open_tries < AFXDP_REOPEN_TRIES) {
         xdp->open_tries++;
         vhost_dp_ifwatch_look_in(watch, AFXDP_REOPEN_MS);
@@ -44,27 +43,14 @@ static void afxdp_failed(VhostDPAfXdp *xdp, VhostDPIfWatch *watch, int r)
     }
 }
 
-/* Returns 0, or a negative errno with @errp set */
-static int afxdp_reopen(AfXdpQueue *q, VhostDPIfWatch *watch, int ifindex,
-                        Error **errp)
-{
-    int r = vhost_dp_afxdp_reopen(q, ifindex, errp);
-
-    if (!r) {
-        qatomic_store_release(&q->turn, AFXDP_TURN_BACK);
-        vhost_dp_ifwatch_tell(watch);
-    }
-    return r;
-}
-
 /*
- * Interface @ifindex is there, and may be another one of the same name: see to
+ * Interface @ifindex exists, and may be another one of the same name: see to
  * it that all sockets are on it, and that frames come, and all of them whole.
  * Returns false with @errp set on failure; sets @wait while a queue pair has
  * not left its socket yet.
  */
-static bool afxdp_prepare(VhostDPAfXdp *xdp, VhostDPIfWatch *watch,
-                          int ifindex, bool *wait, Error **errp)
+static bool afxdp_prepare(VhostDPAfXdp *xdp, int ifindex, bool *wait,
+                          Error **errp)
 {
     bool checked = false;
     unsigned i;
@@ -72,32 +58,31 @@ static bool afxdp_prepare(VhostDPAfXdp *xdp, VhostDPIfWatch *watch,
 
     for (i = 0; i < xdp->nqueues && !r; i++) {
         AfXdpQueue *q = &xdp->queue[i];
-        AfXdpTurn turn = qatomic_load_acquire(&q->turn);
 
         if (q->ifindex == ifindex) {
             if (!checked) {
                 r = vhost_dp_afxdp_prog_check(xdp, ifindex, errp);
                 checked = true;
             }
-        } else if (turn == AFXDP_TURN_WATCH) {
-            r = afxdp_reopen(q, watch, ifindex, errp);
-        } else {
-            if (turn == AFXDP_TURN_PAIR) {
-                qatomic_set(&q->turn, AFXDP_TURN_ASKED);
-                vhost_dp_ifwatch_tell(watch);
+        } else if (vhost_dp_link_ask(&xdp->link, i)) {
+            r = vhost_dp_afxdp_reopen(q, ifindex, errp);
+            if (!r) {
+                vhost_dp_link_offer(&xdp->link, i);
             }
+        } else {
             *wait = true;
         }
     }
     if (r) {
-        afxdp_failed(xdp, watch, r);
+        afxdp_failed(xdp, r);
     }
     return r == 0;
 }
 
-static void afxdp_look(VhostDPIfWatch *watch, void *opaque)
+static void afxdp_look(VhostDPDriver *drv)
 {
-    VhostDPAfXdp *xdp = opaque;
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
+    VhostDPIfWatch *watch = xdp->link.watch;
     int bound = xdp->queue[0].ifindex;
     g_autofree char *reason = NULL;
     char name[IFNAMSIZ];
@@ -106,14 +91,14 @@ static void afxdp_look(VhostDPIfWatch *watch, void *opaque)
     bool wait = false;
     int ifindex;
 
-    /* It may have been renamed: the socket is bound to the number */
+    /* The socket is bound to a number: the interface may have a new name */
     vhost_dp_ifwatch_follow(watch, bound);
     if (!vhost_dp_if_name(xdp->ctl, bound, name)) {
         pstrcpy(name, sizeof(name), xdp->real_ifname);
         vhost_dp_ifwatch_follow_name(watch, name);
     }
     state = vhost_dp_if_state(xdp->ctl, name, &ifindex);
-    if (ifindex && !afxdp_prepare(xdp, watch, ifindex, &wait, &err)) {
+    if (ifindex && !afxdp_prepare(xdp, ifindex, &wait, &err)) {
         vhost_dp_ifwatch_publish(watch, state, name, error_get_pretty(err));
         error_free(err);
         return;
@@ -133,9 +118,16 @@ static void afxdp_look(VhostDPIfWatch *watch, void *opaque)
     vhost_dp_ifwatch_publish(watch, state, name, reason);
 }
 
+static const VhostDPLinkOps afxdp_link_ops = {
+    .look = afxdp_look,
+    .leave = vhost_dp_afxdp_leave,
+    .take = vhost_dp_afxdp_take,
+    .set_link = vhost_dp_afxdp_set_link,
+};
+
 bool vhost_dp_afxdp_link_open(VhostDPAfXdp *xdp, Error **errp)
 {
     xdp->open_tries = 0;
-    xdp->watch = vhost_dp_ifwatch_new(xdp->nqueues, afxdp_look, xdp, errp);
-    return xdp->watch != NULL;
+    return vhost_dp_link_open(&xdp->link, VHOST_DP_DRIVER(xdp), xdp->nqueues,
+                              &afxdp_link_ops, errp);
 }

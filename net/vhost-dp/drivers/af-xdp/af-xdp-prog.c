@@ -211,7 +211,7 @@ static int afxdp_load_vlan(int map, int kfunc, int ifindex)
         STORE(BPF_W, 2, 4, 4),
         LOAD(BPF_W, 4, 2, 12),
         STORE(BPF_W, 2, 8, 4),
-        /* Then the tag */
+        /* The VLAN tag goes behind the addresses */
         LOAD(BPF_H, 4, 10, -16),
         STORE(BPF_H, 2, 12, 4),
         LOAD(BPF_H, 4, 10, -12),
@@ -264,14 +264,14 @@ static int afxdp_link(VhostDPAfXdp *xdp, int prog, int ifindex, bool native,
     if (prog < 0) {
         return -errno;
     }
-    xdp->link = afxdp_link_create(prog, ifindex, native);
+    xdp->prog_link = afxdp_link_create(prog, ifindex, native);
     err = errno;
     close(prog);                /* the link has it */
-    if (xdp->link < 0) {
+    if (xdp->prog_link < 0) {
         return -err;
     }
     xdp->prog = kind;
-    xdp->prog_id = afxdp_link_prog(xdp->link, &where);
+    xdp->prog_id = afxdp_link_prog(xdp->prog_link, &where);
     xdp->native = native;
     return 0;
 }
@@ -351,8 +351,8 @@ static bool afxdp_is_attached(const VhostDPAfXdp *xdp, int ifindex)
     if (xdp->ifindex != ifindex) {
         return false;
     }
-    if (xdp->link >= 0) {
-        id = afxdp_link_prog(xdp->link, &where);
+    if (xdp->prog_link >= 0) {
+        id = afxdp_link_prog(xdp->prog_link, &where);
         return !id || (id == xdp->prog_id && where == ifindex);
     }
     return xdp->prog != AFXDP_PROG_LIBXDP ||
@@ -374,12 +374,12 @@ static bool afxdp_share(VhostDPAfXdp *xdp, int ifindex)
     if (!other) {
         return false;
     }
-    xdp->link = qemu_dup(other->link);
+    xdp->prog_link = qemu_dup(other->prog_link);
     xdp->map = qemu_dup(other->map);
     xdp->prog = other->prog;
     xdp->prog_id = other->prog_id;
     xdp->native = other->native;
-    return xdp->link >= 0 && xdp->map >= 0;
+    return xdp->prog_link >= 0 && xdp->map >= 0;
 }
 
 /* Sets xdp->map to that of program number @id, if we know how to use it */
@@ -451,7 +451,7 @@ static AfXdpProg afxdp_find_prog(VhostDPAfXdp *xdp, int ifindex, uint32_t id,
             info.xdp.ifindex == ifindex) {
             *linked = true;
             if (kind == AFXDP_PROG_PLAIN || kind == AFXDP_PROG_VLAN) {
-                xdp->link = fd;
+                xdp->prog_link = fd;
                 xdp->prog = kind;
                 return kind;
             }
@@ -558,13 +558,13 @@ static bool afxdp_map_open(VhostDPAfXdp *xdp, Error **errp)
 
 static void afxdp_forget(VhostDPAfXdp *xdp)
 {
-    if (xdp->link >= 0) {
-        close(xdp->link);
+    if (xdp->prog_link >= 0) {
+        close(xdp->prog_link);
     }
     if (xdp->map >= 0) {
         close(xdp->map);
     }
-    xdp->link = -1;
+    xdp->prog_link = -1;
     xdp->map = -1;
     xdp->prog = AFXDP_PROG_NONE;
     xdp->prog_id = 0;
@@ -639,7 +639,7 @@ int vhost_dp_afxdp_prog_attach(VhostDPAfXdp *xdp, int ifindex, Error **errp)
         return r;
     }
     xdp->ifindex = ifindex;
-    if (xdp->link >= 0) {
+    if (xdp->prog_link >= 0) {
         QLIST_INSERT_HEAD(&afxdp_attached, xdp, next);
     }
     trace_vhost_dp_afxdp_attach(xdp->parent_obj.id, ifindex, xdp->prog,
@@ -651,7 +651,7 @@ void vhost_dp_afxdp_prog_detach(VhostDPAfXdp *xdp)
 {
     QEMU_LOCK_GUARD(&afxdp_attached_lock);
 
-    if (xdp->link >= 0) {
+    if (xdp->prog_link >= 0) {
         QLIST_REMOVE(xdp, next);
     }
     afxdp_forget(xdp);

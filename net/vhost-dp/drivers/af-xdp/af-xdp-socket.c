@@ -125,7 +125,7 @@ static bool afxdp_set_ring_size(AfXdpQueue *q, int option, int size,
         return true;
     }
     if (errno == EINVAL && q->xdp->sock_fds) {
-        afxdp_socket_used(errp);        /* it has such a ring */
+        afxdp_socket_used(errp);        /* the socket has such a ring */
     } else {
         error_setg_errno(errp, errno, "cannot make a ring of %d entries",
                          size);
@@ -613,8 +613,7 @@ void vhost_dp_afxdp_close(VhostDPDriver *drv)
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
 
     trace_vhost_dp_afxdp_close(drv->id, xdp->real_ifname);
-    vhost_dp_ifwatch_free(xdp->watch);
-    xdp->watch = NULL;
+    vhost_dp_link_close(&xdp->link);
     /* First the program, so that the host gets the frames again */
     vhost_dp_afxdp_prog_detach(xdp);
     if (!xdp->passed.n) {

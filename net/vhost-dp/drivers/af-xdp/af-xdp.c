@@ -189,7 +189,7 @@ static void afxdp_instance_init(Object *obj)
     qemu_mutex_init(&xdp->lock);
     xdp->ctl = -1;
     xdp->map = -1;
-    xdp->link = -1;
+    xdp->prog_link = -1;
 }
 
 static void afxdp_instance_finalize(Object *obj)

@@ -14,7 +14,7 @@
 #include "qemu/uring-burst.h"
 #include "net/vhost-dp.h"
 #include "net/vhost-dp/drivers/lib/fds.h"
-#include "net/vhost-dp/drivers/lib/ifwatch.h"
+#include "net/vhost-dp/drivers/lib/link.h"
 #include "standard-headers/linux/virtio_net.h"
 
 #define TYPE_VHOST_DP_TAP "vhost-dp-tap"
@@ -23,7 +23,7 @@ OBJECT_DECLARE_TYPE(VhostDPTap, VhostDPTapClass, VHOST_DP_TAP)
 /* The kernel's limit for one interface (MAX_TAP_QUEUES) */
 #define TAP_MAX_QUEUES 256
 
-/* One vector is needed for the header; the kernel takes UIO_MAXIOV = 1024 */
+/* The kernel takes UIO_MAXIOV = 1024 vectors, one of them for the header */
 #define TAP_MAX_SEGMENTS (IOV_MAX - 1)
 
 /* Frames up to this length are copied next to their header and sent whole */
@@ -58,14 +58,7 @@ typedef enum TapIO {
 
 typedef struct VhostDPTap VhostDPTap;
 
-/* A queue of an interface that is there again takes the place of the old one */
-typedef enum TapSwap {
-    TAP_SWAP_NONE,
-    TAP_SWAP_READY,             /* new_fd is for the IOThread to take */
-    TAP_SWAP_DONE,              /* it has; the watch's thread closes both */
-} TapSwap;
-
-/* One queue pair: one queue of the interface */
+/* State of a queue pair, which is one queue of the interface */
 typedef struct TapQueue {
     VhostDPTap *tap;
     /*
@@ -76,8 +69,7 @@ typedef struct TapQueue {
     TapIO io;                   /* atomic; written by the IOThread */
     bool inactive;              /* atomic; the guest does not use the pair */
 
-    /* See tap-link.c: of whose turn @swap is */
-    TapSwap swap;               /* atomic */
+    /* From vhost_dp_link_offer() until it was taken; then closed */
     int new_fd, old_fd;         /* or -1 */
     bool detached;              /* from the interface; the watch's thread */
 
@@ -90,12 +82,12 @@ typedef struct TapQueue {
     QEMUTimer *rx_timer;
     bool tx_blocked;            /* waits until the fd is writable */
     bool tx_in_order;           /* a write may have to wait: one by one */
-    bool gone;                  /* there is no interface behind the fd */
+    bool gone;                  /* the interface of the fd was deleted */
 
     /* See tap-link.c */
     char *fault;                /* why frames cannot be moved, for good */
     bool was_up;                /* since attach */
-    bool down;                  /* so we told the engine */
+    bool down;                  /* last link state told to the engine */
 
     UringBurst *uring;          /* or NULL: system calls */
 
@@ -129,7 +121,7 @@ struct VhostDPTapClass {
 
     /*
      * Start and stop to use the file behind @q->fd, which is replaced when
-     * the interface was deleted and is there again.  A start that fails sets
+     * the interface was deleted and comes back.  A start that fails sets
      * @q->fault.  Thread: the queue pair's IOThread.
      */
     void (*start_io)(TapQueue *q);
@@ -152,11 +144,11 @@ struct VhostDPTap {
     uint32_t rx_offloads;       /* atomic: last set_offload */
 
     /* While open; set by open, under the BQL */
-    uint32_t offloads;          /* that the kernel has */
-    char real_ifname[IFNAMSIZ]; /* as it was then */
+    uint32_t offloads;          /* of the kernel */
+    char real_ifname[IFNAMSIZ]; /* the name at open */
     TapQueue *queue;
     unsigned nqueues;
-    VhostDPIfWatch *watch;
+    VhostDPLink link;
 
     /* The look's own, see tap-link.c */
     char name[IFNAMSIZ];        /* when last seen */
@@ -187,8 +179,8 @@ void vhost_dp_tap_close(VhostDPDriver *drv);
 void vhost_dp_tap_get_name(VhostDPTap *tap, char *name);
 
 /*
- * Open queue @i of an interface that has the name that open() used, and is
- * there again.  None is created.  @sock: of its network namespace, as for
+ * Open queue @i of an interface that came back under the name that open() used.
+ * Creates no interface.  @sock: of its network namespace, as for
  * vhost_dp_if_state().
  *
  * Thread: the watch's.
@@ -251,8 +243,8 @@ bool vhost_dp_tap_check_others(VhostDPTap *tap, Error **errp);
  */
 bool vhost_dp_tap_link_open(VhostDPTap *tap, Error **errp);
 
-/* The watch is freed: undo what it has begun.  Lock: BQL. */
-void vhost_dp_tap_abandon_swap(TapQueue *q);
+/* Close what was offered to the queue, taken or not.  Lock: BQL; no watch. */
+void vhost_dp_tap_close_swap(TapQueue *q);
 
 /*
  * Attach the queue to the interface, or detach it, if that is not so.  May
@@ -267,9 +259,6 @@ bool vhost_dp_tap_is_gone(const TapQueue *q);
 
 /* At the end of attach */
 void vhost_dp_tap_link_start(TapQueue *q);
-
-/* At the beginning of detach */
-void vhost_dp_tap_link_stop(TapQueue *q);
 
 /* Have the watch look soon.  May be called with the queue pair's lock. */
 void vhost_dp_tap_link_check(TapQueue *q);

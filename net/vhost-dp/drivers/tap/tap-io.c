@@ -168,7 +168,7 @@ static void tap_set_inactive(TapQueue *q, bool inactive)
 {
     if (q->inactive != inactive) {
         qatomic_set(&q->inactive, inactive);
-        vhost_dp_ifwatch_look(q->tap->watch);
+        vhost_dp_ifwatch_look(q->tap->link.watch);
     }
 }
 
@@ -213,7 +213,7 @@ void vhost_dp_tap_start(TapQueue *q, VhostDPPort *port, AioContext *ctx)
 
 void vhost_dp_tap_stop(TapQueue *q)
 {
-    vhost_dp_tap_link_stop(q);
+    vhost_dp_link_detach(&q->tap->link, q - q->tap->queue);
     timer_free(q->rx_timer);
     q->rx_timer = NULL;
     q->gone = true;
@@ -394,7 +394,7 @@ static void tap_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
     q->rx_drained = false;
     vhost_dp_tap_update_handlers(q);
     if (enable && q->rx_next < q->rx_have) {
-        /* They were read ahead: the descriptor does not tell of them */
+        /* The descriptor does not report frames that were read ahead */
         vhost_dp_port_ready(q->port, VHOST_DP_READY_RX);
     }
 }

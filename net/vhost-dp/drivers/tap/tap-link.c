@@ -28,7 +28,7 @@
  * not take the link down before it was up once, as with other back ends: the
  * guest need not see its link come up late.
  *
- * If an interface that was opened by name is deleted, and then there again, its
+ * If an interface that was opened by name is deleted and comes back, its
  * queues are opened anew here, and each queue pair puts its own in place of the
  * old one, behind the same descriptor number.  QEMU never creates a deleted
  * interface again: that is the administrator's decision.  Passed descriptors of
@@ -149,8 +149,9 @@ static bool tap_is_here(int fd, int sock, const char *name)
  *
  * Returns false if it may have another name by now: look again.
  */
-static bool tap_locate(VhostDPTap *tap, VhostDPIfWatch *watch, const char *name)
+static bool tap_locate(VhostDPTap *tap, const char *name)
 {
+    VhostDPIfWatch *watch = tap->link.watch;
     int fd = tap->queue[0].fd;
     int netns = ioctl(fd, TUNGETDEVNETNS);
     char found[IFNAMSIZ];
@@ -182,9 +183,9 @@ static bool tap_locate(VhostDPTap *tap, VhostDPIfWatch *watch, const char *name)
 }
 
 /* Sets @name, IFNAMSIZ bytes, if the interface is there */
-static VhostDPIfState tap_get_state(VhostDPTap *tap, VhostDPIfWatch *watch,
-                                    char *name)
+static VhostDPIfState tap_get_state(VhostDPTap *tap, char *name)
 {
+    VhostDPIfWatch *watch = tap->link.watch;
     TapQueue *q = &tap->queue[0];
     struct ifreq ifr = {};
     VhostDPIfState state;
@@ -192,15 +193,15 @@ static VhostDPIfState tap_get_state(VhostDPTap *tap, VhostDPIfWatch *watch,
 
     for (tries = 0; tries < TAP_LOCATE_TRIES; tries++) {
         if (ioctl(q->fd, TUNGETIFF, &ifr) < 0) {
-            /* That of a tap, and that of a macvtap */
+            /* Errors of a deleted tap and of a deleted macvtap */
             if (errno == EBADFD || errno == ENOLINK) {
                 return VHOST_DP_IF_GONE;
             }
             continue;
         }
         pstrcpy(name, IFNAMSIZ, ifr.ifr_name);
-        if (!tap_locate(tap, watch, name)) {
-            /* One that is not in this namespace is not looked for for ever */
+        if (!tap_locate(tap, name)) {
+            /* The interface may be in another namespace: stop to look for it */
             tap->located |= tries == TAP_LOCATE_TRIES - 1;
             continue;
         }
@@ -251,7 +252,7 @@ void vhost_dp_tap_set_queue(TapQueue *q, bool attached)
     q->detached = !attached;
 }
 
-/* ---- An interface that is there again ---- */
+/* ---- An interface that comes back ---- */
 
 /* Ask again after: set_offload() may have come in between */
 static void tap_restore_offloads(VhostDPTap *tap)
@@ -268,7 +269,7 @@ static void tap_restore_offloads(VhostDPTap *tap)
  * Closing the last descriptor of a queue may wait for the kernel, so those of
  * the queue that is replaced are closed here, and not in an IOThread.
  */
-static void tap_close_swap(TapQueue *q)
+void vhost_dp_tap_close_swap(TapQueue *q)
 {
     if (q->new_fd >= 0) {
         close(q->new_fd);
@@ -279,38 +280,18 @@ static void tap_close_swap(TapQueue *q)
     q->new_fd = q->old_fd = -1;
 }
 
-void vhost_dp_tap_abandon_swap(TapQueue *q)
+/* All queues were offered, and all were taken */
+static void tap_taken(VhostDPDriver *drv)
 {
-    tap_close_swap(q);
-    qatomic_set(&q->swap, TAP_SWAP_NONE);
-}
-
-/* Returns false while a queue pair has not taken its new queue */
-static bool tap_end_swaps(VhostDPTap *tap)
-{
-    bool done = false;
+    VhostDPTap *tap = VHOST_DP_TAP(drv);
     unsigned i;
 
     for (i = 0; i < tap->nqueues; i++) {
-        if (qatomic_load_acquire(&tap->queue[i].swap) == TAP_SWAP_READY) {
-            return false;
-        }
+        vhost_dp_tap_close_swap(&tap->queue[i]);
+        tap->queue[i].detached = false;
     }
-    for (i = 0; i < tap->nqueues; i++) {
-        TapQueue *q = &tap->queue[i];
-
-        if (qatomic_read(&q->swap) == TAP_SWAP_DONE) {
-            tap_close_swap(q);
-            q->detached = false;
-            qatomic_set(&q->swap, TAP_SWAP_NONE);
-            done = true;
-        }
-    }
-    if (done) {
-        tap_restore_offloads(tap);
-        trace_vhost_dp_tap_reattach(tap->real_ifname, tap->queue[0].fd);
-    }
-    return true;
+    tap_restore_offloads(tap);
+    trace_vhost_dp_tap_reattach(tap->real_ifname, tap->queue[0].fd);
 }
 
 static bool tap_reopen_queues(VhostDPTap *tap, int sock, Error **errp)
@@ -329,13 +310,13 @@ static bool tap_reopen_queues(VhostDPTap *tap, int sock, Error **errp)
         }
         if (q->new_fd < 0) {
             for (k = 0; k <= i; k++) {
-                tap_close_swap(&tap->queue[k]);
+                vhost_dp_tap_close_swap(&tap->queue[k]);
             }
             return false;
         }
     }
     for (i = 0; i < tap->nqueues; i++) {
-        qatomic_store_release(&tap->queue[i].swap, TAP_SWAP_READY);
+        vhost_dp_link_offer(&tap->link, i);
     }
     return true;
 }
@@ -364,12 +345,12 @@ static bool tap_reopen(VhostDPTap *tap, int sock, Error **errp)
 }
 
 /*
- * The interface was deleted.  Returns why it is not there again; or NULL, then
+ * The interface was deleted.  Returns why it has not come back; or NULL, then
  * the queue pairs have new queues to take.
  */
-static char *tap_come_back(VhostDPTap *tap, VhostDPIfWatch *watch,
-                           const char *name)
+static char *tap_come_back(VhostDPTap *tap, const char *name)
 {
+    VhostDPIfWatch *watch = tap->link.watch;
     Error *err = NULL;
     char *why;
     int sock;
@@ -402,26 +383,23 @@ static char *tap_come_back(VhostDPTap *tap, VhostDPIfWatch *watch,
 
 /* ---- The watch ---- */
 
-static void tap_look(VhostDPIfWatch *watch, void *opaque)
+static void tap_look(VhostDPDriver *drv)
 {
-    VhostDPTap *tap = opaque;
+    VhostDPTap *tap = VHOST_DP_TAP(drv);
+    VhostDPIfWatch *watch = tap->link.watch;
     bool first = !tap->located;
     g_autofree char *reason = NULL;
     VhostDPIfState state;
 
-    if (!tap_end_swaps(tap)) {
-        return;
-    }
     tap_set_queues(tap);
-    state = tap_get_state(tap, watch, tap->name);
+    state = tap_get_state(tap, tap->name);
     if (first && tap->passed.n && tap->ifindex) {
         vhost_dp_tap_count_queues(tap, vhost_dp_ifwatch_sock(watch),
                                   tap->name);
     }
     if (state == VHOST_DP_IF_GONE) {
-        reason = tap_come_back(tap, watch, tap->name);
+        reason = tap_come_back(tap, tap->name);
         if (!reason) {
-            vhost_dp_ifwatch_tell(watch);
             return;
         }
     } else if (state != VHOST_DP_IF_DOWN) {
@@ -433,22 +411,29 @@ static void tap_look(VhostDPIfWatch *watch, void *opaque)
     vhost_dp_ifwatch_publish(watch, state, tap->name, reason);
 }
 
-bool vhost_dp_tap_link_open(VhostDPTap *tap, Error **errp)
-{
-    tap->ifindex = 0;
-    tap->located = false;
-    tap->was_up = false;
-    tap->tries = 0;
-    tap->nopen = 0;
-    pstrcpy(tap->name, sizeof(tap->name), tap->real_ifname);
-    tap->watch = vhost_dp_ifwatch_new(tap->nqueues, tap_look, tap, errp);
-    return tap->watch != NULL;
-}
-
 /* ---- The queue pairs' IOThreads ---- */
 
-static void tap_set_link(TapQueue *q, const char *reason)
+/* Takes the new queue.  If that fails the next look finds the old one gone. */
+static void tap_take(VhostDPDriver *drv, unsigned pair)
 {
+    TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
+
+    vhost_dp_tap_suspend(q);
+    if (RETRY_ON_EINTR(dup3(q->new_fd, q->fd, O_CLOEXEC)) < 0) {
+        trace_vhost_dp_tap_reattach_failed(q->tap->real_ifname,
+                                           strerror(errno));
+    }
+    vhost_dp_tap_resume(q);
+}
+
+static void tap_set_link(VhostDPDriver *drv, unsigned pair,
+                         VhostDPIfState state, const char *reason)
+{
+    TapQueue *q = &VHOST_DP_TAP(drv)->queue[pair];
+
+    q->gone = state == VHOST_DP_IF_GONE;
+    q->was_up |= state == VHOST_DP_IF_UP || state == VHOST_DP_IF_NO_CARRIER;
+    vhost_dp_tap_update_handlers(q);
     reason = q->fault ?: reason;
     q->down = reason != NULL;
     vhost_dp_port_set_link(q->port, !q->down, reason);
@@ -458,43 +443,11 @@ static void tap_set_link(TapQueue *q, const char *reason)
     }
 }
 
-/*
- * Take the new queue.  If that fails the watch finds the old one, and goes on.
- */
-static void tap_swap(TapQueue *q)
-{
-    vhost_dp_tap_suspend(q);
-    if (RETRY_ON_EINTR(dup3(q->new_fd, q->fd, O_CLOEXEC)) < 0) {
-        trace_vhost_dp_tap_reattach_failed(q->tap->real_ifname,
-                                           strerror(errno));
-    }
-    vhost_dp_tap_resume(q);
-    qatomic_store_release(&q->swap, TAP_SWAP_DONE);
-    vhost_dp_ifwatch_look(q->tap->watch);
-}
-
-/* Something was published, or is ready to be taken */
-static void tap_follow(void *opaque)
-{
-    TapQueue *q = opaque;
-    g_autofree char *reason = NULL;
-    VhostDPIfState state;
-
-    if (qatomic_load_acquire(&q->swap) == TAP_SWAP_READY) {
-        tap_swap(q);
-    }
-    state = vhost_dp_ifwatch_read(q->tap->watch, NULL, &reason);
-    q->gone = state == VHOST_DP_IF_GONE;
-    q->was_up |= state == VHOST_DP_IF_UP || state == VHOST_DP_IF_NO_CARRIER;
-    vhost_dp_tap_update_handlers(q);
-    tap_set_link(q, reason);
-}
-
 void vhost_dp_tap_link_check(TapQueue *q)
 {
-    /* It is known already, and every frame says so again */
+    /* Each frame fails while the link is down: ask for one look only */
     if (!q->down && (q->was_up || q->gone)) {
-        vhost_dp_ifwatch_look(q->tap->watch);
+        vhost_dp_ifwatch_look(q->tap->link.watch);
     }
 }
 
@@ -502,12 +455,26 @@ void vhost_dp_tap_link_start(TapQueue *q)
 {
     q->was_up = false;
     q->down = false;
-    vhost_dp_ifwatch_attach(q->tap->watch, q - q->tap->queue, q->ctx,
-                            tap_follow, q);
-    tap_follow(q);
+    vhost_dp_link_attach(&q->tap->link, q - q->tap->queue, q->ctx);
 }
 
-void vhost_dp_tap_link_stop(TapQueue *q)
+/* ---- Life cycle ---- */
+
+static const VhostDPLinkOps tap_link_ops = {
+    .look = tap_look,
+    .taken = tap_taken,
+    .take = tap_take,
+    .set_link = tap_set_link,
+};
+
+bool vhost_dp_tap_link_open(VhostDPTap *tap, Error **errp)
 {
-    vhost_dp_ifwatch_detach(q->tap->watch, q - q->tap->queue);
+    tap->ifindex = 0;
+    tap->located = false;
+    tap->was_up = false;
+    tap->tries = 0;
+    tap->nopen = 0;
+    pstrcpy(tap->name, sizeof(tap->name), tap->real_ifname);
+    return vhost_dp_link_open(&tap->link, VHOST_DP_DRIVER(tap), tap->nqueues,
+                              &tap_link_ops, errp);
 }

@@ -19,7 +19,7 @@
  *
  * One that somebody else uses is refused, see tap-share.c.
  *
- * An interface that was deleted and is there again is opened by name once more,
+ * An interface that was deleted and comes back is opened by name once more,
  * in the thread of its watch: see tap-link.c.  The options cannot change then.
  */
 
@@ -45,8 +45,8 @@
 void vhost_dp_tap_get_name(VhostDPTap *tap, char *name)
 {
     pstrcpy(name, IFNAMSIZ, tap->real_ifname);
-    if (tap->watch) {
-        vhost_dp_ifwatch_read(tap->watch, name, NULL);
+    if (tap->link.watch) {
+        vhost_dp_ifwatch_read(tap->link.watch, name, NULL);
     }
 }
 
@@ -185,7 +185,7 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
         err = errno;
     }
     if (err == EINVAL && exists && queue_pairs == 1) {
-        /* One that was created with multi_queue wants to hear it again */
+        /* A multi_queue interface can only be opened with the flag */
         ifr.ifr_flags |= IFF_MULTI_QUEUE;
         err = ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
     }
@@ -279,7 +279,7 @@ static bool tap_check_fd(VhostDPTap *tap, int fd, const char *name,
         error_append_hint(errp, "Use IFF_NO_PI with TUNSETIFF.\n");
         return false;
     }
-    /* Its last user may have had fewer queues in use */
+    /* The last user of the descriptor may have detached the queue */
     if ((ifr->ifr_flags & IFF_DETACH_QUEUE) &&
         ioctl(fd, TUNSETQUEUE, &attach) < 0) {
         error_setg_errno(errp, errno, "%s is a detached queue of interface "
@@ -417,10 +417,9 @@ static void tap_close_queues(VhostDPTap *tap)
 {
     unsigned i;
 
-    vhost_dp_ifwatch_free(tap->watch);
-    tap->watch = NULL;
+    vhost_dp_link_close(&tap->link);
     for (i = 0; i < tap->nqueues; i++) {
-        vhost_dp_tap_abandon_swap(&tap->queue[i]);
+        vhost_dp_tap_close_swap(&tap->queue[i]);
         /* The next user of a passed descriptor expects it as it was */
         vhost_dp_tap_set_queue(&tap->queue[i], true);
         if (!tap->passed.n && tap->queue[i].fd >= 0) {
@@ -495,8 +494,8 @@ int vhost_dp_tap_reopen(VhostDPTap *tap, unsigned i, int sock, Error **errp)
         return -1;
     }
     /*
-     * It may have gone in between, and TUNSETIFF made a new one, which goes
-     * with the descriptor.
+     * If the interface was deleted meanwhile, TUNSETIFF has made a new one,
+     * which goes with the descriptor.
      */
     now = tap_get_ifindex(sock, name, errp);
     if (now && now != ifindex) {

@@ -129,7 +129,7 @@ bool vhost_dp_tap_check_others(VhostDPTap *tap, Error **errp)
     if (!tap->passed.n || tap->nopen <= tap->nqueues) {
         return true;
     }
-    /* Or the kernel would go on giving them some of the other's frames */
+    /* The kernel must not give our queues frames of the other program */
     for (i = 0; i < tap->passed.n; i++) {
         ioctl(tap->passed.fd[i], TUNSETQUEUE, &detach);
     }
