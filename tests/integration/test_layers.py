@@ -118,6 +118,17 @@ def wrong_edges(sources):
     return found
 
 
+def sources():
+    """Text by path of what LAYERS is about."""
+    found = {}
+    for place in PLACES:
+        for path in tap.ROOT.glob(f'{place}**/*' if place.endswith('/')
+                                  else f'{place}*'):
+            if path.suffix in ('.c', '.h', '.inc') and path.name != 'trace.h':
+                found[str(path.relative_to(tap.ROOT))] = path.read_text()
+    return found
+
+
 class Layers(unittest.TestCase):
     def test_no_circles(self):
         above = set()
@@ -126,16 +137,30 @@ class Layers(unittest.TestCase):
             above.add(name)
 
     def test_tree(self):
-        sources = {}
-        for place in PLACES:
-            for path in tap.ROOT.glob(f'{place}**/*' if place.endswith('/')
-                                      else f'{place}*'):
-                if path.suffix in ('.c', '.h', '.inc') \
-                   and path.name != 'trace.h':
-                    sources[str(path.relative_to(tap.ROOT))] = path.read_text()
-        self.assertIn(DRIVERS + 'tap/tap.c', sources)
-        self.assertIn('include/net/vhost-dp.h', sources)
-        self.assertEqual(wrong_edges(sources), [])
+        tree = sources()
+        self.assertIn(DRIVERS + 'tap/tap.c', tree)
+        self.assertIn('include/net/vhost-dp.h', tree)
+        self.assertEqual(wrong_edges(tree), [])
+
+    def test_names(self):
+        """What other files can call has the prefix."""
+        names = [(path, name) for path, text in sources().items()
+                 if path.endswith('.h')
+                 for name in re.findall(r'^(?!static|typedef|#| |/)[\w ]+?[ *]'
+                                        r'([a-z]\w+)\([^;{]*\);', text, re.MULTILINE)]
+        self.assertIn((NET + 'port.h', 'vhost_dp_port_query'), names)
+        self.assertEqual([each for each in names
+                          if not each[1].startswith('vhost_dp_')], [])
+
+    def test_back_end_type(self):
+        """virtio-net asks by net/virtio-net-backend.h, not by the type."""
+        word = 'NET_CLIENT_DRIVER_VHOST_DP'
+        users = {str(path.relative_to(tap.ROOT))
+                 for folder in ('compat', 'hw', 'include', 'integration', 'net')
+                 for path in (tap.ROOT / folder).rglob('*.*')
+                 if path.is_file() and word in path.read_text()}
+        self.assertEqual(users, {'integration/net.toml', NET + 'netdev.c',
+                                 NET + 'netdev.h'})
 
     def check(self, path, *includes):
         """The sentences about a file with @includes."""

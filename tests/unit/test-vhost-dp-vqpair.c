@@ -141,7 +141,8 @@ static unsigned rig_ready(Rig *r)
 
 static VhostDPVqSet *set_new(uint64_t more_features)
 {
-    VhostDPVqSet *set = vhost_dp_vqset_new(1, NUM, false, &error_abort);
+    VhostDPVqSet *set = vhost_dp_vqset_new(1, NUM, VHOST_DP_VQ_SMALL_PAGES,
+                                           &error_abort);
 
     vhost_dp_vqset_start(set, VHOST_DP_VQ_NEEDED_FEATURES |
                               1ULL << VIRTIO_NET_F_MRG_RXBUF | more_features);

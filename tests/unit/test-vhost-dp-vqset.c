@@ -16,7 +16,8 @@
 
 static void test_set(void)
 {
-    VhostDPVqSet *set = vhost_dp_vqset_new(3, 256, false, &error_abort);
+    VhostDPVqSet *set = vhost_dp_vqset_new(3, 256, VHOST_DP_VQ_SMALL_PAGES,
+                                           &error_abort);
     struct stat st;
     unsigned i;
 
@@ -49,7 +50,8 @@ static void test_set(void)
  */
 static void test_hostile_fds(void)
 {
-    VhostDPVqSet *set = vhost_dp_vqset_new(1, 64, false, &error_abort);
+    VhostDPVqSet *set = vhost_dp_vqset_new(1, 64, VHOST_DP_VQ_SMALL_PAGES,
+                                           &error_abort);
     const uint64_t most = UINT64_MAX - 1;
     unsigned i, k;
 
@@ -91,21 +93,19 @@ static void test_features(void)
     const uint64_t base = 1ULL << VIRTIO_F_VERSION_1 | BIT_OF(MRG_RXBUF);
 
     /* What is not known is not taken */
-    g_assert_cmphex(vhost_dp_vq_choose_features(-1ULL, true), ==,
+    g_assert_cmphex(vhost_dp_vq_choose_features(-1ULL), ==,
                     VHOST_DP_VQ_FEATURES);
-    g_assert_cmphex(vhost_dp_vq_choose_features(0, true), ==, 0);
+    g_assert_cmphex(vhost_dp_vq_choose_features(0), ==, 0);
     /* A feature without the one that it needs (5.1.3.1) */
     g_assert_cmphex(vhost_dp_vq_choose_features(base | BIT_OF(HOST_TSO4) |
-                                                BIT_OF(GUEST_TSO6), true), ==,
-                    base);
+                                                BIT_OF(GUEST_TSO6)), ==, base);
     g_assert_cmphex(vhost_dp_vq_choose_features(
-                        base | BIT_OF(CSUM) | BIT_OF(HOST_ECN), true), ==,
+                        base | BIT_OF(CSUM) | BIT_OF(HOST_ECN)), ==,
                     base | BIT_OF(CSUM));
     /* Long frames do not fit */
-    g_assert_cmphex(vhost_dp_vq_choose_features(-1ULL & ~BIT_OF(MRG_RXBUF),
-                                                true) & BIT_OF(GUEST_TSO4), ==,
-                    0);
-    g_assert_cmphex(vhost_dp_vq_choose_features(-1ULL, false), ==,
+    g_assert_cmphex(vhost_dp_vq_choose_features(-1ULL & ~BIT_OF(MRG_RXBUF)) &
+                    BIT_OF(GUEST_TSO4), ==, 0);
+    g_assert_cmphex(vhost_dp_vq_choose_features(VHOST_DP_VQ_RING_FEATURES), ==,
                     base | 1ULL << VIRTIO_F_RING_PACKED |
                     1ULL << VIRTIO_RING_F_EVENT_IDX);
 

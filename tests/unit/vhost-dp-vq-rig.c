@@ -45,7 +45,8 @@ Rig *rig_new(const Format *f, uint64_t without)
     features &= f->packed ? -1ULL : ~(1ULL << VIRTIO_F_RING_PACKED);
     features &= f->event_idx ? -1ULL : ~(1ULL << VIRTIO_RING_F_EVENT_IDX);
     r->f = f;
-    r->set = vhost_dp_vqset_new(1, f->num, false, &error_abort);
+    r->set = vhost_dp_vqset_new(1, f->num, VHOST_DP_VQ_SMALL_PAGES,
+                                &error_abort);
     vhost_dp_vqset_start(r->set, features);
     r->rx = &r->set->vq[0];
     r->tx = &r->set->vq[1];

@@ -47,7 +47,8 @@
  */
 static VhostDPVqSet *set_map(QTestState *qts, unsigned pairs)
 {
-    VhostDPVqSet *set = vhost_dp_vqset_new(pairs, RING, false, &error_abort);
+    VhostDPVqSet *set = vhost_dp_vqset_new(pairs, RING, VHOST_DP_VQ_SMALL_PAGES,
+                                           &error_abort);
     g_autofree char *dir = g_strdup_printf("/proc/%d/fd", qtest_pid(qts));
     GDir *fds = g_dir_open(dir, 0, NULL);
     const char *name;

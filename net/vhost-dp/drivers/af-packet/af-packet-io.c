@@ -229,7 +229,8 @@ static unsigned afp_make_messages(AfpQueue *q, const VhostDPFrame *frames,
             break;
         }
         /* Packet sockets have it in the host's byte order */
-        vhost_dp_vnet_hdr_put(&q->tx_hdr[i], &frames[i], false);
+        vhost_dp_vnet_hdr_put(&q->tx_hdr[i], &frames[i],
+                              VHOST_DP_VNET_HDR_HOST);
         iov[0].iov_base = &q->tx_hdr[i];
         iov[0].iov_len = sizeof(q->tx_hdr[i]);
         if (likely(frames[i].iovcnt == 1)) {
@@ -375,7 +376,8 @@ static bool afp_take(AfpQueue *q, struct tpacket2_hdr *slot, uint32_t status,
         memcpy(&hdr, data - sizeof(hdr), sizeof(hdr));
         frame->len = len;
         reason = VHOST_DP_DROP_REASON_BAD_HEADER;
-        if (likely(vhost_dp_vnet_hdr_get(&hdr, frame, false))) {
+        if (likely(vhost_dp_vnet_hdr_get(&hdr, frame,
+                                         VHOST_DP_VNET_HDR_HOST))) {
             if (unlikely(status & TP_STATUS_VLAN_VALID)) {
                 data = afp_put_vlan(slot, status, data, frame);
             }

@@ -19,17 +19,24 @@
 #include "net/vhost-dp.h"
 #include "standard-headers/linux/virtio_net.h"
 
-/* @le, here and below: the header is little-endian, or in host byte order */
-static inline uint16_t vhost_dp_vnet_hdr_swap(uint16_t value, bool le)
+/* The byte order of a header */
+typedef enum VhostDPVnetHdrOrder {
+    VHOST_DP_VNET_HDR_HOST,
+    VHOST_DP_VNET_HDR_LE,       /* little-endian */
+} VhostDPVnetHdrOrder;
+
+static inline uint16_t vhost_dp_vnet_hdr_swap(uint16_t value,
+                                              VhostDPVnetHdrOrder order)
 {
-    return le ? cpu_to_le16(value) : value;
+    return order == VHOST_DP_VNET_HDR_LE ? cpu_to_le16(value) : value;
 }
 
 /**
  * vhost_dp_vnet_hdr_put: write the metadata of @frame to @hdr
  */
 static inline void vhost_dp_vnet_hdr_put(struct virtio_net_hdr *hdr,
-                                         const VhostDPFrame *frame, bool le)
+                                         const VhostDPFrame *frame,
+                                         VhostDPVnetHdrOrder order)
 {
     memset(hdr, 0, sizeof(*hdr));
     if (likely(!frame->flags && !frame->gso_type)) {
@@ -37,10 +44,10 @@ static inline void vhost_dp_vnet_hdr_put(struct virtio_net_hdr *hdr,
     }
     hdr->flags = frame->flags;
     hdr->gso_type = frame->gso_type;
-    hdr->hdr_len = vhost_dp_vnet_hdr_swap(frame->hdr_len, le);
-    hdr->gso_size = vhost_dp_vnet_hdr_swap(frame->gso_size, le);
-    hdr->csum_start = vhost_dp_vnet_hdr_swap(frame->csum_start, le);
-    hdr->csum_offset = vhost_dp_vnet_hdr_swap(frame->csum_offset, le);
+    hdr->hdr_len = vhost_dp_vnet_hdr_swap(frame->hdr_len, order);
+    hdr->gso_size = vhost_dp_vnet_hdr_swap(frame->gso_size, order);
+    hdr->csum_start = vhost_dp_vnet_hdr_swap(frame->csum_start, order);
+    hdr->csum_offset = vhost_dp_vnet_hdr_swap(frame->csum_offset, order);
 }
 
 /**
@@ -51,7 +58,8 @@ static inline void vhost_dp_vnet_hdr_put(struct virtio_net_hdr *hdr,
  * Returns false if the header does not fit a frame of that length.
  */
 static inline bool vhost_dp_vnet_hdr_get(const struct virtio_net_hdr *hdr,
-                                         VhostDPFrame *frame, bool le)
+                                         VhostDPFrame *frame,
+                                         VhostDPVnetHdrOrder order)
 {
     frame->flags = hdr->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
                                  VIRTIO_NET_HDR_F_DATA_VALID);
@@ -59,10 +67,10 @@ static inline bool vhost_dp_vnet_hdr_get(const struct virtio_net_hdr *hdr,
     if (likely(!frame->flags && !frame->gso_type)) {
         return true;
     }
-    frame->hdr_len = vhost_dp_vnet_hdr_swap(hdr->hdr_len, le);
-    frame->gso_size = vhost_dp_vnet_hdr_swap(hdr->gso_size, le);
-    frame->csum_start = vhost_dp_vnet_hdr_swap(hdr->csum_start, le);
-    frame->csum_offset = vhost_dp_vnet_hdr_swap(hdr->csum_offset, le);
+    frame->hdr_len = vhost_dp_vnet_hdr_swap(hdr->hdr_len, order);
+    frame->gso_size = vhost_dp_vnet_hdr_swap(hdr->gso_size, order);
+    frame->csum_start = vhost_dp_vnet_hdr_swap(hdr->csum_start, order);
+    frame->csum_offset = vhost_dp_vnet_hdr_swap(hdr->csum_offset, order);
     if (frame->gso_type && !frame->gso_size) {
         return false;
     }

@@ -289,7 +289,8 @@ static void tap_put_copy(const VhostDPFrame *frame, uint8_t *buf)
 {
     unsigned i;
 
-    vhost_dp_vnet_hdr_put((struct virtio_net_hdr *)buf, frame, true);
+    vhost_dp_vnet_hdr_put((struct virtio_net_hdr *)buf, frame,
+                          VHOST_DP_VNET_HDR_LE);
     buf += sizeof(struct virtio_net_hdr);
     for (i = 0; i < frame->iovcnt; i++) {
         memcpy(buf, frame->iov[i].iov_base, frame->iov[i].iov_len);
@@ -324,7 +325,7 @@ static unsigned tap_prepare_writes(TapQueue *q, const VhostDPFrame *frames,
             if (frame->iovcnt + 1 > TAP_TX_IOVS - niov) {
                 break;
             }
-            vhost_dp_vnet_hdr_put(&q->tx_hdr[i], frame, true);
+            vhost_dp_vnet_hdr_put(&q->tx_hdr[i], frame, VHOST_DP_VNET_HDR_LE);
             iov[0].iov_base = &q->tx_hdr[i];
             iov[0].iov_len = sizeof(q->tx_hdr[i]);
             memcpy(&iov[1], frame->iov, frame->iovcnt * sizeof(iov[0]));
@@ -491,7 +492,7 @@ static bool tap_make_frame(TapQueue *q, unsigned slot, ssize_t len,
     frame->iov = frame->inl;
     frame->iovcnt = 1;
     *reason = VHOST_DP_DROP_REASON_BAD_HEADER;
-    return vhost_dp_vnet_hdr_get(hdr, frame, true);
+    return vhost_dp_vnet_hdr_get(hdr, frame, VHOST_DP_VNET_HDR_LE);
 }
 
 static unsigned tap_rx_burst(VhostDPDriver *drv, unsigned pair,
@@ -570,7 +571,8 @@ static int tap_rx_into(VhostDPDriver *drv, unsigned pair, VhostDPFrame *frame,
         return -1;
     }
     frame->len = len - sizeof(q->rx_hdr);
-    if (unlikely(!vhost_dp_vnet_hdr_get(&q->rx_hdr, frame, true))) {
+    if (unlikely(!vhost_dp_vnet_hdr_get(&q->rx_hdr, frame,
+                                        VHOST_DP_VNET_HDR_LE))) {
         vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_BAD_HEADER, 1);
         return -1;
     }

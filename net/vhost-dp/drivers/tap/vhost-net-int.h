@@ -33,15 +33,15 @@ typedef struct VnetRing {
     unsigned error_at;          /* entry of the available ring */
 } VnetRing;
 
-/* One queue pair: a device of the kernel's with a worker thread of its own */
+/* State of a queue pair: a vhost device of the kernel with its own thread */
 struct VnetPair {
     VhostDPVhostNet *vn;
     unsigned index;             /* also of VhostDPTap.queue */
     int fd;                     /* of /dev/vhost-net, while open */
-    bool owner;                 /* it works for us */
+    bool owner;                 /* VHOST_SET_OWNER was done */
     VnetRing ring[2];           /* in the order of VhostDPVqSet.vq */
     VhostDPVqPair *vq;
-    bool stopped;               /* its worker has no file; the IOThread's own */
+    bool stopped;               /* the worker has no file; IOThread only */
 };
 
 struct VhostDPVhostNet {
@@ -78,34 +78,34 @@ static inline const char *vnet_fds_option(const VhostDPVhostNet *vn)
 /* ---- vhost-net-kernel.c ---- */
 
 /**
- * vnet_kernel_open: get the kernel's devices, and give them the rings
+ * vhost_dp_vnet_open: get the kernel's devices, and give them the rings
  *
  * The interface is open, and the members of vn->pair but for fd and the
  * notifier are set.  On return the workers move frames.
  *
  * Thread: main.  Lock: BQL.  Returns false with @errp set; then
- * vnet_kernel_close() has to undo what was done.
+ * vhost_dp_vnet_close() has to undo what was done.
  */
-bool vnet_kernel_open(VhostDPVhostNet *vn, Error **errp);
+bool vhost_dp_vnet_open(VhostDPVhostNet *vn, Error **errp);
 
 /* No worker touches the memory when it returns.  Lock: BQL. */
-void vnet_kernel_close(VhostDPVhostNet *vn);
+void vhost_dp_vnet_close(VhostDPVhostNet *vn);
 
 /**
- * vnet_kernel_set_backend: let the worker use the interface's file
+ * vhost_dp_vnet_set_backend: let the worker use the interface's file
  * @tap_fd: or -1, to stop; the worker has stopped when it returns
  *
  * Thread: any; one at a time for a pair.  Returns 0 or a negative errno.
  */
-int vnet_kernel_set_backend(VnetPair *pair, int tap_fd);
+int vhost_dp_vnet_set_backend(VnetPair *pair, int tap_fd);
 
 /*
  * The entry of the available ring that the worker, which was stopped, takes
  * next.  @i: 0 receives, 1 transmits.  Thread: any.
  */
-unsigned vnet_kernel_get_base(VnetPair *pair, unsigned i);
+unsigned vhost_dp_vnet_get_base(VnetPair *pair, unsigned i);
 
 /* The worker, which was stopped, is to begin at @base.  Thread: any. */
-void vnet_kernel_set_base(VnetPair *pair, unsigned i, unsigned base);
+void vhost_dp_vnet_set_base(VnetPair *pair, unsigned i, unsigned base);
 
 #endif /* NET_VHOST_DP_DRIVERS_TAP_VHOST_NET_INT_H */

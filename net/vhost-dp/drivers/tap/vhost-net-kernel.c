@@ -157,7 +157,7 @@ static uint64_t vnet_offload_features(uint32_t offloads)
                                 1ULL << VIRTIO_NET_F_GUEST_ECN },
         { VHOST_DP_OFFLOAD_UFO, 1ULL << VIRTIO_NET_F_HOST_UFO |
                                 1ULL << VIRTIO_NET_F_GUEST_UFO },
-        /* There are both, or none */
+        /* The kernel has USO for both IP versions, or for none */
         { VHOST_DP_OFFLOAD_USO4, 1ULL << VIRTIO_NET_F_HOST_USO |
                                  1ULL << VIRTIO_NET_F_GUEST_USO4 },
         { VHOST_DP_OFFLOAD_USO6, 1ULL << VIRTIO_NET_F_GUEST_USO6 },
@@ -251,7 +251,7 @@ static bool vnet_set_vring(VnetPair *pair, unsigned i, Error **errp)
            vnet_set_poll(pair, i, errp);
 }
 
-int vnet_kernel_set_backend(VnetPair *pair, int tap_fd)
+int vhost_dp_vnet_set_backend(VnetPair *pair, int tap_fd)
 {
     unsigned i;
 
@@ -267,14 +267,14 @@ int vnet_kernel_set_backend(VnetPair *pair, int tap_fd)
     return 0;
 }
 
-unsigned vnet_kernel_get_base(VnetPair *pair, unsigned i)
+unsigned vhost_dp_vnet_get_base(VnetPair *pair, unsigned i)
 {
     struct vhost_vring_state base = { .index = i };
 
     return ioctl(pair->fd, VHOST_GET_VRING_BASE, &base) == 0 ? base.num : 0;
 }
 
-void vnet_kernel_set_base(VnetPair *pair, unsigned i, unsigned base)
+void vhost_dp_vnet_set_base(VnetPair *pair, unsigned i, unsigned base)
 {
     struct vhost_vring_state state = { .index = i, .num = base };
 
@@ -302,8 +302,8 @@ static bool vnet_start_pair(VnetPair *pair, Error **errp)
         !vnet_set_vring(pair, 0, errp) || !vnet_set_vring(pair, 1, errp)) {
         return false;
     }
-    r = vnet_kernel_set_backend(pair,
-                                pair->vn->parent_obj.queue[pair->index].fd);
+    r = vhost_dp_vnet_set_backend(
+        pair, pair->vn->parent_obj.queue[pair->index].fd);
     if (r < 0) {
         error_setg_errno(errp, -r, "queue pair %u: vhost-net cannot use "
                          "interface '%s'", pair->index,
@@ -312,7 +312,7 @@ static bool vnet_start_pair(VnetPair *pair, Error **errp)
     return r == 0;
 }
 
-bool vnet_kernel_open(VhostDPVhostNet *vn, Error **errp)
+bool vhost_dp_vnet_open(VhostDPVhostNet *vn, Error **errp)
 {
     ERRP_GUARD();
     uint64_t features;
@@ -330,8 +330,9 @@ bool vnet_kernel_open(VhostDPVhostNet *vn, Error **errp)
     if (!features) {
         return false;
     }
-    vn->set = vhost_dp_vqset_new(vn->npairs, vn->queue_size, vn->hugetlb,
-                                 errp);
+    vn->set = vhost_dp_vqset_new(vn->npairs, vn->queue_size,
+                                 vn->hugetlb ? VHOST_DP_VQ_HUGE_PAGES :
+                                               VHOST_DP_VQ_SMALL_PAGES, errp);
     if (!vn->set) {
         if (vn->hugetlb) {
             error_prepend(errp, "hugetlb=on: ");
@@ -339,7 +340,7 @@ bool vnet_kernel_open(VhostDPVhostNet *vn, Error **errp)
         return false;
     }
     features |= vnet_offload_features(vn->parent_obj.offloads);
-    features = vhost_dp_vq_choose_features(features, true);
+    features = vhost_dp_vq_choose_features(features);
     vhost_dp_vqset_start(vn->set, features);
     for (i = 0; i < vn->npairs; i++) {
         if (!vnet_start_pair(&vn->pair[i], errp)) {
@@ -358,7 +359,7 @@ static void vnet_close_pair(VnetPair *pair)
 
     if (pair->owner) {
         /* A passed one can be used again, and forgets QEMU's memory now */
-        vnet_kernel_set_backend(pair, -1);
+        vhost_dp_vnet_set_backend(pair, -1);
         ioctl(pair->fd, VHOST_RESET_OWNER, NULL);
     }
     if (pair->fd >= 0 && !pair->vn->passed.n) {
@@ -371,7 +372,7 @@ static void vnet_close_pair(VnetPair *pair)
     }
 }
 
-void vnet_kernel_close(VhostDPVhostNet *vn)
+void vhost_dp_vnet_close(VhostDPVhostNet *vn)
 {
     unsigned i;
 

@@ -53,7 +53,7 @@ static void vnet_start_io(TapQueue *q)
     if (q->fault) {
         return;
     }
-    r = vnet_kernel_set_backend(pair, q->fd);
+    r = vhost_dp_vnet_set_backend(pair, q->fd);
     pair->stopped = r < 0;
     /* If it was deleted just now, the next start is when it is back */
     if (r < 0 && !vhost_dp_tap_is_gone(q)) {
@@ -71,7 +71,7 @@ static void vnet_start_io(TapQueue *q)
 static void vnet_take_back(VnetPair *pair)
 {
     vhost_dp_vqpair_tx_take_back(pair->vq);
-    vnet_kernel_set_base(pair, 1, vnet_tx(pair)->flushed);
+    vhost_dp_vnet_set_base(pair, 1, vnet_tx(pair)->flushed);
 }
 
 static void vnet_stop_io(TapQueue *q)
@@ -79,7 +79,7 @@ static void vnet_stop_io(TapQueue *q)
     VnetPair *pair = vnet_pair_of(q);
     unsigned i;
 
-    vnet_kernel_set_backend(pair, -1);
+    vhost_dp_vnet_set_backend(pair, -1);
     pair->stopped = true;
     vnet_take_back(pair);
     for (i = 0; i < 2; i++) {
@@ -87,11 +87,11 @@ static void vnet_stop_io(TapQueue *q)
     }
 }
 
-/* Of a worker that has stopped: has it taken frames that it has not used? */
+/* Has a worker that stopped taken frames from the ring without using them? */
 static bool vnet_has_lost(VnetPair *pair)
 {
     vhost_dp_vq_tx_reap(vnet_tx(pair));
-    return vnet_kernel_get_base(pair, 1) != vnet_tx(pair)->next_used;
+    return vhost_dp_vnet_get_base(pair, 1) != vnet_tx(pair)->next_used;
 }
 
 /*
@@ -104,8 +104,8 @@ static bool vnet_try_again(VnetRing *ring, TapQueue *q)
     VnetPair *pair = ring->pair;
     unsigned at;
 
-    vnet_kernel_set_backend(pair, -1);
-    at = vnet_kernel_get_base(pair, ring - pair->ring);
+    vhost_dp_vnet_set_backend(pair, -1);
+    at = vhost_dp_vnet_get_base(pair, ring - pair->ring);
     if (vnet_has_lost(pair)) {
         vnet_take_back(pair);
     } else if (ring->had_error && ring->error_at == at) {
@@ -251,7 +251,7 @@ static void vnet_close(VhostDPDriver *drv)
     VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
     unsigned i;
 
-    vnet_kernel_close(vn);
+    vhost_dp_vnet_close(vn);
     for (i = 0; i < vn->npairs; i++) {
         vhost_dp_vqpair_free(vn->pair[i].vq);
     }
@@ -279,7 +279,7 @@ static bool vnet_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
         pair->fd = -1;
         pair->vq = vhost_dp_vqpair_new(i, vnet_failed, pair);
     }
-    if (!vnet_kernel_open(vn, errp)) {
+    if (!vhost_dp_vnet_open(vn, errp)) {
         vnet_close(drv);
         return false;
     }

@@ -239,7 +239,8 @@ static bool vu_make_set(VhostDPVhostUser *vu)
     Error *err = NULL;
 
     vu->num = vu->queue_size;
-    vu->set = vhost_dp_vqset_new(vu->npairs, vu->num, false, &err);
+    vu->set = vhost_dp_vqset_new(vu->npairs, vu->num,
+                                 VHOST_DP_VQ_SMALL_PAGES, &err);
     if (!vu->set || !vhost_dp_vqset_guard(vu->set, &err)) {
         vhost_dp_vu_fail(vu, "%s", error_get_pretty(err));
         error_free(err);
@@ -259,8 +260,10 @@ static void vu_set_features(VhostDPVhostUser *vu)
     if (!vu->packed) {
         offered &= ~VU_FEATURE(VIRTIO_F_RING_PACKED);
     }
-    vu->features = vhost_dp_vq_choose_features(offered,
-                                               vu->parent_obj.offloads);
+    if (!vu->parent_obj.offloads) {
+        offered &= VHOST_DP_VQ_RING_FEATURES;
+    }
+    vu->features = vhost_dp_vq_choose_features(offered);
     vu_set_u64(vu, VHOST_USER_SET_FEATURES, vu->features | extra);
 }
 

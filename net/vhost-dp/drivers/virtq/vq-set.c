@@ -46,10 +46,6 @@ static const struct {
     { VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_TSO4 },
 };
 
-#define VQ_RING_FEATURES                                              \
-    (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_RING_PACKED |      \
-     1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_NET_F_MRG_RXBUF)
-
 /* Long frames for us; their buffers are too small without MRG_RXBUF */
 #define VQ_LONG_RX_FEATURES                                           \
     (1ULL << VIRTIO_NET_F_GUEST_TSO4 | 1ULL << VIRTIO_NET_F_GUEST_TSO6 |\
@@ -61,10 +57,9 @@ static bool vq_has(uint64_t features, unsigned bit)
     return features & (1ULL << bit);
 }
 
-uint64_t vhost_dp_vq_choose_features(uint64_t offered, bool offloads)
+uint64_t vhost_dp_vq_choose_features(uint64_t offered)
 {
-    uint64_t features = offered & (offloads ? VHOST_DP_VQ_FEATURES :
-                                              VQ_RING_FEATURES);
+    uint64_t features = offered & VHOST_DP_VQ_FEATURES;
     unsigned i;
 
     if (!vq_has(features, VIRTIO_NET_F_MRG_RXBUF)) {
@@ -149,18 +144,19 @@ static VqLayout vq_layout(unsigned num)
 }
 
 /* Make the memfd and map it.  Its size is rounded up to its pages. */
-static bool vqset_map(VhostDPVqSet *set, size_t size, bool hugepages,
+static bool vqset_map(VhostDPVqSet *set, size_t size, VhostDPVqPages pages,
                       Error **errp)
 {
     ERRP_GUARD();
+    const bool huge = pages == VHOST_DP_VQ_HUGE_PAGES;
     const int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
     void *p;
 
     set->fd = memfd_create("vhost-dp-rings", MFD_CLOEXEC | MFD_ALLOW_SEALING |
-                           (hugepages ? MFD_HUGETLB : 0));
+                           (huge ? MFD_HUGETLB : 0));
     if (set->fd < 0) {
         error_setg_errno(errp, errno, "cannot make a memfd%s",
-                         hugepages ? " of huge pages" : "");
+                         huge ? " of huge pages" : "");
         return false;
     }
     size = ROUND_UP(size, qemu_fd_getpagesize(set->fd));
@@ -173,7 +169,7 @@ static bool vqset_map(VhostDPVqSet *set, size_t size, bool hugepages,
     p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, set->fd, 0);
     if (p == MAP_FAILED) {
         error_setg_errno(errp, errno, "cannot map a memfd of %zu bytes", size);
-        if (hugepages) {
+        if (huge) {
             error_append_hint(errp, "sysctl vm.nr_hugepages=N reserves "
                               "pages.\n");
         }
@@ -221,8 +217,8 @@ bool vhost_dp_vq_check_num(uint32_t num, Error **errp)
     return true;
 }
 
-VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num, bool hugepages,
-                                 Error **errp)
+VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num,
+                                 VhostDPVqPages pages, Error **errp)
 {
     VqLayout l = vq_layout(num);
     VhostDPVqSet *set;
@@ -236,7 +232,7 @@ VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num, bool hugepages,
     set->num = num;
     set->fd = -1;
     set->vq = g_new0(VhostDPVq, 2 * pairs);
-    if (!vqset_map(set, 2 * pairs * l.size, hugepages, errp)) {
+    if (!vqset_map(set, 2 * pairs * l.size, pages, errp)) {
         vhost_dp_vqset_unref(set);
         return NULL;
     }

@@ -165,7 +165,8 @@ static void vq_put_frame(VhostDPVq *vq, const VhostDPFrame *frame, unsigned i)
 
     /* num_buffers is the peer's, and 0 here (virtio 1.3, 5.1.6.2) */
     memset(buf, 0, VQ_HDR_BYTES);
-    vhost_dp_vnet_hdr_put((struct virtio_net_hdr *)buf, frame, true);
+    vhost_dp_vnet_hdr_put((struct virtio_net_hdr *)buf, frame,
+                          VHOST_DP_VNET_HDR_LE);
     buf += VQ_HDR_BYTES;
     for (k = 0; k < frame->iovcnt; k++) {
         memcpy(buf, frame->iov[k].iov_base, frame->iov[k].iov_len);
@@ -285,7 +286,8 @@ static VhostDPDropReason vq_check_frame(const struct virtio_net_hdr_v1 *hdr,
     if (unlikely(frame->len > VHOST_DP_MAX_FRAME)) {
         return VHOST_DP_DROP_REASON_TOO_LARGE;
     }
-    if (unlikely(!vhost_dp_vnet_hdr_get((const void *)hdr, frame, true))) {
+    if (unlikely(!vhost_dp_vnet_hdr_get((const void *)hdr, frame,
+                                        VHOST_DP_VNET_HDR_LE))) {
         return VHOST_DP_DROP_REASON_BAD_HEADER;
     }
     return VHOST_DP_DROP_REASON__MAX;

@@ -19,7 +19,7 @@
  *
  *     open         pair[i] = vhost_dp_vqpair_new(i, failed, drv);
  *     when the peer has connected:
- *                  set = vhost_dp_vqset_new(pairs, num, hugepages, errp);
+ *                  set = vhost_dp_vqset_new(pairs, num, pages, errp);
  *                  ... pass set->fd, the rings' places, the eventfds ...
  *                  vhost_dp_vqset_start(set, features);
  *                  for each pair: vhost_dp_vqpair_set(pair[i], set, NULL);
@@ -67,14 +67,17 @@ bool vhost_dp_vq_check_num(uint32_t num, Error **errp);
 /* The "guest-physical" address of the set's first byte, for the peer */
 #define VHOST_DP_VQ_IOVA        (4 * GiB)
 
+/* Features of the ring that are implemented, without offloads */
+#define VHOST_DP_VQ_RING_FEATURES                                     \
+    (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_RING_PACKED |      \
+     1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_NET_F_MRG_RXBUF)
+
 /*
  * Features of the ring and of virtio-net that are implemented.  Those that the
  * peer offers, too, can be negotiated.
  */
 #define VHOST_DP_VQ_FEATURES                                          \
-    (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_RING_PACKED |      \
-     1ULL << VIRTIO_RING_F_EVENT_IDX |                                \
-     1ULL << VIRTIO_NET_F_MRG_RXBUF | 1ULL << VIRTIO_NET_F_CSUM |     \
+    (VHOST_DP_VQ_RING_FEATURES | 1ULL << VIRTIO_NET_F_CSUM |          \
      1ULL << VIRTIO_NET_F_HOST_TSO4 | 1ULL << VIRTIO_NET_F_HOST_TSO6 |\
      1ULL << VIRTIO_NET_F_HOST_ECN | 1ULL << VIRTIO_NET_F_HOST_UFO |  \
      1ULL << VIRTIO_NET_F_HOST_USO |                                  \
@@ -89,14 +92,14 @@ bool vhost_dp_vq_check_num(uint32_t num, Error **errp);
 
 /**
  * vhost_dp_vq_choose_features: choose the features to negotiate
- * @offered: the features that the peer offers
- * @offloads: whether to use the peer's offloads
+ * @offered: the features that the peer offers; without those outside
+ *           VHOST_DP_VQ_RING_FEATURES if its offloads are not to be used
  *
  * Respects dependencies of features (virtio 1.3, 5.1.3.1).  Without
  * VIRTIO_NET_F_MRG_RXBUF the peer sends no long frames, which do not fit into a
  * buffer.  Thread: any.  Lock: none.
  */
-uint64_t vhost_dp_vq_choose_features(uint64_t offered, bool offloads);
+uint64_t vhost_dp_vq_choose_features(uint64_t offered);
 
 /**
  * vhost_dp_vq_tx_offloads: VHOST_DP_OFFLOAD_* that the peer does
@@ -277,12 +280,16 @@ typedef struct VhostDPVqSet {
     VhostDPVq *vq;
 } VhostDPVqSet;
 
+typedef enum VhostDPVqPages {
+    VHOST_DP_VQ_SMALL_PAGES,
+    VHOST_DP_VQ_HUGE_PAGES,     /* of the kernel's default size */
+} VhostDPVqPages;
+
 /**
  * vhost_dp_vqset_new: get memory, and eventfds, for a peer
  * @pairs: number of queue pairs, 1 to VHOST_DP_VQ_MAX_PAIRS
  * @num: entries of each virtqueue, a power of 2
- * @hugepages: take huge pages of the size that the kernel has as default.  Not
- *             if another process gets the fd.
+ * @pages: not VHOST_DP_VQ_HUGE_PAGES if another process gets the fd
  *
  * The memory is sealed: the peer cannot make it smaller.  It can punch holes,
  * and no seal forbids that to one who may write.  In ordinary memory a hole is
@@ -291,8 +298,8 @@ typedef struct VhostDPVqSet {
  *
  * Thread: any.  Returns the set with one reference, or NULL with @errp set.
  */
-VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num, bool hugepages,
-                                 Error **errp);
+VhostDPVqSet *vhost_dp_vqset_new(unsigned pairs, unsigned num,
+                                 VhostDPVqPages pages, Error **errp);
 
 /**
  * vhost_dp_vqset_guard: let the peer, a process, not block QEMU by its fds
