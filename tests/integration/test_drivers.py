@@ -11,6 +11,9 @@ from prep import patches
 PAGE = 'docs/devel/vhost-dp-driver.rst'
 SOURCES = 'net/vhost-dp/drivers'
 
+# Drivers that stand on drivers
+FILTERS = ('throttle',)
+
 # The device tests of a driver that has no peer
 OTHER_TESTS = {'null': 'soft'}
 
@@ -99,6 +102,13 @@ class Drivers(unittest.TestCase):
         chapter = text_of(PAGE).partition('The files of a driver\n')[2]
         self.assertEqual(re.findall(r'^``(\S+)``$', chapter, re.MULTILINE),
                          wanted)
+
+    def test_qtests(self):
+        """What is tested with each driver is tested with all of them."""
+        table = text_of('tests/qtest/vhost-dp/driver-table.c')
+        names = re.findall(r'\.type = "vhost-dp-(\S+)"', table)
+        self.assertEqual(sorted(names), [name for name in driver_names()
+                                         if name not in FILTERS])
 
     def test_ids(self):
         """

@@ -62,24 +62,13 @@ unsigned fault_disarm(void)
     return qatomic_read(&fault->failed);
 }
 
-/* ---- Drivers ---- */
+/* ---- The host ---- */
 
-const FaultDriver fault_tap = {
-    "tap", "vhost-dp-tap", "id=drv0,ifname=tap0", "tap0",
-    DP_FILE_TUN | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE,
-};
-const FaultDriver fault_af_packet = {
-    "af-packet", "vhost-dp-af-packet", "id=drv0,ifname=v0", "v1",
-    DP_FILE_PACKET | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE, true,
-};
-const FaultDriver fault_af_xdp = {
-    "af-xdp", "vhost-dp-af-xdp", "id=drv0,ifname=v0", "v1",
-    DP_FILE_XDP | DP_FILE_INET | DP_FILE_NETLINK | DP_FILE_NONE, true,
-};
-const FaultDriver fault_slirp = {
-    "slirp", "vhost-dp-slirp", "id=drv0,hostfwd=tcp:127.0.0.1:5555-:22",
-    NULL, DP_FILE_INET | DP_FILE_NONE,
-};
+/* The test's socket wants to be told of checksums */
+static bool has_vnet_hdr(const DpDriver *driver)
+{
+    return driver->end == DP_END_VETH;
+}
 
 /* libslirp has no interface: the guest's datagrams end there */
 static int udp_socket_new(void)
@@ -96,31 +85,28 @@ static int udp_socket_new(void)
 }
 
 /* The driver's interface, and a socket at its other end */
-static int host_new(const FaultDriver *driver)
+static int host_new(const DpDriver *driver)
 {
-    dp_if_up("lo");
-    if (driver == &fault_slirp) {
+    dp_driver_host_new(driver, 1);
+    if (driver->end == DP_END_SLIRP) {
         return udp_socket_new();
     }
-    if (driver == &fault_tap) {
-        dp_tap_new("tap0", IFF_VNET_HDR);
-        dp_if_set_mtu("tap0", 60000);
-    } else if (driver->peer) {
-        dp_veth_new("v0", "v1");
+    if (driver->end == DP_END_TAP) {
+        dp_if_set_mtu(driver->interface, 60000);
     }
-    return dp_sock_open(driver->peer, driver->vnet_hdr);
+    return dp_sock_open(driver->peer, has_vnet_hdr(driver));
 }
 
 /* ---- The guest ---- */
 
-Rig *rig_begin(const FaultDriver *driver)
+Rig *rig_begin(const DpDriver *driver)
 {
     Rig *r = g_new0(Rig, 1);
     g_autofree char *options = NULL;
 
     r->driver = driver;
     r->sock = host_new(driver);
-    options = g_strdup_printf("-object %s,%s ", driver->type, driver->options);
+    options = dp_driver_object(driver, "drv0", "");
     r->guest = dp_guest_new_env(FAULT_QEMU, options);
     r->qts = r->guest->qts;
     r->frame = g_malloc(DP_MAX_FRAME);
@@ -164,7 +150,7 @@ void rig_netdev_del(Rig *r)
                              " 'arguments': { 'id': 'vd0' } }");
 }
 
-Rig *rig_new(const FaultDriver *driver, uint64_t features)
+Rig *rig_new(const DpDriver *driver, uint64_t features)
 {
     Rig *r = rig_begin(driver);
     QDict *response = rig_netdev_add(r);
@@ -189,8 +175,8 @@ void rig_sock_send(Rig *r, size_t len, unsigned seed)
     static const struct virtio_net_hdr no_offload;
 
     dp_make_frame(r->frame, len, seed);
-    dp_sock_send(r->sock, r->driver->vnet_hdr ? &no_offload : NULL, r->frame,
-                 len);
+    dp_sock_send(r->sock, has_vnet_hdr(r->driver) ? &no_offload : NULL,
+                 r->frame, len);
 }
 
 void rig_guest_add(Rig *r, unsigned n, size_t len, unsigned seed)
@@ -224,7 +210,7 @@ unsigned rig_sock_count(Rig *r, unsigned n, unsigned want, size_t len,
     for (i = 0; i < n; i++) {
         struct virtio_net_hdr hdr;
         size_t got_len = dp_sock_recv(r->sock, DP_ETHERTYPE,
-                                      r->driver->vnet_hdr ? &hdr : NULL,
+                                      has_vnet_hdr(r->driver) ? &hdr : NULL,
                                       r->got, DP_MAX_FRAME, got < want ?
                                       DP_TIMEOUT_US : DP_QUIET_US);
 
@@ -318,7 +304,7 @@ void rig_check_works(Rig *r)
     size_t len;
 
     dp_wait_until(dp_nic_link(r->nic));
-    if (r->driver == &fault_slirp) {
+    if (r->driver == FAULT_SLIRP) {
         check_udp(r);
         return;
     }
@@ -333,7 +319,7 @@ void rig_check_works(Rig *r)
         struct virtio_net_hdr hdr;
 
         len = dp_sock_recv(r->sock, DP_ETHERTYPE,
-                           r->driver->vnet_hdr ? &hdr : NULL, r->got,
+                           has_vnet_hdr(r->driver) ? &hdr : NULL, r->got,
                            DP_MAX_FRAME, DP_TIMEOUT_US);
         g_assert_cmpuint(len, >, 0);
     } while (len != 333);

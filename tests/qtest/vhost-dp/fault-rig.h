@@ -37,21 +37,16 @@ unsigned fault_disarm(void);
 
 /* ---- Drivers ---- */
 
-typedef struct FaultDriver {
-    const char *name;
-    const char *type;
-    const char *options;
-    const char *peer;           /* where the test has its packet socket */
-    uint32_t files;             /* that it uses */
-    bool vnet_hdr;              /* the socket wants to be told of checksums */
-} FaultDriver;
-
-extern const FaultDriver fault_tap, fault_af_packet, fault_af_xdp, fault_slirp;
+/* Drivers whose system calls can be made to fail have DpDriver.files */
+#define FAULT_TAP (&dp_drivers[DP_DRIVER_TAP])
+#define FAULT_AF_PACKET (&dp_drivers[DP_DRIVER_AF_PACKET])
+#define FAULT_AF_XDP (&dp_drivers[DP_DRIVER_AF_XDP])
+#define FAULT_SLIRP (&dp_drivers[DP_DRIVER_SLIRP])
 
 /* ---- The guest ---- */
 
 typedef struct Rig {
-    const FaultDriver *driver;
+    const DpDriver *driver;
     DpGuest *guest;
     QTestState *qts;
     DpNic *nic;
@@ -60,7 +55,7 @@ typedef struct Rig {
 } Rig;
 
 /* QEMU with the driver's object, and no netdev yet */
-Rig *rig_begin(const FaultDriver *driver);
+Rig *rig_begin(const DpDriver *driver);
 void rig_end(Rig *r);
 
 /* Returns QEMU's answer, which may be an error */
@@ -72,7 +67,7 @@ void rig_nic_add(Rig *r, uint64_t features);
 void rig_nic_del(Rig *r);
 
 /* All of it, and all of it away again */
-Rig *rig_new(const FaultDriver *driver, uint64_t features);
+Rig *rig_new(const DpDriver *driver, uint64_t features);
 void rig_free(Rig *r);
 
 /* ---- Frames ---- */

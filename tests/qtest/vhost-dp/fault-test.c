@@ -32,7 +32,7 @@ typedef struct Expect {
 
 typedef struct Place {
     const char *name;
-    const FaultDriver *driver;
+    const DpDriver *driver;
     bool receive;
     uint64_t features;
     uint32_t call, file;
@@ -230,23 +230,23 @@ static const Expect xdp_send[] = {
 
 static const Place places[] = {
     /* Fewer than three, and more: system calls, io_uring */
-    { "tap/write", &fault_tap, false, 0, DP_CALL_WRITE, DP_FILE_TUN,
+    { "tap/write", FAULT_TAP, false, 0, DP_CALL_WRITE, DP_FILE_TUN,
       2, 200, 0, 0, 1, 1, tap_write },
-    { "tap/writev", &fault_tap, false, 0, DP_CALL_WRITEV, DP_FILE_TUN,
+    { "tap/writev", FAULT_TAP, false, 0, DP_CALL_WRITEV, DP_FILE_TUN,
       2, 3000, 0, 0, 1, 1, tap_write },
-    { "tap/io_uring/write", &fault_tap, false, 0, DP_CALL_URING_WRITE,
+    { "tap/io_uring/write", FAULT_TAP, false, 0, DP_CALL_URING_WRITE,
       DP_FILE_NONE, 20, 200, 0, 0, 5, 2, tap_write },
-    { "tap/io_uring/writev", &fault_tap, false, 0, DP_CALL_URING_WRITEV,
+    { "tap/io_uring/writev", FAULT_TAP, false, 0, DP_CALL_URING_WRITEV,
       DP_FILE_NONE, 20, 3000, 0, 0, 5, 2, tap_write },
-    { "tap/read", &fault_tap, true, 0, DP_CALL_READ, DP_FILE_TUN,
+    { "tap/read", FAULT_TAP, true, 0, DP_CALL_READ, DP_FILE_TUN,
       2, 200, 2048, 2, 1, 1, tap_read },
-    { "tap/io_uring/read", &fault_tap, true, 0, DP_CALL_URING_READ,
+    { "tap/io_uring/read", FAULT_TAP, true, 0, DP_CALL_URING_READ,
       DP_FILE_NONE, 40, 200, 2048, 40, 3, 2, tap_read },
-    { "tap/readv", &fault_tap, true, DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
+    { "tap/readv", FAULT_TAP, true, DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
       DP_CALL_READV, DP_FILE_TUN, 3, 20000, 8192, 30, 1, 1, tap_read },
-    { "af-packet/sendmmsg", &fault_af_packet, false, 0, DP_CALL_SENDMMSG,
+    { "af-packet/sendmmsg", FAULT_AF_PACKET, false, 0, DP_CALL_SENDMMSG,
       DP_FILE_PACKET, 20, 200, 0, 0, 1, 0, afp_send },
-    { "af-xdp/sendto", &fault_af_xdp, false, 0, DP_CALL_SEND, DP_FILE_XDP,
+    { "af-xdp/sendto", FAULT_AF_XDP, false, 0, DP_CALL_SEND, DP_FILE_XDP,
       40, 200, 0, 0, 1, 0, xdp_send },
 };
 
@@ -258,7 +258,7 @@ static void test_read_fails_for_good(const void *opaque)
 {
     const bool mergeable = opaque != NULL;
     const int64_t wait_us = 300 * 1000;
-    Rig *r = rig_new(&fault_tap,
+    Rig *r = rig_new(FAULT_TAP,
                      mergeable ? DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) : 0);
     const size_t len = mergeable ? 20000 : 200;
     uint64_t before;
@@ -295,7 +295,7 @@ static void test_read_fails_for_good(const void *opaque)
 /* An error that does not say that there is no such interface */
 static void test_open_reason(const void *opaque)
 {
-    Rig *r = rig_begin(&fault_af_xdp);
+    Rig *r = rig_begin(FAULT_AF_XDP);
     QDict *response;
 
     fault_arm((DpFault) {
@@ -322,10 +322,10 @@ static void test_reopen_busy(const void *opaque)
 {
     Rig *r;
 
-    if (!dp_has_driver(fault_af_xdp.type)) {
+    if (!dp_has_driver(FAULT_AF_XDP->type)) {
         return;
     }
-    r = rig_new(&fault_af_xdp, 0);
+    r = rig_new(FAULT_AF_XDP, 0);
     rig_check_works(r);
     dp_if_delete("v0");
     dp_wait_until(link_is(r, false, "deleted"));
@@ -381,7 +381,7 @@ static void test_uring_setup(const void *opaque)
         /* Flags that the kernel does not know; no memory to be locked */
         { DP_CALL_URING_BUFFERS, ENOMEM, "io-uring" },
     };
-    Rig *r = rig_begin(&fault_tap);
+    Rig *r = rig_begin(FAULT_TAP);
     DpUsage before;
     unsigned i;
 
@@ -430,7 +430,7 @@ static void test_uring_enter(const void *opaque)
     unsigned i, k;
 
     for (i = 0; i < ARRAY_SIZE(faults); i++) {
-        Rig *r = rig_new(&fault_tap, 0);
+        Rig *r = rig_new(FAULT_TAP, 0);
         uint64_t before;
 
         rig_check_works(r);
@@ -474,7 +474,7 @@ static void exercise(Rig *r)
 {
     unsigned i;
 
-    if (r->driver == &fault_slirp) {
+    if (r->driver == FAULT_SLIRP) {
         dp_post(r->nic, 3, 2048);
         for (i = 0; i < 3; i++) {
             rig_arp_answer(r);
@@ -566,7 +566,7 @@ static bool fail_call(Rig *r, unsigned number, int err)
 static void test_every(const void *opaque)
 {
     static const int errors[] = { ENOMEM, EIO };
-    const FaultDriver *driver = opaque;
+    const DpDriver *driver = opaque;
     unsigned i, number;
     Rig *r;
 
@@ -633,9 +633,6 @@ static void test_control_queue(const void *opaque)
 
 int main(int argc, char **argv)
 {
-    static const FaultDriver *const drivers[] = {
-        &fault_tap, &fault_af_packet, &fault_af_xdp, &fault_slirp,
-    };
     unsigned i;
 
     dp_test_init(&argc, &argv);
@@ -657,11 +654,13 @@ int main(int argc, char **argv)
     dp_add_test("fault/control-queue/legacy", (void *)true,
                 test_control_queue);
     dp_add_test("fault/control-queue/modern", NULL, test_control_queue);
-    for (i = 0; i < ARRAY_SIZE(drivers); i++) {
-        g_autofree char *path = g_strdup_printf("fault/every/%s",
-                                                drivers[i]->name);
+    for (i = 0; i < DP_DRIVERS; i++) {
+        const DpDriver *driver = &dp_drivers[i];
+        g_autofree char *path = g_strdup_printf("fault/every/%s", driver->name);
 
-        dp_add_test(path, drivers[i], test_every);
+        if (driver->files) {
+            dp_add_test(path, driver, test_every);
+        }
     }
     return g_test_run();
 }

@@ -52,15 +52,10 @@ static void let_go(void)
     fault_disarm();
 }
 
-static const char *interface_of(const Rig *r)
-{
-    return r->driver == &fault_tap ? "tap0" : "v0";
-}
-
 /* A look at the interface that does not end, and frames that do not mind */
 static void test_look_waits(const void *opaque)
 {
-    const FaultDriver *driver = opaque;
+    const DpDriver *driver = opaque;
     unsigned i;
     Rig *r;
 
@@ -70,7 +65,7 @@ static void test_look_waits(const void *opaque)
     r = rig_new(driver, 0);
     rig_check_works(r);
     hold(DP_CALL_IOCTL, driver->files, DP_THREAD_OTHER);
-    dp_if_set_mtu(interface_of(r), 1400);
+    dp_if_set_mtu(r->driver->interface, 1400);
     wait_held();
     for (i = 0; i < 3; i++) {
         rig_check_works(r);
@@ -145,7 +140,7 @@ static void watchdog_stop(Watchdog *dog)
  */
 static void test_query(const void *opaque)
 {
-    const FaultDriver *driver = opaque;
+    const DpDriver *driver = opaque;
     Watchdog dog = {};
     QDict *info;
     Rig *r;
@@ -233,44 +228,27 @@ static uint64_t count_watch_sleeps(QTestState *qts)
     return tid ? count_sleeps(qts, tid) : 0;
 }
 
-typedef struct Others {
-    const char *driver;         /* QOM type */
-    const char *options;
-    const char *netdev;
-} Others;
-
-static const Others others_tap = {
-    "vhost-dp-tap", "id=drv0,ifname=v0", "queues=4",
-};
-static const Others others_af_packet = {
-    "vhost-dp-af-packet", "id=drv0,ifname=v0", "queues=4",
-};
-static const Others others_af_xdp = {
-    "vhost-dp-af-xdp", "id=drv0,ifname=v0", "queues=1",
-};
-
 /*
  * What happens to other interfaces wakes up no thread of ours.  The driver's
  * own is down, so that the host sends nothing.
  */
 static void test_others(const void *opaque)
 {
-    const Others *o = opaque;
+    const DpDriver *driver = opaque;
+    g_autofree char *object = dp_driver_object(driver, "drv0", "");
     uint64_t pairs, watch;
     QTestState *qts;
     unsigned i;
 
-    if (!dp_has_driver(o->driver)) {
+    if (!dp_has_driver(driver->type)) {
         return;
     }
-    if (o != &others_tap) {
-        dp_veth_new("v0", "v1");
-    }
-    qts = qtest_initf("-M none -name qtest,debug-threads=on -object %s,%s "
-                      "-netdev vhost-dp,id=vd0,driver=drv0,%s", o->driver,
-                      o->options, o->netdev);
+    dp_driver_host_new(driver, driver->pairs);
+    qts = qtest_initf("-M none -name qtest,debug-threads=on %s "
+                      "-netdev vhost-dp,id=vd0,driver=drv0,queues=%u", object,
+                      driver->pairs);
     dp_wait_settled(qts);
-    dp_if_down("v0");
+    dp_if_down(driver->interface);
     /* Until the kernel has nothing more to tell of it */
     do {
         pairs = count_pairs_sleeps(qts);
@@ -287,7 +265,7 @@ static void test_others(const void *opaque)
     g_assert_cmpuint(count_watch_sleeps(qts), <, watch + 5);
     /* It is not deaf */
     watch = count_watch_sleeps(qts);
-    dp_if_set_mtu("v0", 1400);
+    dp_if_set_mtu(driver->interface, 1400);
     dp_wait_until(count_watch_sleeps(qts) > watch);
     qtest_quit(qts);
 }
@@ -669,48 +647,47 @@ static bool is_running(const char *name)
 }
 
 /* Returns when the kernel has no more to tell of the interface */
-static void make_others(const Others *o)
+static void make_interface(const DpDriver *driver, unsigned pairs)
 {
-    if (o == &others_tap) {
-        dp_tap_new("v0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
-        dp_if_up("v0");
-        dp_wait_until(!is_running("v0"));
-    } else {
-        dp_veth_new("v0", "v1");
+    dp_driver_host_new(driver, pairs);
+    if (driver->end == DP_END_TAP) {
+        dp_wait_until(!is_running(driver->interface));
     }
 }
 
-static QTestState *start_others(const Others *o, const char *netdev)
+/* QEMU, whose interface was deleted */
+static QTestState *start_and_delete(const DpDriver *driver, unsigned pairs)
 {
-    g_autofree char *args =
-        g_strdup_printf("-M none -object %s,%s -netdev vhost-dp,id=vd0,"
-                        "driver=drv0,%s", o->driver, o->options, netdev);
+    g_autofree char *object = dp_driver_object(driver, "drv0", "");
+    g_autofree char *args = g_strdup_printf("-M none %s -netdev vhost-dp,"
+                                            "id=vd0,driver=drv0,queues=%u",
+                                            object, pairs);
     QTestState *qts;
 
-    make_others(o);
+    make_interface(driver, pairs);
     qts = qtest_init_ext(FAULT_QEMU, args, NULL, true);
     dp_wait_until(link_is(qts, true, NULL));
-    dp_if_delete("v0");
+    dp_if_delete(driver->interface);
     dp_wait_until(link_is(qts, false, "deleted"));
     return qts;
 }
 
 /*
- * The interface is there again, and nothing happens to it any more, before
- * there are descriptors to use it.
+ * The interface comes back, and nothing happens to it any more, before there
+ * are descriptors to use it.
  */
 static void test_exhausted(const void *opaque)
 {
-    const Others *o = opaque;
+    const DpDriver *driver = opaque;
     struct rlimit limit;
     QTestState *qts;
 
-    if (!dp_has_driver(o->driver)) {
+    if (!dp_has_driver(driver->type)) {
         return;
     }
-    qts = start_others(o, o->netdev);
+    qts = start_and_delete(driver, driver->pairs);
     limit = exhaust(qts);
-    make_others(o);
+    make_interface(driver, driver->pairs);
     dp_wait_until(link_is(qts, false, "Too many open files"));
     g_usleep(5 * DP_QUIET_US);
     g_assert_true(link_is(qts, false, "Too many open files"));
@@ -725,15 +702,15 @@ static void test_no_memory(const void *opaque)
 {
     QTestState *qts;
 
-    if (!dp_has_driver(others_af_packet.driver)) {
+    if (!dp_has_driver(FAULT_AF_PACKET->type)) {
         return;
     }
-    qts = start_others(&others_af_packet, "queues=1");
+    qts = start_and_delete(FAULT_AF_PACKET, 1);
     fault_arm((DpFault) {
         .calls = DP_CALL_BIND, .files = DP_FILE_PACKET,
         .threads = DP_THREAD_OTHER, .err = ENOMEM, .count = UINT32_MAX,
     });
-    make_others(&others_af_packet);
+    make_interface(FAULT_AF_PACKET, 1);
     dp_wait_until(qatomic_read(&fault->failed) > 0);
     g_usleep(5 * DP_QUIET_US);
     g_assert_true(link_is(qts, false, NULL));
@@ -745,25 +722,23 @@ static void test_no_memory(const void *opaque)
 int main(int argc, char **argv)
 {
     static const int errors[] = { EAFNOSUPPORT, EPERM, EACCES };
-    static const FaultDriver *const drivers[] = {
-        &fault_tap, &fault_af_packet, &fault_af_xdp,
-    };
-    static const Others *const others[] = {
-        &others_tap, &others_af_packet, &others_af_xdp,
-    };
     unsigned i;
 
     dp_test_init(&argc, &argv);
     fault_init();
-    for (i = 0; i < ARRAY_SIZE(drivers); i++) {
-        const char *name = drivers[i]->name;
+    for (i = 0; i < DP_DRIVERS; i++) {
+        const DpDriver *driver = &dp_drivers[i];
+        const char *name = driver->name;
         g_autofree char *look = g_strdup_printf("watch/look-waits/%s", name);
         g_autofree char *query = g_strdup_printf("watch/query/%s", name);
         g_autofree char *other = g_strdup_printf("watch/others/%s", name);
 
-        dp_add_test(look, drivers[i], test_look_waits);
-        dp_add_test(query, drivers[i], test_query);
-        dp_add_test(other, others[i], test_others);
+        if (!driver->files || !driver->interface) {
+            continue;
+        }
+        dp_add_test(look, driver, test_look_waits);
+        dp_add_test(query, driver, test_query);
+        dp_add_test(other, driver, test_others);
     }
     for (i = 0; i < ARRAY_SIZE(errors); i++) {
         g_autofree char *path = g_strdup_printf("watch/refused/%d", errors[i]);
@@ -777,8 +752,8 @@ int main(int argc, char **argv)
     dp_add_sandbox_test("watch/look-alike/sandbox", test_look_alike);
     dp_add_test("watch/renamed", NULL, test_renamed);
     dp_add_test("watch/namesake", NULL, test_namesake);
-    dp_add_test("watch/exhausted/tap", &others_tap, test_exhausted);
-    dp_add_test("watch/exhausted/af-packet", &others_af_packet, test_exhausted);
+    dp_add_test("watch/exhausted/tap", FAULT_TAP, test_exhausted);
+    dp_add_test("watch/exhausted/af-packet", FAULT_AF_PACKET, test_exhausted);
     dp_add_test("watch/no-memory", NULL, test_no_memory);
     dp_add_test("watch/detach-waits", NULL, test_detach_waits);
     dp_add_test("watch/look-alike/privileged", NULL, test_look_alike);

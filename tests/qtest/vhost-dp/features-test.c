@@ -324,44 +324,21 @@ static void test_mmio(const void *opaque)
      DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) | \
      DP_FEATURE(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))
 
-typedef struct FeatureDriver {
-    const char *name;
-    const char *type;
-    const char *options;
-} FeatureDriver;
-
 /*
  * What is offered depends on the properties of the device, not on the driver,
- * its options, or the interface.  A new driver gets a line here.
+ * its options, or the interface.
  */
-static const FeatureDriver feature_drivers[] = {
-    { "null", "vhost-dp-null", "" },
-    { "null-without-offloads", "vhost-dp-null", ",offloads=off" },
-    { "tap", "vhost-dp-tap", "" },
-    { "tap-without-offloads", "vhost-dp-tap", ",offloads=off" },
-    /* Nobody connects: what the guest is offered does not wait for that */
-    { "vhost-user", "vhost-dp-vhost-user", ",server=on,path=" },
-    { "slirp", "vhost-dp-slirp", "" },
-};
-
-static uint64_t offered_bits(const FeatureDriver *driver,
+static uint64_t offered_bits(const DpDriver *driver, const char *more,
                              const char *device)
 {
-    bool needs_path = g_str_has_suffix(driver->options, ",path=");
-    g_autofree char *dir = g_dir_make_tmp("vhost-dp-XXXXXX", NULL);
-    g_autofree char *path = g_strdup_printf("%s/socket", dir);
-    DpGuest *guest = dp_guest_new("-object %s,id=d0%s%s "
-                                  "-netdev vhost-dp,id=vd0,driver=d0 "
-                                  DP_DEVICE "%s", driver->type,
-                                  driver->options, needs_path ? path : "",
-                                  device);
+    g_autofree char *object = dp_driver_object(driver, "d0", more);
+    DpGuest *guest = dp_guest_new("%s -netdev vhost-dp,id=vd0,driver=d0 "
+                                  DP_DEVICE "%s", object, device);
     DpNic *nic = dp_nic_probe(guest, DP_SLOT);
     uint64_t features = qvirtio_get_features(nic->vdev);
 
     dp_nic_free(nic);
     dp_guest_free(guest);
-    unlink(path);
-    rmdir(dir);
     return features;
 }
 
@@ -370,14 +347,15 @@ static const char *const driver_devices[] = {
     "disable-legacy=on,csum=off",
 };
 
-/* By the first driver; asked for once */
+/* By one driver; asked for once */
 static const uint64_t *features_wanted(void)
 {
     static uint64_t want[ARRAY_SIZE(driver_devices)];
     unsigned i;
 
     for (i = 0; i < ARRAY_SIZE(want) && !want[i]; i++) {
-        want[i] = offered_bits(&feature_drivers[0], driver_devices[i]);
+        want[i] = offered_bits(&dp_drivers[DP_DRIVER_NULL], "",
+                               driver_devices[i]);
         g_assert_true(!i == (want[i] == want[0]));
     }
     g_assert_cmphex(want[0] & OFFLOADS, ==, OFFLOADS);
@@ -386,7 +364,7 @@ static const uint64_t *features_wanted(void)
 
 static void test_drivers(const void *opaque)
 {
-    const FeatureDriver *driver = opaque;
+    const DpDriver *driver = opaque;
     const uint64_t *want;
     unsigned i;
 
@@ -394,9 +372,13 @@ static void test_drivers(const void *opaque)
         return;
     }
     want = features_wanted();
+    dp_driver_host_new(driver, 1);
     for (i = 0; i < ARRAY_SIZE(driver_devices); i++) {
-        g_assert_cmphex(offered_bits(driver, driver_devices[i]), ==, want[i]);
+        g_assert_cmphex(offered_bits(driver, "", driver_devices[i]), ==,
+                        want[i]);
     }
+    g_assert_cmphex(offered_bits(driver, ",offloads=off", driver_devices[0]),
+                    ==, want[0]);
 }
 
 int main(int argc, char **argv)
@@ -418,11 +400,6 @@ int main(int argc, char **argv)
                 "-global virtio-mmio.force-legacy=false "
                 "-global virtio-net-device.packed=on "
                 "-global virtio-net-device.in_order=on", test_mmio);
-    for (i = 0; i < ARRAY_SIZE(feature_drivers); i++) {
-        g_autofree char *path = g_strdup_printf("soft/features/%s",
-                                                feature_drivers[i].name);
-
-        dp_add_test(path, &feature_drivers[i], test_drivers);
-    }
+    dp_add_driver_tests("soft/features", test_drivers);
     return g_test_run();
 }

@@ -197,47 +197,6 @@ void dp_close_fds(QTestState *qts, unsigned n)
     }
 }
 
-static bool has_type(const char *type)
-{
-    QTestState *qts = dp_qemu_new(NULL);
-    QDict *answer = qtest_qmp(qts, "{ 'execute': 'qom-list-types',"
-                              " 'arguments': { 'implements':"
-                              " 'vhost-dp-driver' } }");
-    const QListEntry *entry;
-    bool has = false;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(answer, "return"), entry) {
-        QDict *each = qobject_to(QDict, qlist_entry_obj(entry));
-
-        has |= !strcmp(qdict_get_str(each, "name"), type);
-    }
-    qobject_unref(answer);
-    qtest_quit(qts);
-    return has;
-}
-
-const char *dp_why_no_driver(const char *type)
-{
-    if (!has_type(type)) {
-        return "QEMU was built without this driver";
-    }
-    if (!strcmp(type, "vhost-dp-af-xdp") && !dp_has_xdp()) {
-        return "XDP needs CAP_BPF and CAP_NET_ADMIN in the initial user "
-               "namespace: run the test as root";
-    }
-    return NULL;
-}
-
-bool dp_has_driver(const char *type)
-{
-    const char *why = dp_why_no_driver(type);
-
-    if (why) {
-        g_test_skip(why);
-    }
-    return !why;
-}
-
 static unsigned count_entries(pid_t pid, const char *name)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/%s", (int)pid, name);

@@ -26,6 +26,7 @@
 #include "standard-headers/linux/virtio_net.h"
 #include "standard-headers/linux/virtio_ring.h"
 #include "tests/vhost-dp/lib/virtq.h"
+#include "driver-table.h"
 #include "host.h"
 
 #define DP_FEATURE(name) (1ull << (name))
@@ -421,15 +422,6 @@ void dp_send_fds(QTestState *qts, const int *fd, unsigned n);
 
 /* Those that nobody asked for are still the monitor's: closes them there */
 void dp_close_fds(QTestState *qts, unsigned n);
-
-/*
- * Why there can be no driver of QOM type @type, or NULL: QEMU was built without
- * it, or AF_XDP is not allowed.
- */
-const char *dp_why_no_driver(const char *type);
-
-/* The same; skips the test and returns false if there is a reason */
-bool dp_has_driver(const char *type);
 
 /* Wait until the IOThreads have attached all drivers, or say why not */
 void dp_wait_settled(QTestState *qts);

@@ -34,32 +34,15 @@
 
 /* ---- Drivers ---- */
 
-typedef struct Driver {
-    const char *name;
-    const char *type;
-    const char *options;
-    unsigned queues;
-    const char *node;           /* that the host may lack */
-} Driver;
+/* A row of the table, with so many queue pairs */
+typedef struct Case {
+    const DpDriver *driver;
+    unsigned pairs;
+} Case;
 
-static const Driver drivers[] = {
-    { "null", "vhost-dp-null", "", 2 },
-    { "tap", "vhost-dp-tap", ",ifname=tap0", 1 },
-    { "tap-two-pairs", "vhost-dp-tap", ",ifname=tap0", 2 },
-    { "vhost-net", "vhost-dp-vhost-net", ",ifname=tap0", 1,
-      "/dev/vhost-net" },
-    { "af-packet", "vhost-dp-af-packet", ",ifname=v0", 1 },
-    { "af-xdp", "vhost-dp-af-xdp", ",ifname=v0", 1 },
-    { "slirp", "vhost-dp-slirp", ",hostfwd=tcp:127.0.0.1:5555-:22", 1 },
-};
-
-/* Persistent, as the administrator makes them */
-static void make_interfaces(const Driver *d)
+static char *case_object(const Case *c)
 {
-    dp_if_up("lo");
-    dp_veth_new("v0", "v1");
-    dp_tap_new("tap0", IFF_VNET_HDR | (d->queues > 1 ? IFF_MULTI_QUEUE : 0));
-    dp_if_up("tap0");
+    return dp_driver_object(c->driver, "drv0", "");
 }
 
 /* ---- Descriptors ---- */
@@ -73,18 +56,18 @@ static QDict *netdev_add(QTestState *qts, unsigned queues)
 
 static void test_descriptors(const void *opaque)
 {
-    const Driver *d = opaque;
-    g_autofree char *args = g_strdup_printf(
-        "-M none -nodefaults -object %s,id=drv0%s", d->type, d->options);
+    const Case *c = opaque;
+    g_autofree char *object = case_object(c);
+    g_autofree char *args = g_strdup_printf("-M none -nodefaults %s", object);
     QTestState *qts;
     DpUsage before;
     unsigned left;
     bool added = false;
 
-    if (!dp_has_driver(d->type)) {
+    if (!dp_has_driver(c->driver->type)) {
         return;
     }
-    make_interfaces(d);
+    dp_driver_host_new(c->driver, c->pairs);
     qts = qtest_init(args);
     before = dp_usage(qts);
     for (left = 0; !added; left++) {
@@ -92,7 +75,7 @@ static void test_descriptors(const void *opaque)
         QDict *response;
 
         g_assert_cmpuint(left, <, MANY_DESCRIPTORS);
-        response = netdev_add(qts, d->queues);
+        response = netdev_add(qts, c->pairs);
         added = qdict_haskey(response, "return");
         dp_set_limit_fds(qts, old);
         if (!added) {
@@ -108,7 +91,7 @@ static void test_descriptors(const void *opaque)
         }
     }
     /* Each queue pair has an IOThread, which needs several */
-    g_assert_cmpuint(left, >, 2 * d->queues);
+    g_assert_cmpuint(left, >, 2 * c->pairs);
     qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_del',"
                              " 'arguments': { 'id': 'vd0' } }");
     dp_check_usage(qts, before);
@@ -155,13 +138,14 @@ static void test_plug(const void *opaque)
 /* ---- The end ---- */
 
 /* Start QEMU with its monitor on @out; what it complains of is in @err */
-static GPid start_qemu(const Driver *d, int *out, int *err)
+static GPid start_qemu(const Case *c, int *out, int *err)
 {
+    g_autofree char *object = case_object(c);
     g_autofree char *command = g_strdup_printf(
-        "%s -M none -nodefaults -display none -object %s,id=drv0%s "
+        "%s -M none -nodefaults -display none %s "
         "-netdev vhost-dp,id=vd0,driver=drv0,queues=%u "
         "-chardev stdio,id=mon -mon chardev=mon,mode=control",
-        getenv("QTEST_QEMU_BINARY"), d->type, d->options, d->queues);
+        getenv("QTEST_QEMU_BINARY"), object, c->pairs);
     g_auto(GStrv) argv = NULL;
     GPid pid;
 
@@ -183,16 +167,16 @@ static bool wait_for_greeting(int out)
 
 static void test_killed(const void *opaque)
 {
-    const Driver *d = opaque;
+    const Case *c = opaque;
     unsigned i;
 
-    if (!dp_has_driver(d->type)) {
+    if (!dp_has_driver(c->driver->type)) {
         return;
     }
-    make_interfaces(d);
+    dp_driver_host_new(c->driver, c->pairs);
     for (i = 0; i < KILLS; i++) {
         int out, err, fd;
-        GPid pid = start_qemu(d, &out, &err);
+        GPid pid = start_qemu(c, &out, &err);
 
         if (!wait_for_greeting(out)) {
             char why[1000] = "";
@@ -204,10 +188,10 @@ static void test_killed(const void *opaque)
         g_assert_cmpint(RETRY_ON_EINTR(waitpid(pid, NULL, 0)), ==, pid);
         close(out);
         close(err);
-        if (strstr(d->options, "tap0")) {
+        if (c->driver->end == DP_END_TAP) {
             /* For others, too */
-            fd = dp_tap_open("tap0", IFF_VNET_HDR |
-                             (d->queues > 1 ? IFF_MULTI_QUEUE : 0));
+            fd = dp_tap_open(c->driver->interface, IFF_VNET_HDR |
+                             (c->pairs > 1 ? IFF_MULTI_QUEUE : 0));
             close(fd);
         }
     }
@@ -216,9 +200,8 @@ static void test_killed(const void *opaque)
 /* ---- One descriptor ---- */
 
 typedef struct Shared {
-    const char *name;
     int (*open)(void);
-    const char *type, *option;
+    const DpDriver *driver;
 } Shared;
 
 static int open_tap(void)
@@ -236,11 +219,12 @@ static int open_packet(void)
 static void test_one_owner(const void *opaque)
 {
     const Shared *s = opaque;
+    const char *type = s->driver->type;
     int fd = s->open();
     g_autofree char *args = g_strdup_printf(
         "-M none -nodefaults -object %s,id=drv0,fd=%d "
-        "-object %s,id=drv1,fd=%d -object %s,id=drv2,%s=%d:%d", s->type, fd,
-        s->type, fd, s->type, s->option, fd, fd);
+        "-object %s,id=drv1,fd=%d -object %s,id=drv2,fds=%d:%d", type, fd,
+        type, fd, type, fd, fd);
     g_autofree char *number = g_strdup_printf("descriptor %d", fd);
     QTestState *qts;
     QDict *info;
@@ -276,31 +260,35 @@ static void test_one_owner(const void *opaque)
 }
 
 static const Shared shared[] = {
-    { "tap", open_tap, "vhost-dp-tap", "fds" },
-    { "af-packet", open_packet, "vhost-dp-af-packet", "fds" },
+    { open_tap, &dp_drivers[DP_DRIVER_TAP] },
+    { open_packet, &dp_drivers[DP_DRIVER_AF_PACKET] },
 };
 
 int main(int argc, char **argv)
 {
+    static Case cases[2 * DP_DRIVERS];
     unsigned i;
 
     dp_test_init(&argc, &argv);
-    for (i = 0; i < ARRAY_SIZE(drivers); i++) {
-        g_autofree char *path = g_strdup_printf("limits/descriptors/%s",
-                                                drivers[i].name);
-        g_autofree char *end = g_strdup_printf("limits/killed/%s",
-                                               drivers[i].name);
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        const DpDriver *driver = &dp_drivers[i / 2];
+        unsigned pairs = 1 + i % 2;
+        g_autofree char *path = g_strdup_printf("limits/descriptors/%s/%u",
+                                                driver->name, pairs);
+        g_autofree char *end = g_strdup_printf("limits/killed/%s/%u",
+                                               driver->name, pairs);
 
-        if (drivers[i].node && access(drivers[i].node, R_OK | W_OK) < 0) {
-            continue;           /* tests/nested has it */
+        if (pairs > driver->pairs || !dp_driver_has_node(driver)) {
+            continue;
         }
-        dp_add_test(path, &drivers[i], test_descriptors);
-        dp_add_test(end, &drivers[i], test_killed);
+        cases[i] = (Case) { driver, pairs };
+        dp_add_test(path, &cases[i], test_descriptors);
+        dp_add_test(end, &cases[i], test_killed);
     }
     dp_add_test("limits/plug", NULL, test_plug);
     for (i = 0; i < ARRAY_SIZE(shared); i++) {
         g_autofree char *path = g_strdup_printf("limits/one-owner/%s",
-                                                shared[i].name);
+                                                shared[i].driver->name);
 
         dp_add_test(path, &shared[i], test_one_owner);
     }

@@ -42,11 +42,8 @@ static const uint8_t nic_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 /* A place that the guest comes to */
 typedef struct Place {
     const char *name;
-    const char *type;           /* of the driver */
-    const char *netdev;
-    const char *peer;           /* the interface that the host's end is on */
-    void (*check)(DpRig *r);
-    bool stock;
+    const DpDriver *driver;     /* NULL: stock -netdev tap */
+    const char *more;           /* options of the driver */
 } Place;
 
 /* RARP, as QEMU sends it after a migration: by the NIC, to everybody */
@@ -107,25 +104,39 @@ static void check_slirp(DpRig *r)
     g_assert_cmpmem(r->got + 32, 6, nic_mac, 6);
 }
 
-static const Place stock_place = {
-    "stock", NULL, "-netdev tap,id=vd0,ifname=tap0,script=no,downscript=no,"
-    "vhost=off", "tap0", check_interface, true,
+/* What arrives at the place's other end, and what comes from there */
+static void check_place(DpRig *r, const Place *place)
+{
+    switch (place->driver ? place->driver->end : DP_END_TAP) {
+    case DP_END_LOOPBACK:
+        check_loopback(r);
+        break;
+    case DP_END_SLIRP:
+        check_slirp(r);
+        break;
+    default:
+        check_interface(r);
+        break;
+    }
+}
+
+static const Place stock_place = { "stock" };
+static const Place tap_place = { "tap", &dp_drivers[DP_DRIVER_TAP], "" };
+static const Place tap_without_offloads = {
+    "tap without offloads", &dp_drivers[DP_DRIVER_TAP], ",offloads=off",
 };
 
-/* Where a guest that begins on vhost-dp-tap goes */
-static const Place places[] = {
-    { "af-packet", "vhost-dp-af-packet", "-object vhost-dp-af-packet,id=veth0 "
-      "-netdev vhost-dp,id=vd0,driver=veth0", "peer0", check_interface },
-    { "af-xdp", "vhost-dp-af-xdp", "-object vhost-dp-af-xdp,id=veth0 "
-      "-netdev vhost-dp,id=vd0,driver=veth0", "peer0", check_interface },
-    { "slirp", "vhost-dp-slirp", "-object vhost-dp-slirp,id=slirp0 "
-      "-netdev vhost-dp,id=vd0,driver=slirp0", NULL, check_slirp },
-    { "null", "vhost-dp-null", "-object vhost-dp-null,id=null0,loopback=on "
-      "-netdev vhost-dp,id=vd0,driver=null0", NULL, check_loopback },
-    { "tap-without-offloads", "vhost-dp-tap",
-      "-object vhost-dp-tap,id=tap0,offloads=off "
-      "-netdev vhost-dp,id=vd0,driver=tap0", "tap0", check_interface },
-};
+static char *place_netdev(const Place *place)
+{
+    g_autofree char *object = NULL;
+
+    if (!place->driver) {
+        return g_strdup("-netdev tap,id=vd0,ifname=tap0,script=no,"
+                        "downscript=no,vhost=off");
+    }
+    object = dp_driver_object(place->driver, "drv0", place->more);
+    return g_strdup_printf("%s -netdev vhost-dp,id=vd0,driver=drv0", object);
+}
 
 /* Section 5.1.6.5.4: until it has, the guest is asked to announce itself */
 static void check_guest_announces(DpRig *r)
@@ -141,6 +152,8 @@ static void check_guest_announces(DpRig *r)
 
 static void go_to(DpRig *r, const Place *place, bool mapped)
 {
+    const char *peer = place->driver ? place->driver->peer : "tap0";
+    g_autofree char *netdev = place_netdev(place);
     size_t len;
 
     g_test_message("to %s", place->name);
@@ -148,37 +161,49 @@ static void go_to(DpRig *r, const Place *place, bool mapped)
         close(r->sock);
         r->sock = -1;
     }
-    dp_migrate_by_file(r, place->netdev, mapped);
-    r->nic->queue[DP_RX].stock = r->nic->queue[DP_TX].stock = place->stock;
-    if (place->peer) {
-        r->sock = dp_sock_open(place->peer, false);
+    dp_migrate_by_file(r, netdev, mapped);
+    r->nic->queue[DP_RX].stock = !place->driver;
+    r->nic->queue[DP_TX].stock = !place->driver;
+    if (peer) {
+        r->sock = dp_sock_open(peer, false);
         len = dp_sock_recv(r->sock, ETH_P_RARP, NULL, r->got, DP_MAX_FRAME,
                            DP_TIMEOUT_US);
         check_announcement(r->got, len);
     }
     check_guest_announces(r);
-    place->check(r);
+    check_place(r, place);
 }
 
 /* By stock QEMU's tap, and back to it, with mapped-ram and without */
-static void test_place(const void *opaque)
+static void migrate_by(const Place *place, bool mapped)
 {
-    const Place *place = opaque;
-    const bool mapped = (place - places) & 1;
-    DpRig *r;
+    DpRig *r = dp_rig_new(FEATURES | GUEST_OFFLOADS | HOST_OFFLOADS |
+                          DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+                          DP_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE));
 
-    if (!dp_has_driver(place->type)) {
-        return;
+    if (place->driver->end == DP_END_VETH) {
+        dp_driver_host_new(place->driver, 1);
     }
-    r = dp_rig_new(FEATURES | GUEST_OFFLOADS | HOST_OFFLOADS |
-                   DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
-                   DP_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE));
-    dp_veth_new("veth0", "peer0");
     check_interface(r);
     go_to(r, &stock_place, mapped);
     go_to(r, place, !mapped);
     go_to(r, &stock_place, mapped);
     dp_rig_free(r);
+}
+
+static void test_place(const void *opaque)
+{
+    const DpDriver *driver = opaque;
+    const Place place = { driver->name, driver, "" };
+
+    if (dp_has_driver(driver->type)) {
+        migrate_by(&place, (driver - dp_drivers) & 1);
+    }
+}
+
+static void test_without_offloads(const void *opaque)
+{
+    migrate_by(&tap_without_offloads, false);
 }
 
 /*
@@ -187,11 +212,7 @@ static void test_place(const void *opaque)
  */
 static void test_legacy_driver(const void *opaque)
 {
-    static const Place back = {
-        "tap", NULL, "-object vhost-dp-tap,id=tap0 "
-        "-netdev vhost-dp,id=vd0,driver=tap0", "tap0", check_interface,
-    };
-    const Place *way[] = { &stock_place, &back, &stock_place };
+    const Place *way[] = { &stock_place, &tap_place, &stock_place };
     DpRig *r = dp_rig_start(&(DpSetup) {
         .device = "disable-modern=on,disable-legacy=off", .msix = true,
         .late = true,
@@ -497,12 +518,17 @@ int main(int argc, char **argv)
     unsigned i;
 
     dp_test_init(&argc, &argv);
-    for (i = 0; i < ARRAY_SIZE(places); i++) {
+    for (i = 0; i < DP_DRIVERS; i++) {
+        const DpDriver *driver = &dp_drivers[i];
         g_autofree char *path = g_strdup_printf("migration-state/to/%s",
-                                                places[i].name);
+                                                driver->name);
 
-        dp_add_ring_test(path, &places[i], test_place);
+        if (driver->end != DP_END_NOBODY && dp_driver_has_node(driver)) {
+            dp_add_ring_test(path, driver, test_place);
+        }
     }
+    dp_add_ring_test("migration-state/to/tap-without-offloads", NULL,
+                     test_without_offloads);
     dp_add_test("migration-state/legacy-driver", NULL, test_legacy_driver);
     dp_add_test("migration-state/misfits", NULL, test_misfits);
     dp_add_test("migration-state/failover", NULL, test_failover);
