@@ -218,7 +218,7 @@ static bool coalesce_needed(void *opaque)
     return VIRTIO_DEVICE(opaque)->guest_features & COALESCE_FEATURES;
 }
 
-/* Whatever the stream says is a pair of numbers that a driver may set */
+/* A driver may set any value, so the values in the stream need no check */
 static int coalesce_post_load(void *opaque, int version_id)
 {
     const VirtIONet *n = opaque;

@@ -156,7 +156,7 @@ typedef struct VhostDPCaps {
     uint32_t rx_offloads;       /* metadata that set_offload can ask for */
     bool rx_poll;               /* rx_burst without frames: no system call */
     bool rx_on_demand;          /* rx_burst makes frames: none wait outside */
-    bool rx_into;               /* there is rx_into */
+    bool rx_into;               /* the driver has rx_into */
 } VhostDPCaps;
 
 /* What query-vhost-dp and "info network" show of a driver */
@@ -562,12 +562,12 @@ typedef struct VhostDPOption {
      */
     char *(*read)(VhostDPDriver *drv);
 
-    /* Or NULL; called after the user has set the option.  Lock: BQL. */
+    /* Called after the user has set the option; may be NULL.  Lock: BQL. */
     void (*changed)(VhostDPDriver *drv);
 
     /*
-     * It can be set while a netdev uses the driver: check_options has found the
-     * new value to be right before changed() is called.
+     * The option can be set while a netdev uses the driver: check_options
+     * accepts the new value before changed() is called.
      */
     bool live;
 } VhostDPOption;

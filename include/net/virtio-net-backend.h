@@ -19,8 +19,8 @@ typedef struct VirtIONetQueueStats {
     uint64_t calls;             /* notifications sent to the guest */
     uint64_t drops;             /* lost frames; "filtered" ones are not lost */
     /*
-     * Those of @drops that the guest has caused: it was too slow to take them
-     * (receive), or it described them wrongly (transmit)
+     * The part of @drops that the guest has caused: it had no buffers
+     * (receive), or described the frames wrongly (transmit)
      */
     uint64_t guest_drops;
 } VirtIONetQueueStats;

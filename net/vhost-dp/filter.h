@@ -81,7 +81,7 @@ static inline VhostDPFilterQueue *vhost_dp_filter_queue(VhostDPDriver *drv,
     return VHOST_DP_FILTER(drv)->queue[pair];
 }
 
-/* The same for a port that the inner driver calls */
+/* The queue pair whose port the inner driver calls as @below */
 static inline VhostDPFilterQueue *vhost_dp_filter_queue_of(VhostDPPort *below)
 {
     return container_of(below, VhostDPFilterQueue, below);

@@ -106,7 +106,7 @@ static void netdev_start_failed(NetClientState *nc, int err)
     netdev->start_failed = true;
     qemu_bh_schedule(netdev->link_bh);
     if (err != -EINVAL && err != -EFAULT && err != -ENOMEM) {
-        /* Those are about the guest's rings, which its next start may mend */
+        /* With bad rings another try is useless until the guest's next start */
         timer_mod(&netdev->retry_timer, START_RETRY_MS +
                   qemu_clock_get_ms(QEMU_CLOCK_REALTIME));
     }

@@ -323,8 +323,8 @@ static int netdev_set_vnet_be(NetClientState *nc, bool enable)
 }
 
 /*
- * Whatever the driver and the host can do: what they cannot is done in
- * software.  So a guest finds the same features everywhere it is migrated to.
+ * The guest is offered all offloads with any driver and host: software does
+ * what they cannot.  So a guest finds the same features after a migration.
  */
 static bool netdev_has_ufo(NetClientState *nc)
 {

@@ -28,8 +28,8 @@ typedef struct PortCoalesceConf {
  */
 typedef enum PortCoalesceState {
     PORT_COALESCE_CLOSED,       /* no call is delayed */
-    PORT_COALESCE_OPEN,         /* one is, until it is due */
-    PORT_COALESCE_DUE,          /* it is not to be delayed any longer */
+    PORT_COALESCE_OPEN,         /* a call is delayed, until it is due */
+    PORT_COALESCE_DUE,          /* the call has to be made now */
 } PortCoalesceState;
 
 /* A delay of one queue's call.  The port's IOThread's own. */
@@ -42,7 +42,7 @@ typedef struct PortCoalesce {
     uint64_t counted;           /* of all packets: that were seen */
 } PortCoalesce;
 
-/* There is a reason to make a delayed call at once */
+/* Make a delayed call at the next chance */
 static inline void port_coalesce_hurry(PortCoalesce *coalesce)
 {
     if (coalesce->state == PORT_COALESCE_OPEN) {

@@ -23,7 +23,7 @@
 #include "qemu/memalign.h"
 #include "port-frame.h"
 
-/* The same for a queue whose calls are delayed */
+/* vhost_dp_port_flush() for a queue whose calls are delayed */
 static void port_flush_delayed(VhostDPEnginePort *port, unsigned queue)
 {
     VhostDPVring *vq = &port->pair.vq[queue];
@@ -114,8 +114,9 @@ static void port_arm_call_timer(VhostDPEnginePort *port)
         }
     }
     /*
-     * One that fires too early arms itself again: under load most calls are
-     * made before they are due by time.  Not armed, it is at UINT64_MAX.
+     * The timer is never set back: under load most calls are made before they
+     * are due by time, and a timer that fires too early is armed again here.
+     * A timer that is not armed has UINT64_MAX.
      */
     if (first < timer_expire_time_ns(&port->call_timer)) {
         timer_mod_ns(&port->call_timer, first);

@@ -84,7 +84,7 @@ void vhost_dp_inbox_release(VhostDPInbox *inbox);
 
 /* Numbers of lost frames */
 typedef struct VhostDPInboxLost {
-    uint64_t full;              /* there was no room */
+    uint64_t full;              /* frames for which there was no room */
     uint64_t closed;            /* by vhost_dp_inbox_close() */
 } VhostDPInboxLost;
 

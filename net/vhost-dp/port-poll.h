@@ -42,13 +42,13 @@ static inline bool port_poll_is_on(const PortPoll *poll)
     return poll->state != PORT_POLL_OFF;
 }
 
-/* This pass has found work */
+/* Note that this pass has found work */
 static inline void port_poll_worked(PortPoll *poll)
 {
     poll->worked = true;
 }
 
-/* This pass has found work, without a notification */
+/* Note that this pass has found work without a notification */
 static inline void port_poll_hit(PortPoll *poll)
 {
     poll->worked = true;

@@ -207,7 +207,7 @@ void vhost_dp_port_soft_free_tx(PortTxSoft *soft)
 /* ---- To the guest ---- */
 
 struct PortRxSoft {
-    bool active;                /* it has a frame, or the rest of one: */
+    bool active;                /* a frame, or the rest of one, waits: */
     bool cut;                   /* seg is used */
     VhostDPFrame frame;         /* the copy, later the segment */
     VhostDPSegmenter seg;

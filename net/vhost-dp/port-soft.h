@@ -18,11 +18,11 @@
 
 /* What becomes of a chain that was taken from the transmit queue */
 typedef enum PortFateKind {
-    PORT_FATE_SEND,             /* it is one or more frames of the burst */
-    PORT_FATE_DROP,             /* its frame is dropped for @reason */
-    PORT_FATE_REST,             /* its frame is sent in later bursts */
+    PORT_FATE_SEND,             /* the chain is frames of the burst */
+    PORT_FATE_DROP,             /* the frame is dropped for @reason */
+    PORT_FATE_REST,             /* the frame is sent in later bursts */
     PORT_FATE_CUT,              /* undecided: its frame has to be cut first */
-    PORT_FATE_STAY,             /* it stays in the ring: no room in the burst */
+    PORT_FATE_STAY,             /* stays in the ring: no room in the burst */
 } PortFateKind;
 
 typedef struct PortFate {

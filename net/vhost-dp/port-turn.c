@@ -120,7 +120,7 @@ void vhost_dp_port_notified(VhostDPEnginePort *port)
          * of a busy port would otherwise give it a second one in each round
          */
     case PORT_TURN_PARKED:
-        /* It goes on when there is an answer */
+        /* The answer to the miss schedules the bottom half */
         break;
     case PORT_TURN_IDLE:
     case PORT_TURN_POLL:

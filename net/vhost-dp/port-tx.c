@@ -43,7 +43,7 @@ struct PortTx {
     VhostDPDropReason lost_for; /* in state LOST */
     PortTxBurst *burst;
     PortTxSoft *soft;           /* NULL until it is needed */
-    /* Of the chains in port->burst */
+    /* What becomes of the chains in port->burst */
     PortFate fate[VHOST_DP_BURST_FRAMES];
 
     /* Guarded by inject_lock */
@@ -131,7 +131,7 @@ static void tx_read_hdr(const VhostDPEnginePort *port,
     } else {
         iov_to_buf(chain->iov, chain->nsegs, 0, &hdr, sizeof(hdr));
     }
-    /* One copy, then checks: keep the compiler from reading it again */
+    /* The copy is checked: the compiler must not read guest memory again */
     barrier();
 
     /* The device must ignore the other flags (virtio 1.3, 5.1.6.2.2) */
@@ -442,9 +442,9 @@ unsigned vhost_dp_port_tx(VhostDPEnginePort *port)
 
     qemu_mutex_lock(&pair->lock);
     /*
-     * Those of a disabled pair too, or its frames would be stuck there.  But
-     * one that was just enabled, and the driver not told, is left alone: the
-     * reconcile BH is on its way, and a turn follows it.
+     * A disabled pair is served, too, or its frames would be stuck in the ring.
+     * A pair that was just enabled, of which the driver does not know yet, is
+     * left alone: port_reconcile() will run, and a turn follows it.
      */
     if (port_queue_runs(port, VHOST_DP_TX) && !vq->broken &&
         likely(!pair->enabled || !port_is_inactive(port))) {

@@ -38,10 +38,10 @@ typedef enum PortTxState {
 PortTx *vhost_dp_port_tx_new(void);
 void vhost_dp_port_tx_free(PortTx *tx);
 
-/* One burst from the guest.  Lock: none.  Returns PORT_MORE, PORT_MISSED. */
+/* Move a burst from the guest.  Lock: none.  Returns PORT_MORE, PORT_MISSED. */
 unsigned vhost_dp_port_tx(VhostDPEnginePort *port);
 
-/* The driver said READY_TX.  Lock: any. */
+/* The driver has reported READY_TX.  Lock: any. */
 void vhost_dp_port_tx_ready(VhostDPEnginePort *port);
 
 /* From now on frames are offered to the driver */

@@ -695,7 +695,7 @@ VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPEnginePort *port)
     info->index = port->index;
     info->iothread = g_strdup(port->iothread_name);
     info->thread_id = port->iothread->thread_id;
-    /* These are written under the BQL, which we hold */
+    /* Written under the BQL, which the caller holds */
     info->enabled = port->pair.enabled;
     info->attached = qatomic_read(&port->driver_state) !=
                      PORT_DRIVER_DETACHED;

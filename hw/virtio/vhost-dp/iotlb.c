@@ -119,7 +119,7 @@ void vhost_dp_iotlb_invalidate(VhostDPIotlb *tlb, uint64_t iova, uint64_t size)
     if (size == 0 || last < iova) {
         iova = 0;
         last = UINT64_MAX;
-        /* They are missed again, of the kind that the cache now has */
+        /* Pending misses are noted anew by the next burst that needs them */
         for (i = 0; i < VHOST_DP_IOTLB_USERS; i++) {
             tlb->misses[i].n = 0;
         }

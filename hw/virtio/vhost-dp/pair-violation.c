@@ -65,9 +65,9 @@ void vhost_dp_pair_report(VhostDPPair *pair)
 }
 
 /*
- * As virtio_error(), but for the device's `broken`: with that virtio.c would
- * also stop the control queue, and without irqfds it would keep the calls of
- * the queues that go on from the guest.
+ * Does what virtio_error() does, but leaves vdev->broken alone: a broken device
+ * takes no commands from the control queue, and without irqfds the guest gets
+ * no calls from its other queues.
  */
 void vhost_dp_pair_set_needs_reset(VhostDPPair *pair, unsigned queue)
 {

@@ -122,7 +122,7 @@ void vhost_dp_translate_put(VhostDPTranslator *t, VhostDPMemory *mem,
 
     for (user = 0; user < VHOST_DP_IOTLB_USERS; user++) {
         if (t->iotlb) {
-            /* Whatever is missing still will be missed again */
+            /* A page that is still missing is noted again by the next burst */
             t->iotlb->misses[user].n = 0;
         }
         if (t->iotlb && work->generation == t->generation) {

@@ -91,8 +91,8 @@ static inline void *vring_translate(VhostDPVring *vq, uint64_t iova,
 }
 
 /*
- * As vhost_dp_memory_map().  NULL may be a miss (vring_is_miss()), which has
- * been noted; then *@len is set, too.
+ * Maps as vhost_dp_memory_map() does, behind a vIOMMU too.  If the result is
+ * NULL and vring_is_miss(), a miss was noted and *@len is set.
  */
 static inline void *vring_map(VhostDPVring *vq, VhostDPMemory *mem,
                               unsigned *hit, uint64_t addr, unsigned access,
@@ -110,7 +110,7 @@ static inline bool vring_is_miss(const VhostDPVring *vq)
     return vring_translates(vq) && !vq->refused;
 }
 
-/* And if it may not: what the driver did.  @why: without an IOMMU */
+/* The violation of a mapping that failed; @why: if there is no IOMMU */
 static inline VhostDPViolation vring_why(const VhostDPVring *vq,
                                          VhostDPViolation why)
 {

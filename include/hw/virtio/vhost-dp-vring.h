@@ -403,7 +403,7 @@ extern const VhostDPVringOps vhost_dp_vring_split_ops;
 /* The packed format (virtio 1.3, 2.8); vring-packed.c */
 extern const VhostDPVringOps vhost_dp_vring_packed_ops;
 
-/* The same behind a vIOMMU */
+/* Both formats for a device behind a vIOMMU */
 extern const VhostDPVringOps vhost_dp_vring_split_iommu_ops;
 extern const VhostDPVringOps vhost_dp_vring_packed_iommu_ops;
 

@@ -17,7 +17,7 @@
 
 typedef struct VirtIONet VirtIONet;
 
-/* Of the control queue.  They go on when the device is reset. */
+/* Counters of the control queue.  A reset of the device does not clear them. */
 typedef struct VirtIONetStats {
     uint64_t commands;
     uint64_t commands_ok;

@@ -70,9 +70,9 @@ typedef struct ThrottleQueue {
     /* The IOThread's own */
     QEMUTimer timer[THROTTLE_DIRECTIONS];
     bool rx_wanted;             /* the port above enabled reception */
-    bool rx_held;               /* it waits for the timer */
-    bool rx_owed;               /* so it has to be told when that is over */
-    bool rx_enabled;            /* what the driver below was told */
+    bool rx_held;               /* reception waits for the timer */
+    bool rx_owed;               /* READY_RX is due when rx_held ends */
+    bool rx_enabled;            /* last call of the inner rx_enable */
     uint64_t waits[THROTTLE_DIRECTIONS];    /* read by others with atomics */
 } ThrottleQueue;
 
@@ -424,7 +424,7 @@ static const char *const option_names[THROTTLE_DIRECTIONS][THROTTLE_KINDS] = {
     [THROTTLE_RX] = { "rx-bps", "rx-pps" },
 };
 
-/* Its id, or NULL.  A property that was set to "" is one without a value. */
+/* The id of the group, or NULL.  A property set to "" has no value. */
 static const char *throttle_group(const VhostDPThrottle *t)
 {
     return t->group && *t->group ? t->group : NULL;

@@ -261,7 +261,7 @@ static bool parse_tunnel(VhostDPHeaders *h, const uint8_t *head,
                          size_t head_len, size_t l4)
 {
     if (h->routed) {
-        /* Its pseudo header has an address that is elsewhere */
+        /* The pseudo header needs the final address of the routing header */
         return false;
     }
     switch (h->proto) {

@@ -227,7 +227,7 @@ typedef struct VhostDPSegmenter {
     uint16_t repeat;            /* header bytes that every segment has */
     uint16_t pseudo;            /* sum of the pseudo header without length */
     uint16_t unit;              /* payload bytes of a packet on the wire */
-    uint32_t units;             /* such packets in a segment */
+    uint32_t units;             /* packets of this size in a segment */
     uint32_t size;              /* payload bytes of all but the last segment */
     uint32_t total;             /* payload bytes of all segments */
     uint32_t offset;            /* of the next segment, up to total */

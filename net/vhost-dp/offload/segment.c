@@ -55,7 +55,7 @@ static void segmenter_skip(VhostDPSegmenter *seg, size_t n)
     }
 }
 
-/* Of a datagram's headers, those behind the cut are data of the first one */
+/* Headers behind the cut are data of the first fragment: their length */
 static size_t segmenter_first(const VhostDPSegmenter *seg)
 {
     return seg->offset ? 0 : seg->headers.payload - seg->repeat;
@@ -85,7 +85,7 @@ void vhost_dp_segmenter_init(VhostDPSegmenter *seg, const VhostDPFrame *frame,
     VhostDPHeaders *h = &seg->headers;
 
     memcpy(seg->head, head, frame->hdr_len);
-    /* It was checked, so it cannot fail */
+    /* Cannot fail: the metadata was checked against these headers */
     vhost_dp_offload_parse_at(h, seg->head, frame->hdr_len, frame->csum_start);
     seg->gso_type = frame->gso_type & ~VIRTIO_NET_HDR_GSO_ECN;
     seg->csum_field = frame->csum_start + frame->csum_offset;

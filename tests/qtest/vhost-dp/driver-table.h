@@ -41,8 +41,8 @@ typedef struct DpDriver {
     const char *interface;      /* that it is connected to, or NULL */
     const char *peer;           /* where a test's packet socket is, or NULL */
     unsigned pairs;             /* that dp_driver_host_new() has room for */
-    const char *node;           /* that the host may lack: tests/nested has it */
-    uint32_t files;             /* DP_FILE_..., to make their calls fail; or 0 */
+    const char *node;           /* may be missing: tests/nested has it */
+    uint32_t files;             /* DP_FILE_...: their calls can fail; or 0 */
 } DpDriver;
 
 extern const DpDriver dp_drivers[DP_DRIVERS];

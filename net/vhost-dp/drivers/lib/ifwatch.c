@@ -74,7 +74,7 @@ struct VhostDPIfWatch {
     QemuMutex look_lock;
     bool ended;                 /* look() must not run any more */
     IfNet here, there;
-    bool away;                  /* there is what is watched */
+    bool away;                  /* the interface is in @there */
     bool by_clock;
     int ifindex;                /* whose messages count, or 0 */
     char ifname[IFNAMSIZ];      /* or its name, or empty */

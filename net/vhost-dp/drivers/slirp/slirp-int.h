@@ -39,7 +39,7 @@ QEMU_BUILD_BUG_ON(SLIRP_INPUT_BYTES < SLIRP_MAX_FRAME);
 /* A descriptor as libslirp wants it to be watched */
 typedef struct SlirpFd {
     uint32_t events;            /* in the epoll set with these; 0: is not */
-    uint32_t revents;           /* what epoll said, for slirp_pollfds_poll() */
+    uint32_t revents;           /* of epoll, for slirp_pollfds_poll() */
     uint32_t round;             /* of the last fill that asked for it */
     bool watched;               /* in the array of that name */
 } SlirpFd;

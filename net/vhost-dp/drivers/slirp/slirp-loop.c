@@ -156,8 +156,8 @@ static void slirp_unregister_poll_fd(int fd, void *opaque)
 }
 
 /*
- * There is room in one of libslirp's buffers; or there are frames, or
- * descriptors to watch, that a call by the main loop has made
+ * libslirp calls this when there is room in one of its buffers, and when a call
+ * by the main loop has made frames, or descriptors to watch
  */
 static void slirp_notify(void *opaque)
 {
@@ -233,7 +233,7 @@ static int slirp_add_poll(int fd, int events, void *opaque)
         /* Out of memory, or of watches: try again at the next fill */
         return fd;
     }
-    /* One that was closed, and its number used again, is in there still */
+    /* A number that was closed and is used again is in the array already */
     if (!f->watched) {
         g_array_append_val(s->watched, fd);
         f->watched = true;

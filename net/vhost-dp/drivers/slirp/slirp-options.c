@@ -19,7 +19,7 @@
 
 void vhost_dp_slirp_options_init(SlirpOptions *opts)
 {
-    /* They read back; whether the user wrote them is in has_* */
+    /* Defaults, as reading the properties shows them; has_* stay false */
     opts->user.ipv4 = true;
     opts->user.ipv6 = true;
     opts->user.ipv6_prefixlen = 64;

@@ -48,7 +48,7 @@ static void vu_listen(VhostDPVhostUser *vu, bool listen)
     }
 }
 
-/* There is a connection, maybe before its time */
+/* There is a connection: begin with it, once the delay is over */
 static void vu_connected(VhostDPVhostUser *vu)
 {
     vu->running_since = 0;
@@ -148,7 +148,7 @@ static void vu_disconnect(VhostDPVhostUser *vu)
     }
 }
 
-/* One that lasted longer than its delay makes the next delay short again */
+/* A connection that lasted longer than its delay makes the next delay short */
 static void vu_end_connection(VhostDPVhostUser *vu)
 {
     unsigned least = MAX(vu->reconnect_ms, 10);
@@ -158,7 +158,7 @@ static void vu_end_connection(VhostDPVhostUser *vu)
     }
     trace_vhost_dp_vu_disconnect(vu->parent_obj.id, vu->delay_ms);
     if (vu->set) {
-        /* Or many connections with one peer would use up QEMU's memory */
+        /* A peer that connects again and again must not use up QEMU's memory */
         vhost_dp_vqset_discard(vu->set);
     }
     /* A chardev may connect again before vu_disconnect() is done */
@@ -309,7 +309,7 @@ static void vu_acceptable(void *opaque)
         vu_retry_later(vu);
         return;
     }
-    /* One at a time; others wait in the backlog */
+    /* There is one connection at a time; other peers wait in the backlog */
     vu_listen(vu, false);
     g_unix_set_fd_nonblocking(fd, true, NULL);
     vu->fd = fd;
@@ -333,7 +333,7 @@ static bool vu_open_socket(VhostDPVhostUser *vu, Error **errp)
     }
     r = vu_connect(vu);
     if (r == -EAGAIN) {
-        /* There is somebody, with many others that wait */
+        /* A peer listens, and its backlog is full */
         vu_retry_later(vu);
         return true;
     }
@@ -367,7 +367,7 @@ static void vu_chr_read(void *opaque, const uint8_t *buf, int size)
     int n = MAX(qemu_chr_fe_get_msgfds(&vu->chr, fds, VU_MAX_FDS), 0);
 
     if (size <= 0 || size > vhost_dp_vu_proto_wants(vu)) {
-        /* It failed since the chardev asked whether there is room */
+        /* The connection failed after the chardev had asked for room */
         while (n) {
             close(fds[--n]);
         }

@@ -54,14 +54,14 @@ typedef enum VuStep {
     VU_SET_FEATURES,
     VU_SET_MTU,
     VU_SET_MEM_TABLE,
-    /* For each; from the first one on again, with fewer, if one is refused */
+    /* For each virtqueue; if one is refused, all again with a lower size */
     VU_SET_NUM,
     VU_START_SET,
     /* The following for each virtqueue */
     VU_SET_BASE,
     VU_SET_ADDR,
     VU_SET_KICK,
-    /* And then for each */
+    /* The following for each virtqueue, once all are set up */
     VU_ENABLE,
     VU_SYNC,
     VU_DONE,
@@ -104,7 +104,7 @@ struct VhostDPVhostUser {
     unsigned vring;             /* in the steps that are for each */
     unsigned num;               /* entries, at most queue_size: VU_SET_NUM */
     uint64_t peer_features;     /* offered */
-    uint64_t features;          /* what is used of these, for the set */
+    uint64_t features;          /* negotiated: those of the set */
     uint64_t protocol_features; /* used */
     uint64_t told_active;       /* queue pairs that the peer has enabled */
     unsigned told_pair;         /* the one that it is being told about */
@@ -146,7 +146,7 @@ int vhost_dp_vu_conn_send(VhostDPVhostUser *vu, const void *buf, size_t len,
 
 /* ---- vhost-user-proto.c ---- */
 
-/* There is a connection: begin.  BQL. */
+/* Begin the setup of a new connection.  BQL. */
 void vhost_dp_vu_proto_start(VhostDPVhostUser *vu);
 
 /* Send the next request, unless a reply is outstanding.  BQL. */
@@ -156,8 +156,8 @@ void vhost_dp_vu_proto_continue(VhostDPVhostUser *vu);
 size_t vhost_dp_vu_proto_wants(const VhostDPVhostUser *vu);
 
 /*
- * So many bytes, at most those wanted, were put behind the others in @vu->in;
- * @vu->in_fds were received up to now.
+ * @len bytes, at most vhost_dp_vu_proto_wants(), were added to @vu->in.
+ * @vu->in_fds has all descriptors that came with the message so far.
  */
 void vhost_dp_vu_proto_received(VhostDPVhostUser *vu, size_t len);
 
@@ -174,10 +174,10 @@ void vhost_dp_vu_proto_cleanup(VhostDPVhostUser *vu);
 void G_GNUC_PRINTF(2, 3) vhost_dp_vu_fail(VhostDPVhostUser *vu,
                                           const char *fmt, ...);
 
-/* The same, because the peer has closed the connection; @err: errno, or 0 */
+/* vhost_dp_vu_fail(): the peer has closed the connection; @err: errno or 0 */
 void vhost_dp_vu_gone(VhostDPVhostUser *vu, int err);
 
-/* The same, because the peer broke a rule: counted */
+/* vhost_dp_vu_fail(), and count a rule that the peer broke */
 void G_GNUC_PRINTF(3, 4) vhost_dp_vu_violation(VhostDPVhostUser *vu,
                                                VhostDPPeerViolation why,
                                                const char *fmt, ...);

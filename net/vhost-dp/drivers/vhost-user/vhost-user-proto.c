@@ -143,7 +143,7 @@ void vhost_dp_vu_gone(VhostDPVhostUser *vu, int err)
 
     if (vu->state == VU_SETUP && vu->step > VU_SET_NUM &&
         !vu_has(vu->protocol_features, VHOST_USER_PROTOCOL_F_REPLY_ACK)) {
-        /* It had no other way to refuse */
+        /* Without REPLY_ACK a peer can refuse a request only by closing */
         hint = g_strdup_printf(", during the setup: it may not accept "
                                "queue-size=%u", vu->num);
     }
@@ -632,7 +632,7 @@ void vhost_dp_vu_proto_start(VhostDPVhostUser *vu)
     trace_vhost_dp_vu_connected(vu->parent_obj.id);
     vu->state = VU_SETUP;
     vu->step = VU_GET_FEATURES;
-    /* Otherwise the reason for which the last connection ended stays */
+    /* After a failure the reason why the last connection ended stays */
     if (!vu->failed) {
         vu_set_pairs(vu, NULL,
                      "the peer is connected, but has not answered yet");

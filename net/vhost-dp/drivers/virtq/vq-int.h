@@ -84,7 +84,7 @@ static inline bool vq_split_flush(VhostDPVq *vq)
 
     vq->flushed = vq->next_avail;
     qatomic_store_release(&avail->idx, cpu_to_le16(vq->flushed));
-    /* Then the device's wish: it looks in the other order (2.7.13.4.1) */
+    /* The device writes the event before it reads the index (2.7.13.4.1) */
     smp_mb();
     if (vq->event_idx) {
         uint16_t event = le16_to_cpu(qatomic_read(vq_split_avail_event(vq)));
@@ -201,7 +201,7 @@ static inline bool vq_packed_flush(VhostDPVq *vq)
     vq->flushed = now;
     qatomic_store_release(&ring[vq_index(old)].flags,
                           cpu_to_le16(vq->first_flags));
-    /* Then the device's wish: it looks in the other order (2.8.21.3.1) */
+    /* The device writes the event before it reads the flags (2.8.21.3.1) */
     smp_mb();
     flags = le16_to_cpu(qatomic_load_acquire(&event->flags));
     if (flags == VRING_PACKED_EVENT_FLAG_DISABLE) {

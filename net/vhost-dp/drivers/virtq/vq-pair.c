@@ -28,8 +28,8 @@
 #include "trace.h"
 
 /*
- * So often a transmit queue is looked at before others get their turn: a peer
- * may go on using buffers, or just say that it did
+ * How often a transmit queue is looked at before others get their turn: a peer
+ * may use buffers all the time, or only claim to
  */
 #define PAIR_TX_LOOKS 16
 
@@ -49,7 +49,7 @@ struct VhostDPVqPair {
     VhostDPPort *port;
     AioContext *ctx;
     VhostDPVqSet *set;          /* holds a reference */
-    VhostDPVq *rx, *tx;         /* its queues, or NULL: not usable */
+    VhostDPVq *rx, *tx;         /* queues of the set; NULL: not usable */
     VhostDPVqSet *lent;         /* replaced, but frames of it are lent */
     bool rx_enabled;
     bool tx_blocked;            /* the peer is to call when there is room */
@@ -230,7 +230,7 @@ static void pair_tx_called(void *opaque)
             return;
         }
     }
-    /* There is room; or the queue is broken, which the next burst tells */
+    /* The next burst finds room, or reports that the queue is broken */
     pair->tx_blocked = false;
     vhost_dp_vq_disable_call(pair->tx);
     vhost_dp_port_ready(pair->port, VHOST_DP_READY_TX);
@@ -402,7 +402,7 @@ unsigned vhost_dp_vqpair_rx_burst(VhostDPVqPair *pair, VhostDPFrame *frames,
     } else if (unlikely(vq->broken)) {
         pair_broken(pair, vq);
     } else if (unlikely(more)) {
-        /* There may be others, and 0 says that there is none */
+        /* 0 would tell the engine that no frame waits: more may be there */
         vhost_dp_port_ready(pair->port, VHOST_DP_READY_RX);
     }
     return got;

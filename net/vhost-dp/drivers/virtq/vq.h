@@ -138,7 +138,7 @@ typedef struct VhostDPVq {
     bool packed, event_idx, mergeable;
     uint16_t num;               /* entries, and buffers */
     uint8_t *buf;               /* the first buffer, in the set's memory */
-    uint64_t buf_iova;          /* its address for the peer */
+    uint64_t buf_iova;          /* the peer's address of the buffers */
     /*
      * Descriptor area, driver area and device area, in shared memory.  Split:
      * descriptor table, available ring, used ring.  Packed: descriptor ring,
