@@ -91,6 +91,9 @@ typedef struct VhostDPControl {
     bool hashes;                /* the guest gets hashes */
     bool steers;                /* hashes choose the queue pair */
 
+    /* Of the key, with which frames are hashed; NULL: without a hash */
+    struct VhostDPToeplitz *toeplitz;
+
     /*
      * The addresses that the filter lets pass, those of the table and the
      * device's own: each is in the first slot from its hash on that was free.

@@ -122,7 +122,10 @@ typedef struct VhostDPFrame {
     uint16_t gso_size;
     uint16_t csum_start;
     uint16_t csum_offset;
-    uint64_t reserved;
+    /* What the engine found out about a received frame; not for drivers */
+    uint32_t hash;              /* the hash that the guest is told */
+    uint8_t hash_report;        /* VIRTIO_NET_HASH_REPORT_*: what it is of */
+    uint8_t reserved[3];
 } VhostDPFrame;
 
 QEMU_BUILD_BUG_ON(sizeof(void *) == 8 && sizeof(VhostDPFrame) != 64);

@@ -16,6 +16,9 @@
 #include "qemu/host-utils.h"
 #include "net/eth.h"
 #include "net/vhost-dp-control.h"
+#include "net/vhost-dp/offload/classify.h"
+
+QEMU_BUILD_BUG_ON(VHOST_DP_CONTROL_KEY != VHOST_DP_HASH_KEY);
 
 static void control_add_mac(VhostDPControl *control, const uint8_t *mac)
 {
@@ -88,6 +91,10 @@ VhostDPControl *vhost_dp_control_new(const VhostDPControlState *state)
     control->filters = !state->promisc;
     control->hashes = control->state.hash_report;
     control->steers = control->state.rss;
+    if ((control->hashes || control->steers) && control->state.hash_types) {
+        control->toeplitz = g_new(VhostDPToeplitz, 1);
+        vhost_dp_toeplitz_init(control->toeplitz, control->state.key);
+    }
     return control;
 }
 
@@ -100,6 +107,7 @@ VhostDPControl *vhost_dp_control_ref(VhostDPControl *control)
 void vhost_dp_control_unref(VhostDPControl *control)
 {
     if (control && qatomic_fetch_dec(&control->refs) == 1) {
+        g_free(control->toeplitz);
         g_free(control);
     }
 }

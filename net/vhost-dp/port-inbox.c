@@ -14,6 +14,12 @@
  *
  * The lock is a leaf.  The first to write something, or to lose something,
  * since the reader looked schedules its bottom half.
+ *
+ * Frames are numbered as they are accepted, and the reader tells up to which
+ * number it is done.  So a writer can know that the frames of a flow were
+ * delivered before it sends others of the same flow another way.  And when the
+ * reader's queue stops or starts, a number says which frames are from before
+ * (@stale), although others may have been put meanwhile.
  */
 
 #include "qemu/osdep.h"
@@ -35,6 +41,8 @@ typedef struct InboxFrame {
     uint16_t gso_size;
     uint16_t csum_start;
     uint16_t csum_offset;
+    uint32_t hash;
+    uint8_t hash_report;
     QEMU_ALIGNED(INBOX_ALIGN) uint8_t data[];
 } InboxFrame;
 
@@ -47,6 +55,8 @@ typedef struct InboxBuffer {
 
 struct VhostDPInbox {
     bool ready;                 /* atomic; written under the lock */
+    bool expired;               /* the same: what waits is to be lost */
+    uint64_t done;              /* atomic, the reader's: delivered or lost */
 
     QemuMutex lock;
     QEMUBH *bh;                 /* NULL: retired */
@@ -54,9 +64,12 @@ struct VhostDPInbox {
     unsigned writers;
     InboxBuffer *in;            /* for writers, or NULL: none is needed yet */
     InboxBuffer *spare;         /* empty, or NULL */
+    uint64_t accepted;          /* frames that were put, and not lost at once */
+    uint64_t stale;             /* those up to this number nobody shall get */
     VhostDPInboxLost lost;
 
     /* The reader's own */
+    unsigned lent;              /* frames, until they are released */
     InboxBuffer *out;           /* some of it is not read or lent, or NULL */
 };
 
@@ -122,11 +135,17 @@ static InboxBuffer *inbox_buffer(VhostDPInbox *inbox)
     return inbox->in;
 }
 
+/* Bytes of a buffer that a frame of @len bytes takes */
+static inline size_t inbox_frame_size(uint32_t len)
+{
+    return ROUND_UP(sizeof(InboxFrame) + len, INBOX_ALIGN);
+}
+
 /* Returns false if there is no room */
 static bool inbox_write(InboxBuffer *buf, const VhostDPFrame *frame)
 {
     InboxFrame *f = (void *)(buf->data + buf->used);
-    size_t size = ROUND_UP(sizeof(*f) + frame->len, INBOX_ALIGN);
+    size_t size = inbox_frame_size(frame->len);
 
     if (size > VHOST_DP_INBOX_BYTES - buf->used) {
         return false;
@@ -138,6 +157,8 @@ static bool inbox_write(InboxBuffer *buf, const VhostDPFrame *frame)
     f->gso_size = frame->gso_size;
     f->csum_start = frame->csum_start;
     f->csum_offset = frame->csum_offset;
+    f->hash = frame->hash;
+    f->hash_report = frame->hash_report;
     iov_to_buf(frame->iov, frame->iovcnt, 0, f->data, frame->len);
     buf->used += size;
     buf->frames++;
@@ -145,7 +166,7 @@ static bool inbox_write(InboxBuffer *buf, const VhostDPFrame *frame)
 }
 
 bool vhost_dp_inbox_put(VhostDPInbox *inbox, const VhostDPFrame *frames,
-                        unsigned n)
+                        const uint8_t *which, unsigned n, uint64_t *position)
 {
     InboxBuffer *buf;
     unsigned i = 0;
@@ -156,7 +177,7 @@ bool vhost_dp_inbox_put(VhostDPInbox *inbox, const VhostDPFrame *frames,
     }
     buf = inbox_buffer(inbox);
     /* In order: what follows one that has no room is lost, too */
-    while (buf && i < n && inbox_write(buf, &frames[i])) {
+    while (buf && i < n && inbox_write(buf, &frames[which ? which[i] : i])) {
         i++;
     }
     if (!inbox->ready || (i < n && !inbox->lost.full)) {
@@ -164,7 +185,45 @@ bool vhost_dp_inbox_put(VhostDPInbox *inbox, const VhostDPFrame *frames,
         qemu_bh_schedule(inbox->bh);
     }
     inbox->lost.full += n - i;
+    inbox->accepted += i;
+    *position = inbox->accepted;
     return true;
+}
+
+bool vhost_dp_inbox_is_done(VhostDPInbox *inbox, uint64_t position)
+{
+    /* What the reader did with the frames comes before what the caller does */
+    return qatomic_load_acquire(&inbox->done) >= position;
+}
+
+void vhost_dp_inbox_expire(VhostDPInbox *inbox)
+{
+    QEMU_LOCK_GUARD(&inbox->lock);
+    if (inbox->bh && !inbox->expired) {
+        qatomic_set(&inbox->expired, true);
+        qemu_bh_schedule(inbox->bh);
+    }
+}
+
+/* ---- Control, and the reader ---- */
+
+void vhost_dp_inbox_open(VhostDPInbox *inbox, bool anew)
+{
+    QEMU_LOCK_GUARD(&inbox->lock);
+    if (!inbox->bh) {
+        return;
+    }
+    if (anew) {
+        inbox->stale = inbox->accepted;
+    }
+    inbox->open = true;
+}
+
+void vhost_dp_inbox_close(VhostDPInbox *inbox)
+{
+    QEMU_LOCK_GUARD(&inbox->lock);
+    inbox->open = false;
+    inbox->stale = inbox->accepted;
 }
 
 /* ---- The reader ---- */
@@ -185,37 +244,84 @@ static void inbox_give_back(VhostDPInbox *inbox)
     }
 }
 
-void vhost_dp_inbox_open(VhostDPInbox *inbox)
+/* The buffer to read from, or NULL if there are no frames */
+static InboxBuffer *inbox_take(VhostDPInbox *inbox)
 {
-    QEMU_LOCK_GUARD(&inbox->lock);
-    inbox->open = true;
+    if (!inbox->out) {
+        QEMU_LOCK_GUARD(&inbox->lock);
+        qatomic_set(&inbox->ready, false);
+        if (inbox->in && inbox->in->frames) {
+            inbox->out = g_steal_pointer(&inbox->in);
+        }
+    }
+    return inbox->out;
 }
 
-void vhost_dp_inbox_close(VhostDPInbox *inbox)
+/* Loses frames up to number @last.  None are lent.  Returns how many. */
+static uint64_t inbox_lose(VhostDPInbox *inbox, uint64_t last)
 {
-    unsigned in_hand = 0;
+    uint64_t done = inbox->done;
+    uint64_t lost = 0;
+    InboxBuffer *buf;
 
-    if (inbox->out) {
-        in_hand = inbox->out->frames;
-        inbox_give_back(inbox);
+    while (done + lost < last && (buf = inbox_take(inbox))) {
+        const InboxFrame *f = (void *)(buf->data + buf->next);
+
+        buf->next += inbox_frame_size(f->len);
+        buf->frames--;
+        lost++;
+        if (buf->next == buf->used) {
+            inbox_give_back(inbox);
+        }
     }
-    QEMU_LOCK_GUARD(&inbox->lock);
-    inbox->open = false;
-    inbox->lost.closed += in_hand;
-    if (inbox->in) {
-        inbox->lost.closed += inbox->in->frames;
-        inbox->in->used = 0;
-        inbox->in->frames = 0;
+    qatomic_store_release(&inbox->done, done + lost);
+    return lost;
+}
+
+void vhost_dp_inbox_drop_stale(VhostDPInbox *inbox)
+{
+    uint64_t stale, lost;
+
+    if (inbox->lent) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&inbox->lock) {
+        stale = inbox->stale;
+    }
+    lost = inbox_lose(inbox, stale);
+    WITH_QEMU_LOCK_GUARD(&inbox->lock) {
+        inbox->lost.closed += lost;
+        inbox_trim(inbox);
+    }
+}
+
+bool vhost_dp_inbox_is_expired(VhostDPInbox *inbox)
+{
+    return qatomic_read(&inbox->expired);
+}
+
+void vhost_dp_inbox_end_expiry(VhostDPInbox *inbox, bool lose)
+{
+    uint64_t last, lost;
+
+    WITH_QEMU_LOCK_GUARD(&inbox->lock) {
+        qatomic_set(&inbox->expired, false);
+        last = lose ? inbox->accepted : 0;
+    }
+    lost = inbox_lose(inbox, last);
+    WITH_QEMU_LOCK_GUARD(&inbox->lock) {
+        inbox->lost.full += lost;
         inbox_trim(inbox);
     }
 }
 
 void vhost_dp_inbox_retire(VhostDPInbox *inbox)
 {
-    vhost_dp_inbox_close(inbox);
     WITH_QEMU_LOCK_GUARD(&inbox->lock) {
         inbox->bh = NULL;
     }
+    vhost_dp_inbox_close(inbox);
+    vhost_dp_inbox_drop_stale(inbox);
 }
 
 bool vhost_dp_inbox_ready(VhostDPInbox *inbox)
@@ -226,18 +332,10 @@ bool vhost_dp_inbox_ready(VhostDPInbox *inbox)
 unsigned vhost_dp_inbox_get(VhostDPInbox *inbox, VhostDPFrame *frames,
                             unsigned n)
 {
-    InboxBuffer *buf = inbox->out;
+    InboxBuffer *buf = inbox_take(inbox);
     size_t bytes = 0;
     unsigned i;
 
-    if (!buf) {
-        WITH_QEMU_LOCK_GUARD(&inbox->lock) {
-            qatomic_set(&inbox->ready, false);
-            if (inbox->in && inbox->in->frames) {
-                buf = inbox->out = g_steal_pointer(&inbox->in);
-            }
-        }
-    }
     if (!buf) {
         return 0;
     }
@@ -257,15 +355,20 @@ unsigned vhost_dp_inbox_get(VhostDPInbox *inbox, VhostDPFrame *frames,
         frame->gso_size = f->gso_size;
         frame->csum_start = f->csum_start;
         frame->csum_offset = f->csum_offset;
-        buf->next += ROUND_UP(sizeof(*f) + f->len, INBOX_ALIGN);
+        frame->hash = f->hash;
+        frame->hash_report = f->hash_report;
+        buf->next += inbox_frame_size(f->len);
         bytes += f->len;
     }
     buf->frames -= i;
+    inbox->lent = i;
     return i;
 }
 
 void vhost_dp_inbox_release(VhostDPInbox *inbox)
 {
+    qatomic_store_release(&inbox->done, inbox->done + inbox->lent);
+    inbox->lent = 0;
     if (inbox->out && inbox->out->next == inbox->out->used) {
         inbox_give_back(inbox);
     }

@@ -45,22 +45,47 @@ void vhost_dp_inbox_leave(VhostDPInbox *inbox);
 
 /**
  * vhost_dp_inbox_put: copy frames into the inbox
- * @frames: @n frames with their metadata
+ * @frames: an array of frames with their metadata
+ * @which: the indices of the @n frames to copy; NULL: the first @n
+ * @position: set to the number of the last frame that the inbox has accepted
  *
  * Frames for which there is no room are lost; the reader counts them.
  *
- * Returns false if the inbox is closed: no frame was taken.
+ * Returns false if the inbox is closed: no frame was taken, and @position is
+ * as it was.
  */
 bool vhost_dp_inbox_put(VhostDPInbox *inbox, const VhostDPFrame *frames,
-                        unsigned n);
+                        const uint8_t *which, unsigned n, uint64_t *position);
+
+/**
+ * vhost_dp_inbox_is_done: were all frames up to @position delivered, or lost?
+ *
+ * If so, whatever the caller does next happens after their delivery.
+ */
+bool vhost_dp_inbox_is_done(VhostDPInbox *inbox, uint64_t position);
+
+/* Ask the reader to lose the frames that wait: nobody took them for long */
+void vhost_dp_inbox_expire(VhostDPInbox *inbox);
+
+/* ---- Any thread, with the lock of the reader's queue pair ---- */
+
+/**
+ * vhost_dp_inbox_open: accept frames from now on
+ * @anew: those that were put before are not for the queue as it is now: they
+ *        are lost
+ */
+void vhost_dp_inbox_open(VhostDPInbox *inbox, bool anew);
+
+/* Accept no frames any more, and lose those that were put */
+void vhost_dp_inbox_close(VhostDPInbox *inbox);
 
 /* ---- The reader: one thread ---- */
 
-/* Accept frames from now on.  Idempotent. */
-void vhost_dp_inbox_open(VhostDPInbox *inbox);
-
-/* Accept no frames any more; frames that wait or are lent are lost */
-void vhost_dp_inbox_close(VhostDPInbox *inbox);
+/*
+ * Lose what vhost_dp_inbox_open() or vhost_dp_inbox_close() says.  Does nothing
+ * while frames are lent.
+ */
+void vhost_dp_inbox_drop_stale(VhostDPInbox *inbox);
 
 /* The reader has gone: accept no frames, and never schedule the bh again */
 void vhost_dp_inbox_retire(VhostDPInbox *inbox);
@@ -82,14 +107,23 @@ unsigned vhost_dp_inbox_get(VhostDPInbox *inbox, VhostDPFrame *frames,
 /* Give back all lent frames */
 void vhost_dp_inbox_release(VhostDPInbox *inbox);
 
+/* Was vhost_dp_inbox_expire() called?  Then the reader drops frames soon. */
+bool vhost_dp_inbox_is_expired(VhostDPInbox *inbox);
+
+/*
+ * The answer to vhost_dp_inbox_expire()
+ * @lose: lose the frames that wait, for want of room; none are lent.  Otherwise
+ *        they are about to be delivered, and a writer may ask again.
+ */
+void vhost_dp_inbox_end_expiry(VhostDPInbox *inbox, bool lose);
+
 /* Numbers of lost frames */
 typedef struct VhostDPInboxLost {
-    uint64_t full;              /* frames for which there was no room */
-    uint64_t closed;            /* by vhost_dp_inbox_close() */
+    uint64_t full;              /* there was no room, or they expired */
+    uint64_t closed;            /* by vhost_dp_inbox_drop_stale() */
 } VhostDPInboxLost;
 
 /* Returns the numbers since the last call */
-
 VhostDPInboxLost vhost_dp_inbox_take_lost(VhostDPInbox *inbox);
 
 #endif /* NET_VHOST_DP_PORT_INBOX_H */

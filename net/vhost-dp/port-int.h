@@ -11,6 +11,7 @@
  *     port-turn.c     when to work: kicks, drivers' calls, bottom half, turns
  *     port-tx.c       bursts from the guest        port-rx.c   to the guest
  *                                                  port-rx-into.c  long frames
+ *                                                  port-rx-steer.c  RSS
  *     port-soft.c     offloads in software         port-rx-frame.c  headers
  *     port-frame.c    what both directions need of a queue pair
  *     port-poll.c, port-coalesce.c, port-link.c, port-inbox.c
@@ -78,6 +79,7 @@ typedef struct PortStats {
     uint64_t polls;
     uint64_t poll_hits;
     uint64_t direct;
+    uint64_t steered;
     uint64_t soft_checksums;
     uint64_t soft_segments;
     uint64_t drops[VHOST_DP_DROP_REASON__MAX];
@@ -95,7 +97,6 @@ typedef struct PortConf {
     unsigned hdr_len;           /* bytes of the virtio-net header */
     uint32_t rx_safe_len;       /* no frame up to this exceeds the MTU */
     uint32_t offloads;          /* accepted by the guest: VHOST_DP_OFFLOAD_* */
-    bool looks;                 /* received frames have to be looked at */
     bool checks_source;         /* sent frames have to be the guest's */
     VhostDPControl *control;    /* a reference; NULL before the first start */
     PortCoalesceConf coalesce[VHOST_DP_QUEUES];
@@ -179,12 +180,14 @@ struct VhostDPEnginePort {
     VhostDPCaps caps;           /* tx_offloads changes */
     bool call;                  /* pair.call_pending may be set */
     bool delayed;               /* a PortCoalesce is open */
+    bool changed;               /* atomic: port_reconcile() has to run */
     uint32_t fragment_id;       /* for the next IPv6 datagram */
     /* The pair.generation to which the states belong */
     uint32_t generation[VHOST_DP_QUEUES];
 
     /* Guarded by pair.lock */
     PortConf conf;
+    uint32_t admitted;          /* pair.generation that the inbox is open for */
 
     QEMU_ALIGNED(PORT_CACHE_LINE) VhostDPPair pair;
     QEMU_ALIGNED(PORT_CACHE_LINE) PortStats stats[VHOST_DP_QUEUES];
@@ -193,7 +196,6 @@ struct VhostDPEnginePort {
 
     PortCoalesce coalesce[VHOST_DP_QUEUES]; /* the IOThread's own */
     QEMUTimer call_timer;       /* in ctx: when a delayed call is due */
-    bool changed;               /* atomic: port_reconcile() has to run */
     PortKick kick[VHOST_DP_QUEUES];     /* the IOThread's own */
     PortLink link;
 

@@ -15,7 +15,7 @@
 #include "port-rx-frame.h"
 
 void vhost_dp_port_rx_make_hdr(const PortConf *conf, const VhostDPFrame *frame,
-                               unsigned nchains,
+                               bool hashed, unsigned nchains,
                                struct virtio_net_hdr_v1_hash *hdr)
 {
     struct virtio_net_hdr_v1 *v1 = &hdr->hdr;
@@ -39,6 +39,7 @@ void vhost_dp_port_rx_make_hdr(const PortConf *conf, const VhostDPFrame *frame,
         bswap16s(&v1->gso_size);
         bswap16s(&v1->hdr_len);
     }
+    rx_write_hash(conf, frame, hashed, (uint8_t *)(v1 + 1));
 }
 
 bool vhost_dp_port_rx_gso_fits(const VhostDPFrame *frame, const uint8_t *head,

@@ -62,13 +62,32 @@ static inline void rx_copy_to_chain(PortRxCopy *src, const VhostDPChain *chain,
 /*
  * Makes the virtio-net header for a frame in @nchains buffers (virtio 1.3,
  * 5.1.6.4).  The guest gets the first conf->hdr_len bytes of @hdr.
+ * @hashed: the frame has a hash, or VIRTIO_NET_HASH_REPORT_NONE
  */
 void vhost_dp_port_rx_make_hdr(const PortConf *conf, const VhostDPFrame *frame,
-                               unsigned nchains,
+                               bool hashed, unsigned nchains,
                                struct virtio_net_hdr_v1_hash *hdr);
 
+/* Writes the end of a header with a hash */
+static inline void rx_write_hash(const PortConf *conf,
+                                 const VhostDPFrame *frame, bool hashed,
+                                 uint8_t *buf)
+{
+    uint32_t hash = hashed ? frame->hash : 0;
+    uint16_t report = hashed ? frame->hash_report : VIRTIO_NET_HASH_REPORT_NONE;
+
+    stl_he_p(buf, conf->hdr_swap ? bswap32(hash) : hash);
+    stw_he_p(buf + sizeof(hash), conf->hdr_swap ? bswap16(report) : report);
+    stw_he_p(buf + sizeof(hash) + sizeof(report), 0);
+}
+
+QEMU_BUILD_BUG_ON(sizeof(struct virtio_net_hdr_v1_hash) !=
+                  sizeof(struct virtio_net_hdr_v1) + 2 * sizeof(uint32_t));
+
 /* Writes the header of a frame without metadata in one chain */
-static inline void rx_write_plain_hdr(const PortConf *conf, uint8_t *buf)
+static inline void rx_write_plain_hdr(const PortConf *conf,
+                                      const VhostDPFrame *frame, bool hashed,
+                                      uint8_t *buf)
 {
     uint16_t one = conf->hdr_swap ? bswap16(1) : 1;
 
@@ -77,9 +96,8 @@ static inline void rx_write_plain_hdr(const PortConf *conf, uint8_t *buf)
         stw_he_p(buf + offsetof(struct virtio_net_hdr_v1, num_buffers), one);
     }
     if (conf->hdr_len > sizeof(struct virtio_net_hdr_v1)) {
-        memset(buf + sizeof(struct virtio_net_hdr_v1), 0,
-               sizeof(struct virtio_net_hdr_v1_hash) -
-               sizeof(struct virtio_net_hdr_v1));
+        rx_write_hash(conf, frame, hashed,
+                      buf + sizeof(struct virtio_net_hdr_v1));
     }
 }
 

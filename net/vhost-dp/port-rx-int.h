@@ -9,6 +9,7 @@
 #ifndef NET_VHOST_DP_PORT_RX_INT_H
 #define NET_VHOST_DP_PORT_RX_INT_H
 
+#include "qemu/iov.h"
 #include "port-soft.h"
 
 /*
@@ -28,9 +29,9 @@
  * Invariants: between passes, frames are lent in DRIVER, GUEST and GUEST_POLL
  * only, and always in GUEST and GUEST_POLL.  The inbox is open in these three
  * states.  The driver's calls are enabled (rx_enable) in DISCARD, HAND_OVER and
- * DRIVER, unless the turn is PARKED or the driver is polled.  rx_burst is
- * called only while calls are enabled or the driver is polled.  Without a
- * driver the state is OFF.
+ * DRIVER, and with RSS in all but OFF, unless the turn is PARKED or the driver
+ * is polled.  rx_burst is called only while calls are enabled or the driver is
+ * polled.  Without a driver the state is OFF.
  */
 typedef enum PortRxState {
     PORT_RX_OFF,                /* frames stay in the driver */
@@ -51,8 +52,9 @@ typedef enum PortRxSource {
     PORT_RX_FROM_INBOX,
 } PortRxSource;
 
-/* Private to port-rx-into.c */
+/* Private to port-rx-into.c, and to port-rx-steer.c */
 typedef struct PortRxInto PortRxInto;
+typedef struct PortSteer PortSteer;
 
 struct PortRx {
     PortRxState state;
@@ -60,7 +62,7 @@ struct PortRx {
     bool enabled;               /* the driver's calls are enabled */
     bool ready;                 /* the driver may have frames */
     bool long_frames;           /* recent frames were long: use rx_into */
-    bool unseen;                /* the lent frames were not filtered yet */
+    uint8_t looks;              /* PORT_RX_*: see port-rx-steer.h */
     PortRxSource source;        /* of the frames that are, or were, lent */
     unsigned lent;              /* number of frames to be given back */
     unsigned end;               /* number of frames in @frames */
@@ -69,6 +71,7 @@ struct PortRx {
     unsigned soft_work;         /* frames done in software since its reset */
     PortRxSoft *soft;           /* NULL until it is needed */
     PortRxInto *into;           /* NULL until it is needed */
+    PortSteer *steer;           /* NULL until it is needed */
     QEMU_ALIGNED(PORT_CACHE_LINE) VhostDPFrame frames[VHOST_DP_BURST_FRAMES];
     uint8_t head[VHOST_DP_HEAD_BYTES];      /* of frames[next] */
 };
@@ -98,6 +101,30 @@ static inline void rx_count_pop(VhostDPEnginePort *port, bool notified,
             vhost_dp_count(&port->stats[VHOST_DP_RX].kicks_suppressed, 1);
         }
     }
+}
+
+/* The first bytes of a frame: in rx->head, unless they are in one piece */
+static inline const uint8_t *port_rx_head(PortRx *rx, const VhostDPFrame *frame)
+{
+    size_t head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
+
+    if (frame->iov[0].iov_len >= head_len) {
+        return frame->iov[0].iov_base;
+    }
+    iov_to_buf(frame->iov, frame->iovcnt, 0, rx->head, head_len);
+    return rx->head;
+}
+
+/* Is the driver asked for frames without having called?  See VhostDPCaps. */
+static inline bool rx_polls_driver(const VhostDPEnginePort *port)
+{
+    return port_poll_is_on(&port->poll) && port->caps.rx_poll;
+}
+
+/* May it be asked at all?  Others only while they may call. */
+static inline bool rx_may_ask(const VhostDPEnginePort *port)
+{
+    return port->rx->enabled || rx_polls_driver(port);
 }
 
 /* ---- port-rx-into.c ---- */

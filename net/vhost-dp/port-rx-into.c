@@ -15,10 +15,10 @@
 #include "qemu/osdep.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
-#include "net/vhost-dp/offload/rx-filter.h"
 #include "net/vhost-dp/offload/offload.h"
 #include "port-rx-frame.h"
 #include "port-rx-int.h"
+#include "port-rx-steer.h"
 
 /* Chains to look at: with smaller buffers it is not worth it */
 #define RX_INTO_CHAINS 256
@@ -127,7 +127,8 @@ static unsigned rx_into_finish(VhostDPEnginePort *port, VhostDPVring *vq,
         vhost_dp_vring_push(vq, &chain[nchains], n);
         len -= n;
     }
-    vhost_dp_port_rx_make_hdr(&port->conf, frame, nchains, &hdr);
+    vhost_dp_port_rx_make_hdr(&port->conf, frame,
+                              port->rx->looks & PORT_RX_HASHES, nchains, &hdr);
     len = port->conf.hdr_len + head.iov_len;
     for (i = 0; len; i++) {
         size_t n = MIN(len, chain[i].len);
@@ -137,17 +138,6 @@ static unsigned rx_into_finish(VhostDPEnginePort *port, VhostDPVring *vq,
     }
     rx_into_dirty(port->rx->into, niov, frame->len - head.iov_len);
     return nchains;
-}
-
-/* Does the guest want a frame?  As rx_look() of port-rx.c */
-static bool rx_into_wanted(const VhostDPEnginePort *port,
-                           const VhostDPFrame *frame)
-{
-    const VhostDPControl *control = port->conf.control;
-
-    return !control->filters ||
-           vhost_dp_rx_filter_passes(control, port->rx->head,
-                                     MIN(frame->len, VHOST_DP_RX_FILTER_BYTES));
 }
 
 /* Can the guest be given a frame with the metadata that it has? */
@@ -184,7 +174,6 @@ static void rx_into_lend(VhostDPEnginePort *port, const VhostDPFrame *frame,
     rx->source = PORT_RX_FROM_COPY;
     rx->lent = 1;
     rx->end = 1;
-    rx->unseen = false;
     rx->next = 0;
 }
 
@@ -230,8 +219,8 @@ static unsigned rx_into_chains(VhostDPEnginePort *port, VhostDPVring *vq,
         } else if (unlikely(frame.len > VHOST_DP_MAX_FRAME)) {
             rx_into_dirty(into, niov, SIZE_MAX);
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_TOO_LARGE, 1);
-        } else if (unlikely(port->conf.looks) &&
-                   !rx_into_wanted(port, &frame)) {
+        } else if (unlikely(rx->looks) &&
+                   !vhost_dp_port_rx_look_at(port, &frame, rx->head)) {
             rx_into_dirty(into, niov, rx_into_rest(&frame));
             port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_FILTERED, 1);
             lost += frame.len;

@@ -15,18 +15,19 @@
  *
  * The inbox, with frames that other pairs' threads received, is a second source
  * of lent frames, in turns with the driver.  Long frames are received without
- * being lent: see port-rx-into.c.
+ * being lent: see port-rx-into.c.  With RSS, frames that the driver lent may go
+ * to other pairs' inboxes before any is delivered here: see port-rx-steer.c.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
 #include "qemu/memalign.h"
-#include "net/vhost-dp/offload/rx-filter.h"
 #include "net/vhost-dp/offload/offload.h"
 #include "port-rx.h"
 #include "port-rx-frame.h"
 #include "port-rx-int.h"
+#include "port-rx-steer.h"
 #include "trace.h"
 
 /* How many chains ahead a buffer is fetched into the cache */
@@ -45,6 +46,7 @@ void vhost_dp_port_rx_free(PortRx *rx)
 {
     vhost_dp_port_soft_free_rx(rx->soft);
     vhost_dp_port_rx_into_free(rx->into);
+    vhost_dp_port_rx_steer_free(rx->steer);
     qemu_vfree(rx);
 }
 
@@ -65,50 +67,11 @@ static void rx_release(VhostDPEnginePort *port)
     rx->next = 0;
 }
 
-static __attribute__((noinline)) void rx_look(VhostDPEnginePort *port)
-{
-    const VhostDPControl *control = port->conf.control;
-    PortRx *rx = port->rx;
-    unsigned n = rx->end;
-
-    if (control->filters) {
-        rx->end = vhost_dp_rx_filter_frames(control, rx->frames, n);
-        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_FILTERED,
-                  n - rx->end);
-    }
-}
-
-/*
- * What the driver lent has to be looked at if the guest has asked for that.
- * It is done once, as the guest may ask for something else while frames wait.
- * Frames of the inbox were looked at by who put them there.  Lock held.
- */
-static inline void rx_see(VhostDPEnginePort *port)
-{
-    if (unlikely(port->conf.looks) && port->rx->unseen) {
-        rx_look(port);
-    }
-    port->rx->unseen = false;
-}
-
-/* Those that wait are copied to the first pair.  Returns false if it is off. */
-static bool rx_hand_over(VhostDPEnginePort *port)
-{
-    VhostDPInbox *inbox = port_first_inbox(port);
-    PortRx *rx = port->rx;
-
-    WITH_QEMU_LOCK_GUARD(&port->pair.lock) {
-        rx_see(port);
-    }
-    return inbox && rx->next < rx->end &&
-           vhost_dp_inbox_put(inbox, &rx->frames[rx->next],
-                              rx->end - rx->next);
-}
-
 /* Nothing waits any more: see vhost_dp_port_rx_discard() */
 static void rx_lose(VhostDPEnginePort *port, VhostDPDropReason reason)
 {
     PortRx *rx = port->rx;
+    bool hand_over;
 
     if (!rx->lent) {
         return;
@@ -120,9 +83,12 @@ static void rx_lose(VhostDPEnginePort *port, VhostDPDropReason reason)
     }
     rx->soft_left = 0;
     vhost_dp_port_soft_rx_end(rx->soft);
-    if (reason != VHOST_DP_DROP_REASON_DISABLED || !rx_hand_over(port)) {
-        port_drop(port, VHOST_DP_RX, reason, rx->end - rx->next);
-    }
+    /* From another inbox they could come behind later ones of their flows */
+    hand_over = reason == VHOST_DP_DROP_REASON_DISABLED && port->index &&
+                rx->source != PORT_RX_FROM_INBOX;
+    port_drop(port, VHOST_DP_RX, reason,
+              hand_over ? vhost_dp_port_rx_hand_over(port) :
+                          rx->end - rx->next);
     rx_release(port);
 }
 
@@ -158,6 +124,9 @@ static void rx_set_state(VhostDPEnginePort *port, PortRxState state)
     } else {
         vhost_dp_inbox_leave(port_first_inbox(port));
     }
+    if (state == PORT_RX_DRIVER) {
+        vhost_dp_port_rx_raise_fence(port);
+    }
     trace_vhost_dp_port_redirect(port->set->netdev, port->index, after);
 }
 
@@ -165,7 +134,6 @@ void vhost_dp_port_rx_open(VhostDPEnginePort *port)
 {
     port->rx->ready = true;
     rx_set_state(port, PORT_RX_DRIVER);
-    vhost_dp_inbox_open(port->inbox);
 }
 
 void vhost_dp_port_rx_discard(VhostDPEnginePort *port,
@@ -187,11 +155,71 @@ void vhost_dp_port_rx_off(VhostDPEnginePort *port)
 void vhost_dp_port_rx_drop(VhostDPEnginePort *port, VhostDPDropReason reason)
 {
     rx_lose(port, reason);
-    vhost_dp_inbox_close(port->inbox);
-    vhost_dp_port_rx_count_inbox(port);
     if (port->rx->state >= PORT_RX_DRIVER) {
         rx_set_state(port, PORT_RX_OFF);
     }
+}
+
+void vhost_dp_port_rx_admit(VhostDPEnginePort *port)
+{
+    WITH_QEMU_LOCK_GUARD(&port->pair.lock) {
+        /* What control has changed since, it has told the inbox */
+        if (qatomic_read(&port->changed)) {
+            /* The state is about to follow */
+        } else if (port->rx->state >= PORT_RX_DRIVER) {
+            vhost_dp_inbox_open(port->inbox, false);
+        } else {
+            vhost_dp_inbox_close(port->inbox);
+        }
+    }
+    /* If control wants the lent ones dropped, this will be called again */
+    vhost_dp_inbox_drop_stale(port->inbox);
+    vhost_dp_port_rx_count_inbox(port);
+}
+
+/*
+ * Frames that wait for buffers of this port must not be in the way of those for
+ * others.  Returns true if none is lent any more.
+ */
+static bool rx_wait_in_inbox(VhostDPEnginePort *port)
+{
+    PortRx *rx = port->rx;
+    bool all = vhost_dp_port_rx_wait_in_inbox(port);
+
+    rx_release(port);
+    if (!all) {
+        rx->source = PORT_RX_FROM_COPY;
+        rx->lent = 1;
+        rx->end = 1;
+    }
+    return all;
+}
+
+void vhost_dp_port_rx_control(VhostDPEnginePort *port, VhostDPControl *control)
+{
+    PortRx *rx = port->rx;
+
+    vhost_dp_port_rx_set_control(port, control);
+    if ((rx->looks & PORT_RX_STEERS) && rx->lent &&
+        rx->source != PORT_RX_FROM_INBOX && rx_wait_in_inbox(port) &&
+        rx->state >= PORT_RX_DRIVER) {
+        rx->state = PORT_RX_DRIVER;
+    }
+}
+
+void vhost_dp_port_rx_expire(VhostDPEnginePort *port)
+{
+    PortRx *rx = port->rx;
+
+    /* A thread that got no CPU for a while is about to deliver them */
+    bool dry = rx->state >= PORT_RX_GUEST;
+
+    if (dry && rx->source == PORT_RX_FROM_INBOX) {
+        rx_lose(port, VHOST_DP_DROP_REASON_QUEUE_FULL);
+        vhost_dp_port_rx_kicked(port);
+    }
+    vhost_dp_inbox_end_expiry(port->inbox, dry);
+    vhost_dp_port_rx_count_inbox(port);
 }
 
 void vhost_dp_port_rx_ready(VhostDPEnginePort *port)
@@ -208,24 +236,14 @@ void vhost_dp_port_rx_kicked(VhostDPEnginePort *port)
     }
 }
 
-/* Is the driver asked for frames without having called?  See VhostDPCaps. */
-static bool rx_polls_driver(const VhostDPEnginePort *port)
-{
-    return port_poll_is_on(&port->poll) && port->caps.rx_poll;
-}
-
-/* May it be asked at all?  Others only while they may call. */
-static bool rx_may_ask(const VhostDPEnginePort *port)
-{
-    return port->rx->enabled || rx_polls_driver(port);
-}
-
 bool vhost_dp_port_rx_settle(VhostDPEnginePort *port)
 {
     PortRx *rx = port->rx;
     bool enable = (rx->state == PORT_RX_DISCARD ||
                    rx->state == PORT_RX_HAND_OVER ||
-                   rx->state == PORT_RX_DRIVER) &&
+                   rx->state == PORT_RX_DRIVER ||
+                   (rx->state >= PORT_RX_GUEST &&
+                    (rx->looks & PORT_RX_STEERS))) &&
                   port->turn.state != PORT_TURN_PARKED &&
                   !rx_polls_driver(port);
 
@@ -275,7 +293,8 @@ static inline void rx_copy_plain(VhostDPEnginePort *port, VhostDPVring *vq,
     unsigned hdr_len = port->conf.hdr_len;
     size_t len = hdr_len + frame->len;
 
-    rx_write_plain_hdr(&port->conf, buf);
+    rx_write_plain_hdr(&port->conf, frame, port->rx->looks & PORT_RX_HASHES,
+                       buf);
     memcpy(buf + hdr_len, frame->iov[0].iov_base, frame->len);
     vhost_dp_memory_dirty(chain->region[0], buf, len);
     vhost_dp_vring_push(vq, chain, len);
@@ -295,7 +314,8 @@ static void rx_copy_frame(VhostDPEnginePort *port, VhostDPVring *vq,
     };
     unsigned i;
 
-    vhost_dp_port_rx_make_hdr(&port->conf, frame, nchains, &hdr);
+    vhost_dp_port_rx_make_hdr(&port->conf, frame,
+                              port->rx->looks & PORT_RX_HASHES, nchains, &hdr);
     for (i = first; i < first + nchains; i++) {
         const VhostDPChain *chain = &port->burst->chain[i];
         size_t n = MIN(len, chain->len);
@@ -304,17 +324,6 @@ static void rx_copy_frame(VhostDPEnginePort *port, VhostDPVring *vq,
         vhost_dp_vring_push(vq, chain, n);
         len -= n;
     }
-}
-
-/* The first bytes of a lent frame: in rx->head, unless they are in one piece */
-static const uint8_t *rx_lent_head(PortRx *rx, const VhostDPFrame *frame,
-                                   size_t head_len)
-{
-    if (frame->iov[0].iov_len >= head_len) {
-        return frame->iov[0].iov_base;
-    }
-    iov_to_buf(frame->iov, frame->iovcnt, 0, rx->head, head_len);
-    return rx->head;
 }
 
 static __attribute__((noinline)) bool
@@ -327,7 +336,7 @@ rx_takes_metadata(VhostDPEnginePort *port, const VhostDPFrame *frame)
     return !vhost_dp_port_soft_rx_active(rx->soft) &&
            vhost_dp_offload_allowed(frame, port->conf.offloads) &&
            (!frame->gso_type ||
-            vhost_dp_port_rx_gso_fits(frame, rx_lent_head(rx, frame, head_len),
+            vhost_dp_port_rx_gso_fits(frame, port_rx_head(rx, frame),
                                       head_len));
 }
 
@@ -580,7 +589,8 @@ static bool rx_try_into(VhostDPEnginePort *port, unsigned *left)
     PortRx *rx = port->rx;
 
     if (likely(!rx->long_frames) || !port->caps.rx_into || !rx->ready ||
-        !rx_may_ask(port) || rx->state != PORT_RX_DRIVER) {
+        !rx_may_ask(port) || rx->state != PORT_RX_DRIVER ||
+        (rx->looks & PORT_RX_STEERS)) {
         return false;
     }
     /* The driver may say in rx_into that there are more */
@@ -599,33 +609,82 @@ static bool rx_try_into(VhostDPEnginePort *port, unsigned *left)
     return false;
 }
 
-/* Ask the driver for frames.  Returns false if there are none. */
-static bool rx_fetch(VhostDPEnginePort *port)
+/* Ask the driver for up to @n frames.  Returns -1 if it may not be asked. */
+static int rx_ask_driver(VhostDPEnginePort *port, VhostDPFrame *frames,
+                         unsigned n)
 {
     PortRx *rx = port->rx;
     bool poll = !rx->ready;
-    /* What is read ahead of rx_into has to be copied */
-    bool one = rx->long_frames && port->caps.rx_into;
+    unsigned got;
 
     if (poll ? !rx_polls_driver(port) : !rx_may_ask(port)) {
-        return false;
+        return -1;
     }
     /* The driver may say in rx_burst that there are more */
     rx->ready = false;
-    rx->source = PORT_RX_FROM_DRIVER;
-    rx->next = 0;
-    rx->lent = port->dc->rx_burst(port->drv, port->index, rx->frames,
-                                  one ? 1 : VHOST_DP_BURST_FRAMES);
-    rx->end = rx->lent;
-    rx->unseen = true;
-    if (rx->lent) {
+    got = port->dc->rx_burst(port->drv, port->index, frames, n);
+    if (got) {
         rx->ready = true;
         port_poll_worked(&port->poll);
     }
     if (poll) {
-        port_count_look(port, VHOST_DP_RX, rx->lent);
+        port_count_look(port, VHOST_DP_RX, got);
+    }
+    return got;
+}
+
+/*
+ * Ask the driver for frames to be lent.  Returns false if there are none; all
+ * may have been for others: then PORT_MORE in *@left says to come again.
+ */
+static bool rx_fetch(VhostDPEnginePort *port, unsigned *left)
+{
+    PortRx *rx = port->rx;
+    /* What is read ahead of rx_into has to be copied */
+    bool one = rx->long_frames && port->caps.rx_into &&
+               !(rx->looks & PORT_RX_STEERS);
+    int n = rx_ask_driver(port, rx->frames, one ? 1 : VHOST_DP_BURST_FRAMES);
+
+    if (n < 0) {
+        return false;
+    }
+    rx->source = PORT_RX_FROM_DRIVER;
+    rx->next = 0;
+    rx->lent = n;
+    rx->end = n;
+    if (unlikely(rx->looks & PORT_RX_LOOKS) && n &&
+        rx->state >= PORT_RX_DRIVER) {
+        vhost_dp_port_rx_look(port);
+        if (!rx->end) {
+            rx_release(port);
+            *left |= PORT_MORE;
+        }
     }
     return rx->lent > 0;
+}
+
+/*
+ * Frames wait for buffers of this port: the driver's next ones go to inboxes,
+ * the port's own among them.  Returns PORT_MORE or 0.
+ */
+static unsigned rx_fetch_past(VhostDPEnginePort *port)
+{
+    VhostDPFrame *frames = vhost_dp_port_rx_past_frames(port);
+    int n;
+
+    if ((port->rx->looks & PORT_RX_FENCE) &&
+        !vhost_dp_port_rx_fence_is_over(port)) {
+        return PORT_MORE;
+    }
+    n = rx_ask_driver(port, frames, VHOST_DP_BURST_FRAMES);
+    if (n <= 0) {
+        return 0;
+    }
+    vhost_dp_port_rx_look_past(port, frames, n);
+    if (port->dc->rx_release) {
+        port->dc->rx_release(port->drv, port->index, n);
+    }
+    return PORT_MORE;
 }
 
 /* Ask the inbox for frames.  Returns false if there are none. */
@@ -638,7 +697,6 @@ static bool rx_fetch_inbox(VhostDPEnginePort *port)
     rx->lent = vhost_dp_inbox_get(port->inbox, rx->frames,
                                   VHOST_DP_BURST_FRAMES);
     rx->end = rx->lent;
-    rx->unseen = false;
     vhost_dp_port_rx_count_inbox(port);
     if (rx->lent) {
         port_poll_worked(&port->poll);
@@ -654,7 +712,9 @@ static bool rx_fetch_inbox(VhostDPEnginePort *port)
 static bool rx_get(VhostDPEnginePort *port, unsigned *left)
 {
     PortRx *rx = port->rx;
-    bool inbox = vhost_dp_inbox_ready(port->inbox);
+    /* In other states what is there is for the state that is about to come */
+    bool inbox = vhost_dp_inbox_ready(port->inbox) &&
+                 rx->state >= PORT_RX_DRIVER;
 
     if (unlikely(inbox)) {
         if (rx->source != PORT_RX_FROM_INBOX && rx_fetch_inbox(port)) {
@@ -662,11 +722,16 @@ static bool rx_get(VhostDPEnginePort *port, unsigned *left)
         }
         rx->source = PORT_RX_FROM_DRIVER;
     }
+    if (unlikely(rx->looks & PORT_RX_FENCE) &&
+        !vhost_dp_port_rx_fence_is_over(port)) {
+        *left |= PORT_MORE;
+        return inbox && rx_fetch_inbox(port);
+    }
     if (rx_try_into(port, left)) {
         *left |= inbox ? PORT_MORE : 0;
         return false;
     }
-    return rx_fetch(port) || (unlikely(inbox) && rx_fetch_inbox(port));
+    return rx_fetch(port, left) || (unlikely(inbox) && rx_fetch_inbox(port));
 }
 
 /* The state that follows from a burst.  Returns PORT_MORE or 0. */
@@ -686,15 +751,20 @@ static unsigned rx_follow(VhostDPEnginePort *port, RxResult result)
         }
         return PORT_MORE;
     case RX_NO_BUFFERS:
-        rx->state = PORT_RX_GUEST;
-        port_call_soon(port, VHOST_DP_RX);
-        return 0;
     case RX_NO_BUFFERS_POLL:
-        rx->state = PORT_RX_GUEST_POLL;
         port_call_soon(port, VHOST_DP_RX);
-        return 0;
+        if ((rx->looks & PORT_RX_STEERS) &&
+            rx->source == PORT_RX_FROM_DRIVER && rx_wait_in_inbox(port)) {
+            /* The next burst is the inbox's, and waits */
+            rx->state = PORT_RX_DRIVER;
+            return PORT_MORE;
+        }
+        rx->state = result == RX_NO_BUFFERS ? PORT_RX_GUEST :
+                                              PORT_RX_GUEST_POLL;
+        return rx->looks & PORT_RX_STEERS ? rx_fetch_past(port) : 0;
     case RX_BROKEN:
         vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
+        vhost_dp_port_rx_admit(port);
         return 0;
     }
     g_assert_not_reached();
@@ -708,9 +778,11 @@ unsigned vhost_dp_port_rx(VhostDPEnginePort *port)
     RxResult result;
     unsigned left = 0;
 
-    if (rx->state == PORT_RX_OFF ||
-        (rx->state == PORT_RX_GUEST && !port_poll_is_on(&port->poll))) {
+    if (rx->state == PORT_RX_OFF) {
         return 0;
+    }
+    if (rx->state == PORT_RX_GUEST && !port_poll_is_on(&port->poll)) {
+        return rx->looks & PORT_RX_STEERS ? rx_fetch_past(port) : 0;
     }
     if (!rx->lent && !rx_get(port, &left)) {
         return left;
@@ -725,7 +797,6 @@ unsigned vhost_dp_port_rx(VhostDPEnginePort *port)
             /* The reconcile BH is on its way */
             return 0;
         }
-        rx_see(port);
         result = vq->broken ? RX_BROKEN : rx_deliver(port, vq);
         if (unlikely(vq->broken)) {
             result = RX_BROKEN;

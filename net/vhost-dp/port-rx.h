@@ -48,8 +48,23 @@ void vhost_dp_port_rx_discard(VhostDPEnginePort *port,
 /* From now on nothing is received.  No frames are lent when it is called. */
 void vhost_dp_port_rx_off(VhostDPEnginePort *port);
 
-/* Drops lent frames and those in the inbox for @reason; closes the inbox */
+/* Drops lent frames for @reason; nothing is received until another state */
 void vhost_dp_port_rx_drop(VhostDPEnginePort *port, VhostDPDropReason reason);
+
+/*
+ * The state is as control wants it: the inbox is open if frames can be
+ * delivered, and what it has from before is dropped.
+ */
+void vhost_dp_port_rx_admit(VhostDPEnginePort *port);
+
+/*
+ * The guest asks for something else.
+ * @control: the snapshot, or NULL; takes the caller's reference
+ */
+void vhost_dp_port_rx_control(VhostDPEnginePort *port, VhostDPControl *control);
+
+/* vhost_dp_inbox_is_expired(): drops what came by the inbox and waits */
+void vhost_dp_port_rx_expire(VhostDPEnginePort *port);
 
 /* Counts the frames that were lost in the inbox */
 void vhost_dp_port_rx_count_inbox(VhostDPEnginePort *port);

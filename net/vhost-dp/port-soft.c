@@ -211,6 +211,8 @@ struct PortRxSoft {
     bool cut;                   /* seg is used */
     VhostDPFrame frame;         /* the copy, later the segment */
     VhostDPSegmenter seg;
+    uint32_t hash;              /* of the frame, and so of all segments */
+    uint8_t hash_report;
     struct iovec whole;         /* the copy */
     struct iovec iov[2];        /* the segment */
     uint8_t head[VHOST_DP_HEAD_BYTES];
@@ -232,6 +234,8 @@ static bool rx_soft_begin(VhostDPEnginePort *port, PortRxSoft *soft,
     soft->whole.iov_base = soft->buf;
     soft->whole.iov_len = lent->len;
     *frame = *lent;
+    soft->hash = lent->hash;
+    soft->hash_report = lent->hash_report;
     frame->iov = &soft->whole;
     frame->iovcnt = 1;
     head_len = MIN(frame->len, VHOST_DP_HEAD_BYTES);
@@ -274,6 +278,8 @@ const VhostDPFrame *vhost_dp_port_soft_rx_frame(VhostDPEnginePort *port,
                                      uso ? VHOST_DP_LINUX_DATAGRAMS : 1);
         vhost_dp_segmenter_make(&soft->seg, offloads, &soft->frame, soft->head,
                                 soft->iov);
+        soft->frame.hash = soft->hash;
+        soft->frame.hash_report = soft->hash_report;
     }
     return &soft->frame;
 }

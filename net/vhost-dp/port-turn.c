@@ -30,9 +30,20 @@
 #define PORT_TURN_NS (100 * SCALE_US)
 
 /*
+ * Not if a control operation waits, or has changed something that the bottom
+ * half has not seen yet: what the guest does after the operation must find the
+ * change in effect.
+ */
+static bool turn_may_go_on(VhostDPEnginePort *port)
+{
+    return likely(!qatomic_read(&port->changed)) &&
+           vhost_dp_pair_may_run(&port->pair);
+}
+
+/*
  * A burst from and one to the guest.  *@more is set if there may be more work.
- * Returns false if a control operation waits, or the vIOMMU does not answer at
- * once: the client's resume() will be called.
+ * Returns false if the bottom half is, or will be, scheduled: by control, or
+ * when the vIOMMU has answered.
  */
 static bool turn_pass(VhostDPEnginePort *port, bool *more)
 {
@@ -41,11 +52,11 @@ static bool turn_pass(VhostDPEnginePort *port, bool *more)
 
     port->turn.news = false;
     *more = false;
-    if (!vhost_dp_pair_may_run(pair)) {
+    if (!turn_may_go_on(port)) {
         return false;
     }
     left = vhost_dp_port_tx(port);
-    if (!vhost_dp_pair_may_run(pair)) {
+    if (!turn_may_go_on(port)) {
         return false;
     }
     left |= vhost_dp_port_rx(port);

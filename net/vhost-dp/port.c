@@ -161,6 +161,7 @@ typedef struct PortWanted {
     bool link_down;             /* the NIC's, and so nothing runs */
     bool runs[VHOST_DP_QUEUES]; /* and is not broken */
     bool restarted[VHOST_DP_QUEUES];    /* since the last look */
+    VhostDPControl *control;    /* a reference, or NULL */
 } PortWanted;
 
 /* Lock held: as long as that is so, the states are about what @wanted says */
@@ -170,6 +171,8 @@ static void port_look(VhostDPEnginePort *port, PortWanted *wanted)
     unsigned i;
 
     wanted->dead = port->conf.dead;
+    wanted->control = port->conf.control ?
+                      vhost_dp_control_ref(port->conf.control) : NULL;
     wanted->enabled = pair->enabled;
     wanted->link_down = !pair->vq[VHOST_DP_RX].running && port->conf.nic_down;
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
@@ -227,6 +230,7 @@ static bool port_reconcile(VhostDPEnginePort *port)
         port_look(port, &wanted);
     }
     if (wanted.dead) {
+        vhost_dp_control_unref(wanted.control);
         port_detach(port);
         return false;
     }
@@ -242,10 +246,11 @@ static bool port_reconcile(VhostDPEnginePort *port)
         !wanted.enabled) {
         vhost_dp_port_tx_drop_rest(port, why);
     }
+    vhost_dp_port_rx_control(port, wanted.control);
     port_set_active(port, wanted.enabled);
     port_reconcile_tx(port, &wanted);
     port_reconcile_rx(port, &wanted);
-    vhost_dp_port_rx_count_inbox(port);
+    vhost_dp_port_rx_admit(port);
     /* The NIC may be a new one, or have come by migration */
     port->set->link_changed(port->set->opaque);
     return true;
@@ -304,6 +309,9 @@ static void port_bh(void *opaque)
         return;
     }
     vhost_dp_port_tx_injected(port);
+    if (unlikely(vhost_dp_inbox_is_expired(port->inbox))) {
+        vhost_dp_port_rx_expire(port);
+    }
     if (unlikely(vhost_dp_inbox_ready(port->inbox))) {
         vhost_dp_port_rx_count_inbox(port);
     }
@@ -312,11 +320,38 @@ static void port_bh(void *opaque)
 
 /* ---- What the pair tells ---- */
 
+/* Lock held: does control want the receive queue to get frames? */
+static bool port_wants_rx(const VhostDPEnginePort *port)
+{
+    const VhostDPPair *pair = &port->pair;
+    const VhostDPVring *vq = &pair->vq[VHOST_DP_RX];
+
+    return pair->enabled && vq->running && !vq->broken && !port->conf.dead;
+}
+
+/*
+ * Lock held.  Other pairs' threads may have frames for this one before its own
+ * thread knows that it runs, and those are not to be lost: so the inbox is
+ * opened here.  It is closed by vhost_dp_port_rx_admit().
+ */
+static void port_note_change(VhostDPEnginePort *port)
+{
+    uint32_t generation = port->pair.generation[VHOST_DP_RX];
+
+    if (port_wants_rx(port)) {
+        vhost_dp_inbox_open(port->inbox, port->admitted != generation);
+        port->admitted = generation;
+    }
+    qatomic_set(&port->changed, true);
+}
+
 static void port_changed(void *opaque)
 {
     VhostDPEnginePort *port = opaque;
 
-    qatomic_set(&port->changed, true);
+    vhost_dp_pair_lock(&port->pair);
+    port_note_change(port);
+    vhost_dp_pair_unlock(&port->pair);
     qemu_bh_schedule(port->bh);
 }
 
@@ -501,7 +536,8 @@ void vhost_dp_portset_delete(VhostDPPortSet *set)
         qatomic_inc(&pair->want);
         WITH_QEMU_LOCK_GUARD(&pair->lock) {
             port->conf.dead = true;
-            port_changed(port);
+            port_note_change(port);
+            qemu_bh_schedule(port->bh);
         }
         qatomic_dec(&pair->want);
     }
@@ -529,10 +565,10 @@ void vhost_dp_portset_set_control(VhostDPPortSet *set, VhostDPControl *control)
         vhost_dp_control_ref(control);
         vhost_dp_pair_lock(&port->pair);
         port->conf.control = control;
-        port->conf.looks = control->filters || control->hashes ||
-                           control->steers;
         port->conf.checks_source = control->state.check_source;
+        port_note_change(port);
         vhost_dp_pair_unlock(&port->pair);
+        qemu_bh_schedule(port->bh);
         vhost_dp_control_unref(old);
     }
 }
@@ -660,6 +696,7 @@ static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
     info->coalesce_packets = port->conf.coalesce[queue].max_packets;
     info->coalesce_usecs = port->conf.coalesce[queue].max_usecs;
     info->direct_packets = qatomic_read(&stats->direct);
+    info->steered_packets = qatomic_read(&stats->steered);
     info->software_checksums = qatomic_read(&stats->soft_checksums);
     info->software_segments = qatomic_read(&stats->soft_segments);
 

@@ -158,6 +158,10 @@ static void print_losses(Monitor *mon, const char *name,
                        q->coalesce_packets, q->coalesce_usecs,
                        q->calls_coalesced);
     }
+    if (q->steered_packets) {
+        monitor_printf(mon, "    %s for other queue pairs: %" PRIu64
+                       " packets\n", name, q->steered_packets);
+    }
     if (q->software_checksums || q->software_segments) {
         monitor_printf(mon, "    %s in software: %" PRIu64 " checksums, %"
                        PRIu64 " segments\n", name, q->software_checksums,

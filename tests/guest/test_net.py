@@ -8,6 +8,7 @@ driver does no offloads.
 """
 
 import json
+import re
 import subprocess
 
 from datagrams import DatagramTests
@@ -287,11 +288,43 @@ class Multiqueue(GuestCase):
 
 
 class MultiqueuePacked(Multiqueue):
-    """The same with packed virtqueues, and with busy polling."""
+    """The same with packed virtqueues, busy polling, and RSS."""
 
     title = "four queue pairs, packed, polling"
-    device = {**Multiqueue.device, "packed": True}
+    device = {**Multiqueue.device, "packed": True, "rss": True, "hash": True}
     netdev = {**Multiqueue.netdev, "busy-poll-us": 50}
+
+    def _received(self):
+        return [pair["rx"]["packets"] for pair in self._pairs()]
+
+    def test_ca_rss(self):
+        """ethtool -X chooses the pairs that receive, under traffic, and ethtool -x shows them"""
+        with self.traffic():
+            for weights in ((0, 1, 0, 0), (1, 0, 1, 0), (0, 0, 0, 1), (1, 1, 1, 1)):
+                self.guest.sh("ethtool -X eth0 weight " + " ".join(map(str, weights)))
+                table = re.findall(r"^ *\d+:((?: +\d+)+)$", self.guest.sh("ethtool -x eth0"), re.MULTILINE)
+                self.assertEqual({int(pair) for line in table for pair in line.split()},
+                                 {pair for pair, weight in enumerate(weights) if weight})
+                before = self._received()
+                self.assertGreater(self._iperf("--reverse"), 1 << 20)
+                got = [now - then for now, then in zip(self._received(), before)]
+                wrong = sum(n for n, weight in zip(got, weights) if not weight)
+                # ARP has no hash, and goes to the first
+                self.assertLess(wrong, 20 + sum(got) // 100, f"received with weights {weights}: {got}")
+
+    def test_cb_hash_fields(self):
+        """ethtool -N rx-flow-hash: with addresses alone, all streams of iperf3 come to one pair"""
+        # Linux tells the device of other fields while it uses the hash itself
+        self.guest.sh("ethtool -K eth0 rxhash on")
+        for fields, ports in (("sd", False), ("sdfn", True)):
+            self.guest.sh(f"ethtool -N eth0 rx-flow-hash tcp4 {fields}")
+            self.assertEqual("src port" in self.guest.sh("ethtool -n eth0 rx-flow-hash tcp4"), ports)
+            before = self._received()
+            self.assertGreater(self._iperf("--reverse"), 1 << 20)
+            got = [now - then for now, then in zip(self._received(), before)]
+            if not ports:
+                # Frames of other flows are few
+                self.assertLess(sum(got) - max(got), 50 + sum(got) // 100, f"received without ports: {got}")
 
 
 class Software(DatagramTests, OffloadTests, MtuTests, GuestCase):

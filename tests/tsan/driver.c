@@ -16,6 +16,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "qemu/atomic.h"
 #include "qemu/iov.h"
 #include "qemu/timer.h"
@@ -46,6 +47,28 @@ struct StressDriver {
 };
 
 static uint8_t frame_data[STRESS_MAX_FRAME];
+
+/* IPv4 and UDP, so that RSS has something to hash; each flow has its port */
+#define FLOWS 64
+#define FLOW_HEAD 42
+
+static uint8_t flow_head[FLOWS][FLOW_HEAD];
+
+static void make_flows(void)
+{
+    unsigned i;
+
+    for (i = 0; i < FLOWS; i++) {
+        uint8_t *head = flow_head[i];
+
+        memset(head, STRESS_RX_BYTE, FLOW_HEAD);
+        stw_be_p(head + 12, 0x0800);
+        head[14] = 0x45;
+        stw_be_p(head + 20, 0);
+        head[23] = 17;
+        stw_be_p(head + 34, i);
+    }
+}
 
 static StressQueue *queue_of(VhostDPDriver *drv, unsigned pair)
 {
@@ -184,10 +207,10 @@ static unsigned driver_rx_burst(VhostDPDriver *drv, unsigned pair,
         frame->len = 60 + stress_random(&s->random, STRESS_MAX_FRAME - 59);
         frame->iov = frame->inl;
         frame->iovcnt = 2;
-        frame->inl[0].iov_base = frame_data;
-        frame->inl[0].iov_len = 14;
-        frame->inl[1].iov_base = frame_data + 14;
-        frame->inl[1].iov_len = frame->len - 14;
+        frame->inl[0].iov_base = flow_head[stress_random(&s->random, FLOWS)];
+        frame->inl[0].iov_len = FLOW_HEAD;
+        frame->inl[1].iov_base = frame_data + FLOW_HEAD;
+        frame->inl[1].iov_len = frame->len - FLOW_HEAD;
         frame->flags = 0;
         frame->gso_type = 0;
     }
@@ -231,6 +254,7 @@ static void driver_class_init(ObjectClass *oc, const void *data)
 {
     VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
 
+    make_flows();
     memset(frame_data, STRESS_RX_BYTE, sizeof(frame_data));
     dc->open = driver_open;
     dc->close = driver_close;

@@ -24,7 +24,10 @@
 
 #include "system/memory.h"
 
-#define EMULATOR_RAM_SIZE (4 * MiB)
+/* Each guest has a part of it */
+#define EMULATOR_PARTS 4
+#define EMULATOR_PART_SIZE (2 * MiB)
+#define EMULATOR_RAM_SIZE (EMULATOR_PARTS * EMULATOR_PART_SIZE)
 
 /* What the guest's memory table says */
 #define EMULATOR_RAM_TWICE (2 * EMULATOR_RAM_SIZE)

@@ -19,7 +19,6 @@
 #include "stress.h"
 
 #define BUFFER_SIZE 2048
-#define RAM_SIZE (2 * MiB)
 
 /* While control changes things a call can be lost for a good reason */
 #define IMPATIENT_MS 5
@@ -35,7 +34,7 @@ void *machine_alloc(Machine *m, size_t size, size_t align, uint64_t *gpa)
 {
     *gpa = ROUND_UP(m->ram_next, align);
     m->ram_next = *gpa + size;
-    g_assert_cmpuint(m->ram_next, <=, m->ram_size);
+    g_assert_cmpuint(m->ram_next, <=, MIN(m->ram_size, EMULATOR_RAM_SIZE));
     memset(m->ram + *gpa, 0, size);
     return m->ram + *gpa;
 }
@@ -86,7 +85,7 @@ void guest_reset(Guest *g, bool packed, bool event_idx, bool indirect)
 
     g->machine.ram = emulator_guest_ram;
     g->machine.ram_next = g->ram_start;
-    g->machine.ram_size = g->ram_start + RAM_SIZE;
+    g->machine.ram_size = g->ram_start + EMULATOR_PART_SIZE;
     make_ring(g, VHOST_DP_RX, packed, event_idx, indirect);
     make_ring(g, VHOST_DP_TX, packed, event_idx, indirect);
     /* It may be about to sleep, with nothing posted to the new rings */

@@ -27,143 +27,14 @@
 #include "tests/vhost-dp/lib/frames.h"
 #include "emulator.h"
 #include "nic.h"
-#include "stress.h"
+#include "script.h"
 
 #define PATIENCE_S 60
-
-/* A frame on the transmit queue fills a buffer of guest.c */
-#define HDR_LEN sizeof(struct virtio_net_hdr_v1)
-#define TX_LEN (STRESS_MAX_FRAME - HDR_LEN)
-#define RX_LEN 100
-
-/* ---- A driver that does what the test says ---- */
-
-OBJECT_DECLARE_SIMPLE_TYPE(ScriptDriver, STRESS_DRIVER)
-
-struct ScriptDriver {
-    VhostDPDriver parent_obj;
-
-    /* Atomic */
-    VhostDPPort *ports[2];      /* while attached */
-    unsigned pair;              /* of these, that can receive */
-    unsigned room;              /* frames that it will still take */
-    unsigned sent;              /* frames that it took, */
-    unsigned sent_whole;        /* and those that nobody had cut */
-    unsigned have;              /* frames that it has to lend, */
-    uint8_t content;            /* and what they consist of, */
-    const VhostDPFrame *special;        /* unless it is this one */
-    unsigned lent;
-};
-
-static bool script_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
-{
-    return true;
-}
-
-static void script_close(VhostDPDriver *drv)
-{
-}
-
-static void script_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
-{
-    *caps = (VhostDPCaps) {
-        .max_queue_pairs = 2,
-        .max_frame = VHOST_DP_MAX_FRAME,
-        .max_segments = 2,
-    };
-}
-
-static bool script_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
-                          AioContext *ctx, Error **errp)
-{
-    qatomic_set(&STRESS_DRIVER(drv)->ports[pair], port);
-    return true;
-}
-
-static void script_detach(VhostDPDriver *drv, unsigned pair)
-{
-    qatomic_set(&STRESS_DRIVER(drv)->ports[pair], NULL);
-}
-
-static unsigned script_tx_burst(VhostDPDriver *drv, unsigned pair,
-                                VhostDPFrame *frames, unsigned n)
-{
-    ScriptDriver *s = STRESS_DRIVER(drv);
-    unsigned taken = MIN(n, qatomic_read(&s->room));
-    unsigned i;
-
-    for (i = 0; i < taken; i++) {
-        if (frames[i].len == TX_LEN) {
-            qatomic_inc(&s->sent_whole);
-        }
-    }
-    qatomic_sub(&s->room, taken);
-    qatomic_add(&s->sent, taken);
-    return taken;
-}
-
-static unsigned script_rx_burst(VhostDPDriver *drv, unsigned pair,
-                                VhostDPFrame *frames, unsigned n)
-{
-    static uint8_t contents[UINT8_MAX + 1][RX_LEN];
-    ScriptDriver *s = STRESS_DRIVER(drv);
-    uint8_t *data = contents[qatomic_read(&s->content)];
-    unsigned i;
-
-    n = pair == s->pair ? MIN(n, qatomic_read(&s->have)) : 0;
-    memset(data, qatomic_read(&s->content), RX_LEN);
-    for (i = 0; i < n; i++) {
-        frames[i] = s->special ? *s->special : (VhostDPFrame) {
-            .len = RX_LEN, .iovcnt = 1, .inl[0] = { data, RX_LEN },
-        };
-        frames[i].iov = frames[i].inl;
-    }
-    qatomic_sub(&s->have, n);
-    qatomic_add(&s->lent, n);
-    return n;
-}
-
-static void script_rx_release(VhostDPDriver *drv, unsigned pair, unsigned n)
-{
-    qatomic_sub(&STRESS_DRIVER(drv)->lent, n);
-}
-
-static void script_rx_enable(VhostDPDriver *drv, unsigned pair, bool enable)
-{
-}
-
-static void script_class_init(ObjectClass *oc, const void *data)
-{
-    VhostDPDriverClass *dc = VHOST_DP_DRIVER_CLASS(oc);
-
-    dc->open = script_open;
-    dc->close = script_close;
-    dc->get_caps = script_get_caps;
-    dc->attach = script_attach;
-    dc->detach = script_detach;
-    dc->tx_burst = script_tx_burst;
-    dc->rx_burst = script_rx_burst;
-    dc->rx_release = script_rx_release;
-    dc->rx_enable = script_rx_enable;
-}
-
-static const TypeInfo script_info = {
-    .name = TYPE_STRESS_DRIVER,
-    .parent = TYPE_VHOST_DP_DRIVER,
-    .instance_size = sizeof(ScriptDriver),
-    .class_init = script_class_init,
-};
-
-static void script_register_types(void)
-{
-    type_register_static(&script_info);
-}
-
-type_init(script_register_types)
 
 /* ---- The rig ---- */
 
 static IOThread *iothread;
+static IOThread *second;        /* for the second queue pair, if there is one */
 static NicSet *set;
 static Nic *nic;
 static ScriptDriver *driver;
@@ -183,7 +54,7 @@ static ScriptDriver *driver;
 
 static void rig_begin_pairs(unsigned n, bool has_iommu)
 {
-    IOThread *iothreads[] = { iothread, iothread };
+    IOThread *iothreads[] = { iothread, second };
     unsigned i;
 
     bql_lock();
@@ -210,35 +81,60 @@ static void pass_bh(void *opaque)
     qatomic_set(&passed, true);
 }
 
+/*
+ * Until the thread has done what was scheduled before.  Bottom halves run last
+ * in, first out; but what a later round runs is behind all of an earlier one.
+ */
+static void wait_for_pass(IOThread *thread)
+{
+    unsigned i;
+
+    for (i = 0; i < 2; i++) {
+        qatomic_set(&passed, false);
+        aio_bh_schedule_oneshot(iothread_get_aio_context(thread), pass_bh,
+                                NULL);
+        wait_until(qatomic_read(&passed));
+    }
+}
+
 static void rig_end(void)
 {
     nics_free(set);
     /*
-     * The IOThread, which may be in the port's bottom half still, gives the
-     * port to the main loop, where it goes
+     * The IOThreads, which may be in the ports' bottom halves still, give the
+     * ports to the main loop, where they go
      */
-    qatomic_set(&passed, false);
-    aio_bh_schedule_oneshot(iothread_get_aio_context(iothread), pass_bh, NULL);
-    wait_until(qatomic_read(&passed));
+    wait_for_pass(iothread);
+    wait_for_pass(second);
     main_loop_wait(true);
     bql_unlock();
 }
 
-static void post(unsigned queue, uint16_t id)
+static void post_to(Nic *to, unsigned queue, uint16_t id)
 {
-    if (ring_post(&nic->guest->ring[queue], &id, 1)) {
-        eventfd_write(nic->guest->kick_fd[queue], 1);
+    if (ring_post(&to->guest->ring[queue], &id, 1)) {
+        eventfd_write(to->guest->kick_fd[queue], 1);
     }
 }
 
-static RingUsed reap(unsigned queue)
+static void post(unsigned queue, uint16_t id)
 {
-    Ring *ring = &nic->guest->ring[queue];
+    post_to(nic, queue, id);
+}
+
+static RingUsed reap_from(Nic *from, unsigned queue)
+{
+    Ring *ring = &from->guest->ring[queue];
     RingUsed used;
 
     wait_until(ring_has_used(ring));
     g_assert_cmpuint(ring_reap(ring, &used, 1), ==, 1);
     return used;
+}
+
+static RingUsed reap(unsigned queue)
+{
+    return reap_from(nic, queue);
 }
 
 /* One frame that goes out as it is */
@@ -253,9 +149,9 @@ static void check_transmit(void)
     g_assert_cmpuint(qatomic_read(&driver->sent_whole), ==, whole + 1);
 }
 
-static uint64_t count_stopped(unsigned queue)
+static uint64_t count_stopped_of(Nic *of, unsigned queue)
 {
-    VhostDPQueuePairInfo *info = vhost_dp_port_query(nic->port);
+    VhostDPQueuePairInfo *info = vhost_dp_port_query(of->port);
     VhostDPDropInfoList *drop = queue == VHOST_DP_RX ? info->rx->drops :
                                                        info->tx->drops;
     uint64_t n = 0;
@@ -266,6 +162,11 @@ static uint64_t count_stopped(unsigned queue)
     }
     qapi_free_VhostDPQueuePairInfo(info);
     return n;
+}
+
+static uint64_t count_stopped(unsigned queue)
+{
+    return count_stopped_of(nic, queue);
 }
 
 /* ---- The IOThread is held ---- */
@@ -284,12 +185,17 @@ static void hold_bh(void *opaque)
     }
 }
 
-static void hold(void)
+static void hold_thread(IOThread *thread)
 {
     qemu_event_reset(&held);
     qemu_event_reset(&let_go);
-    aio_bh_schedule_oneshot(iothread_get_aio_context(iothread), hold_bh, NULL);
+    aio_bh_schedule_oneshot(iothread_get_aio_context(thread), hold_bh, NULL);
     qemu_event_wait(&held);
+}
+
+static void hold(void)
+{
+    hold_thread(iothread);
 }
 
 static void release(void)
@@ -430,12 +336,10 @@ static void test_handed_over(const void *opaque)
     frame.csum_start = spec.l4;
     driver->special = &frame;
     qatomic_set(&driver->have, 1);
-    aio_bh_schedule_oneshot(iothread_get_aio_context(iothread), ready_bh, NULL);
+    aio_bh_schedule_oneshot(iothread_get_aio_context(second), ready_bh, NULL);
     wait_until(qatomic_read(&driver->lent) == 1);
     /* That turn has ended: there was no buffer */
-    ready_first = false;
-    hold();
-    release();
+    wait_for_pass(second);
 
     post(VHOST_DP_RX, 0);
     nic_enable(set->nic[1], false);
@@ -444,9 +348,151 @@ static void test_handed_over(const void *opaque)
     g_assert_cmphex(hdr->gso_type, ==, spec.gso_type);
     g_assert_cmpuint(le16_to_cpu(hdr->gso_size), ==, spec.gso_size);
     g_assert_cmpint(memcmp(hdr + 1, data, sizeof(data)), ==, 0);
-    g_assert_cmpuint(qatomic_read(&driver->lent), ==, 0);
+    wait_until(qatomic_read(&driver->lent) == 0);
     rig_end();
 }
+
+/* ---- RSS ---- */
+
+/* From now on all frames are for the second pair */
+static void steer_to_second(void)
+{
+    VhostDPControlState state = {
+        .promisc = true, .pairs = 2, .rss = true,
+        .default_pair = 1, .indirection_len = 1,
+    };
+    g_autoptr(VhostDPControl) control = vhost_dp_control_new(&state);
+
+    vhost_dp_portset_set_control(set->ports, control);
+}
+
+static void receive_by_first(unsigned n, uint8_t content)
+{
+    qatomic_set(&driver->content, content);
+    qatomic_set(&driver->have, n);
+    aio_bh_schedule_oneshot(iothread_get_aio_context(iothread), ready_bh, NULL);
+}
+
+/* The first pair's thread has dealt with all of them, and given them back */
+static void wait_for_first(void)
+{
+    wait_until(!qatomic_read(&driver->have) && !qatomic_read(&driver->lent));
+}
+
+static void check_second(unsigned id, uint8_t content)
+{
+    RingUsed used = reap_from(set->nic[1], VHOST_DP_RX);
+    uint8_t *buffer = set->nic[1]->guest->buffer[VHOST_DP_RX][id];
+
+    g_assert_cmpuint(used.id, ==, id);
+    g_assert_cmpuint(used.len, ==, HDR_LEN + RX_LEN);
+    g_assert_cmphex(buffer[used.len - 1], ==, content);
+}
+
+static void rig_begin_steering(void)
+{
+    unsigned i;
+
+    ready_first = false;
+    rig_begin_pairs(2, false);
+    for (i = 0; i < 8; i++) {
+        post(VHOST_DP_RX, i);
+        post_to(set->nic[1], VHOST_DP_RX, i);
+    }
+    wait_for_pass(iothread);
+    wait_for_pass(second);
+}
+
+static void rig_end_steering(void)
+{
+    g_assert_false(ring_has_used(&nic->guest->ring[VHOST_DP_RX]));
+    g_assert_false(ring_has_used(&set->nic[1]->guest->ring[VHOST_DP_RX]));
+    rig_end();
+}
+
+/*
+ * The guest enables a pair, and then has frames steered to it: they come there,
+ * however long that pair's thread gets no CPU
+ */
+static void test_steered_to_enabled(const void *opaque)
+{
+    unsigned i;
+
+    rig_begin_steering();
+    nic_enable(set->nic[1], false);
+    wait_for_pass(second);
+
+    hold_thread(second);
+    nic_enable(set->nic[1], true);
+    steer_to_second();
+    receive_by_first(3, 1);
+    wait_for_first();
+    release();
+    for (i = 0; i < 3; i++) {
+        check_second(i, 1);
+    }
+    rig_end_steering();
+}
+
+/* The same when the other pair's queue, or device, starts anew: 2.6.1.1 */
+static void test_steered_to_restarted(const void *opaque)
+{
+    const Restart *r = opaque;
+    unsigned i;
+
+    rig_begin_steering();
+    steer_to_second();
+    wait_for_pass(iothread);
+    hold_thread(second);
+    receive_by_first(2, 1);
+    wait_for_first();
+    if (r->device) {
+        nic_stop(set->nic[1]);
+        nic_start(set->nic[1]);
+    } else {
+        nic_restart_queue(set->nic[1], VHOST_DP_RX);
+    }
+    receive_by_first(3, 2);
+    wait_for_first();
+    release();
+    for (i = 0; i < 3; i++) {
+        check_second(i, 2);
+    }
+    g_assert_cmpuint(count_stopped_of(set->nic[1], VHOST_DP_RX), ==, 2);
+    rig_end_steering();
+}
+
+/* What comes after the command is steered, in a turn that began before, too */
+static void test_steered_at_once(const void *opaque)
+{
+    rig_begin_steering();
+    ready_first = true;
+    hold();
+    steer_to_second();
+    qatomic_set(&driver->content, 1);
+    qatomic_set(&driver->have, 1);
+    release();
+    check_second(0, 1);
+    ready_first = false;
+    rig_end_steering();
+}
+
+/* A queue that does not run is no reason to lose frames, or to wait */
+static void test_steered_to_stopped(const void *opaque)
+{
+    rig_begin_steering();
+    nic_stop(set->nic[1]);
+    wait_for_pass(second);
+    steer_to_second();
+    receive_by_first(1, 1);
+    g_assert_cmpuint(reap(VHOST_DP_RX).id, ==, 0);
+    nic_start(set->nic[1]);
+    receive_by_first(1, 2);
+    check_second(0, 2);
+    rig_end_steering();
+}
+
+/* ---- Descriptors ---- */
 
 static unsigned count_fds(int *highest)
 {
@@ -681,11 +727,22 @@ int main(int argc, char **argv)
     qemu_event_init(&let_go, false);
     bql_lock();
     iothread = iothread_create("held", &error_abort);
+    second = iothread_create("second", &error_abort);
     bql_unlock();
 
     add_for_each_restart("rest", test_rest);
     add_for_each_restart("lent", test_lent);
     g_test_add_data_func("/vhost-dp/held/handed-over", NULL, test_handed_over);
+    g_test_add_data_func("/vhost-dp/held/steered/enabled", NULL,
+                         test_steered_to_enabled);
+    g_test_add_data_func("/vhost-dp/held/steered/queue", &restarts[0],
+                         test_steered_to_restarted);
+    g_test_add_data_func("/vhost-dp/held/steered/device", &restarts[2],
+                         test_steered_to_restarted);
+    g_test_add_data_func("/vhost-dp/held/steered/at-once", NULL,
+                         test_steered_at_once);
+    g_test_add_data_func("/vhost-dp/held/steered/stopped", NULL,
+                         test_steered_to_stopped);
     g_test_add_data_func("/vhost-dp/held/kick-fds", NULL, test_kick_fds);
     g_test_add_data_func("/vhost-dp/held/no-fds", NULL, test_no_fds);
     g_test_add_data_func("/vhost-dp/held/failed-starts", NULL,
@@ -696,6 +753,7 @@ int main(int argc, char **argv)
 
     bql_lock();
     iothread_destroy(iothread);
+    iothread_destroy(second);
     bql_unlock();
     qemu_event_destroy(&held);
     qemu_event_destroy(&let_go);

@@ -416,8 +416,8 @@ static Nic *nic_new(NicSet *set, unsigned index, bool still)
     nic->set = set;
     nic->vdev = (VirtIODevice *)object_new(TYPE_STRESS_DEVICE);
     nic->vdev->dma_as = &nic->iommu.as;
-    emulator_iommu_init(&nic->iommu, index * EMULATOR_RAM_SIZE / 2,
-                        EMULATOR_RAM_SIZE / 2);
+    emulator_iommu_init(&nic->iommu, index * EMULATOR_PART_SIZE,
+                        EMULATOR_PART_SIZE);
     nic_set_iommu(nic, false);
     nic->enabled = true;
     for (i = 0; i < VHOST_DP_QUEUES; i++) {
@@ -425,7 +425,7 @@ static Nic *nic_new(NicSet *set, unsigned index, bool still)
         event_notifier_init_fd(&nic->vqs[i].masked_notifier,
                                nic->masked_fd[i]);
     }
-    nic->guest = guest_new(index * EMULATOR_RAM_SIZE / 2, still);
+    nic->guest = guest_new(index * EMULATOR_PART_SIZE, still);
     nic_reset(nic, false, true, false);
     return nic;
 }

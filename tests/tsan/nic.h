@@ -20,7 +20,10 @@
 #include "guest.h"
 
 /* Queue pairs of a netdev, at most */
-#define NIC_PAIRS 2
+#define NIC_PAIRS 4
+
+/* The guest of each has memory of its own */
+QEMU_BUILD_BUG_ON(NIC_PAIRS > EMULATOR_PARTS);
 
 typedef struct NicSet NicSet;
 

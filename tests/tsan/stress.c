@@ -9,7 +9,7 @@
  * real IOThreads, between a guest that never pauses and a driver that behaves
  * as badly as it may.  Several threads take the BQL in turns, as vCPUs, the
  * main loop and the migration thread do, and each time one of them does
- * something to one of two queue pairs that QEMU could do at that moment.
+ * something to one of four queue pairs that QEMU could do at that moment.
  * Then everything is left alone and must still move frames, with guest and
  * device asleep whenever they have nothing to do: a wake-up that was lost
  * shows as a stop.
@@ -234,10 +234,38 @@ static void op_bypass(Nic *nic, StressRandom *r)
     nic_set_bypass(nic, flip(r));
 }
 
+/* What the guest asks for: hostile, too, as far as control_new() takes it */
+static void op_control(Nic *nic, StressRandom *r)
+{
+    VhostDPControlState state = {
+        /* All frames have the same address, of a group */
+        .promisc = stress_random(r, 4) != 0,
+        .allmulti = flip(r),
+        .pairs = 1 + stress_random(r, NICS),
+        .rss = stress_random(r, 4) != 0,
+        .hash_report = flip(r),
+        .hash_types = stress_random(r, 0x200),
+        .default_pair = stress_random(r, 2 * NICS),
+        .indirection_len = 1u << stress_random(r, 9),
+    };
+    g_autoptr(VhostDPControl) control = NULL;
+    unsigned i;
+
+    for (i = 0; i < VHOST_DP_CONTROL_KEY; i++) {
+        state.key[i] = stress_random(r, 0x100);
+    }
+    for (i = 0; i < VHOST_DP_CONTROL_INDIRECTION; i++) {
+        state.indirection[i] = stress_random(r, 2 * NICS);
+    }
+    control = vhost_dp_control_new(&state);
+    vhost_dp_portset_set_control(set->ports, control);
+}
+
 static void op_replace_ports(Nic *nic, StressRandom *r)
 {
     if (ports_may_go && stress_random(r, 4) == 0) {
         IOThread *iothreads[NICS] = {
+            flip(r) ? shared : NULL, flip(r) ? shared : NULL,
             flip(r) ? shared : NULL, flip(r) ? shared : NULL,
         };
 
@@ -268,6 +296,7 @@ static const struct {
     { "remap", op_remap },
     { "invalidate", op_invalidate },
     { "bypass", op_bypass },
+    { "control", op_control },
     { "replace ports", op_replace_ports },
 };
 
@@ -321,8 +350,12 @@ static void run_operations(unsigned n)
 /* A running card to which nothing happens */
 static void leave_alone(Nic *nic)
 {
+    static const VhostDPControlState plain = { .promisc = true, .pairs = NICS };
+    g_autoptr(VhostDPControl) control = vhost_dp_control_new(&plain);
     unsigned i;
 
+    /* Each pair gets what its driver receives */
+    vhost_dp_portset_set_control(set->ports, control);
     op_start(nic, NULL);
     nic_enable(nic, true);
     vhost_dp_port_set_nic_link(nic->port, true);

@@ -71,13 +71,21 @@ static void make_frame(VhostDPFrame *frame, uint8_t *data, size_t len,
     frame->inl[1] = (struct iovec) { data + 5, len - 5 };
 }
 
+static bool put_frames(VhostDPInbox *inbox, const VhostDPFrame *frames,
+                       unsigned n)
+{
+    uint64_t position;
+
+    return vhost_dp_inbox_put(inbox, frames, NULL, n, &position);
+}
+
 static void put(VhostDPInbox *inbox, size_t len, uint8_t seed)
 {
     g_autofree uint8_t *data = g_malloc(len);
     VhostDPFrame frame;
 
     make_frame(&frame, data, len, seed);
-    g_assert_true(vhost_dp_inbox_put(inbox, &frame, 1));
+    g_assert_true(put_frames(inbox, &frame, 1));
 }
 
 static void check_frame(const VhostDPFrame *frame, size_t len, uint8_t seed)
@@ -101,7 +109,7 @@ static void test_order(void)
     unsigned next = 0, seen = 0;
     unsigned i, n;
 
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     vhost_dp_inbox_join(inbox);
     g_assert_false(vhost_dp_inbox_ready(inbox));
     g_assert_cmpuint(vhost_dp_inbox_get(inbox, frames, 1), ==, 0);
@@ -134,7 +142,7 @@ static void test_metadata(void)
     VhostDPFrame in, out;
     uint8_t data[100];
 
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     vhost_dp_inbox_join(inbox);
     make_frame(&in, data, sizeof(data), 1);
     in.flags = 1;
@@ -143,7 +151,9 @@ static void test_metadata(void)
     in.gso_size = 1448;
     in.csum_start = 34;
     in.csum_offset = 16;
-    g_assert_true(vhost_dp_inbox_put(inbox, &in, 1));
+    in.hash = 0x12345678;
+    in.hash_report = 9;
+    g_assert_true(put_frames(inbox, &in, 1));
     g_assert_cmpuint(vhost_dp_inbox_get(inbox, &out, 1), ==, 1);
     check_frame(&out, sizeof(data), 1);
     g_assert_cmpuint(out.flags, ==, 1);
@@ -152,6 +162,8 @@ static void test_metadata(void)
     g_assert_cmpuint(out.gso_size, ==, 1448);
     g_assert_cmpuint(out.csum_start, ==, 34);
     g_assert_cmpuint(out.csum_offset, ==, 16);
+    g_assert_cmphex(out.hash, ==, 0x12345678);
+    g_assert_cmpuint(out.hash_report, ==, 9);
     vhost_dp_inbox_release(inbox);
     vhost_dp_inbox_leave(inbox);
     inbox_free(inbox);
@@ -163,7 +175,7 @@ static void test_wakeups(void)
     VhostDPInbox *inbox = inbox_new();
     VhostDPFrame frame;
 
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     vhost_dp_inbox_join(inbox);
     put(inbox, 100, 1);
     g_assert_true(was_woken());
@@ -194,7 +206,7 @@ static void test_full(void)
     unsigned got = 0;
     unsigned i, n;
 
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     vhost_dp_inbox_join(inbox);
     for (i = 0; i < room; i++) {
         put(inbox, 10000, i);
@@ -230,19 +242,20 @@ static void test_closed(void)
 
     make_frame(&frame, data, sizeof(data), 1);
     vhost_dp_inbox_join(inbox);
-    g_assert_false(vhost_dp_inbox_put(inbox, &frame, 1));
-    vhost_dp_inbox_open(inbox);
+    g_assert_false(put_frames(inbox, &frame, 1));
+    vhost_dp_inbox_open(inbox, false);
     put(inbox, 100, 1);
     put(inbox, 100, 2);
     vhost_dp_inbox_close(inbox);
-    g_assert_false(vhost_dp_inbox_put(inbox, &frame, 1));
+    vhost_dp_inbox_drop_stale(inbox);
+    g_assert_false(put_frames(inbox, &frame, 1));
     lost = vhost_dp_inbox_take_lost(inbox);
     g_assert_cmpuint(lost.closed, ==, 2);
     g_assert_cmpuint(lost.full, ==, 0);
     g_assert_cmpuint(vhost_dp_inbox_get(inbox, &frame, 1), ==, 0);
 
     /* What the reader has taken over, and not looked at, does not come later */
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     put(inbox, 100, 3);
     put(inbox, 100, 4);
     put(inbox, 100, 5);
@@ -251,13 +264,153 @@ static void test_closed(void)
     put(inbox, 100, 6);
     vhost_dp_inbox_release(inbox);
     vhost_dp_inbox_close(inbox);
+    vhost_dp_inbox_drop_stale(inbox);
     g_assert_cmpuint(vhost_dp_inbox_take_lost(inbox).closed, ==, 3);
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     put(inbox, 100, 7);
     g_assert_cmpuint(vhost_dp_inbox_get(inbox, &frame, 1), ==, 1);
     check_frame(&frame, 100, 7);
     vhost_dp_inbox_release(inbox);
     g_assert_false(vhost_dp_inbox_ready(inbox));
+    vhost_dp_inbox_leave(inbox);
+    inbox_free(inbox);
+}
+
+/* What was put after a new start stays, also if the reader learns of it late */
+static void test_stale(void)
+{
+    VhostDPInbox *inbox = inbox_new();
+    VhostDPInboxLost lost;
+    VhostDPFrame out[8];
+    unsigned i;
+
+    vhost_dp_inbox_join(inbox);
+    vhost_dp_inbox_open(inbox, true);
+    for (i = 0; i < 4; i++) {
+        put(inbox, 100, i);
+    }
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 1), ==, 1);
+    vhost_dp_inbox_release(inbox);
+    /* In both buffers */
+    put(inbox, 100, 4);
+    vhost_dp_inbox_open(inbox, true);
+    put(inbox, 100, 5);
+    vhost_dp_inbox_open(inbox, false);
+    put(inbox, 100, 6);
+    vhost_dp_inbox_drop_stale(inbox);
+    lost = vhost_dp_inbox_take_lost(inbox);
+    g_assert_cmpuint(lost.closed, ==, 4);
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 8), ==, 2);
+    check_frame(&out[0], 100, 5);
+    check_frame(&out[1], 100, 6);
+    vhost_dp_inbox_release(inbox);
+
+    /* Not while some of them are lent */
+    put(inbox, 100, 1);
+    put(inbox, 100, 2);
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 8), ==, 2);
+    vhost_dp_inbox_open(inbox, true);
+    vhost_dp_inbox_drop_stale(inbox);
+    check_frame(&out[1], 100, 2);
+    g_assert_cmpuint(vhost_dp_inbox_take_lost(inbox).closed, ==, 0);
+    vhost_dp_inbox_release(inbox);
+    vhost_dp_inbox_drop_stale(inbox);
+    g_assert_cmpuint(vhost_dp_inbox_take_lost(inbox).closed, ==, 0);
+
+    /* Closed and opened before the reader has looked */
+    put(inbox, 100, 7);
+    vhost_dp_inbox_close(inbox);
+    vhost_dp_inbox_open(inbox, false);
+    put(inbox, 100, 8);
+    vhost_dp_inbox_drop_stale(inbox);
+    vhost_dp_inbox_drop_stale(inbox);
+    g_assert_cmpuint(vhost_dp_inbox_take_lost(inbox).closed, ==, 1);
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 8), ==, 1);
+    check_frame(&out[0], 100, 8);
+    vhost_dp_inbox_release(inbox);
+    g_assert_false(vhost_dp_inbox_ready(inbox));
+    vhost_dp_inbox_leave(inbox);
+    inbox_free(inbox);
+}
+
+/* Only the frames that a writer names are copied, in that order */
+static void test_some(void)
+{
+    static const uint8_t which[] = { 3, 0, 2 };
+    VhostDPInbox *inbox = inbox_new();
+    VhostDPFrame in[4], out[4];
+    uint8_t data[4][100];
+    uint64_t position;
+    unsigned i;
+
+    vhost_dp_inbox_open(inbox, false);
+    vhost_dp_inbox_join(inbox);
+    for (i = 0; i < ARRAY_SIZE(in); i++) {
+        make_frame(&in[i], data[i], sizeof(data[i]), i);
+    }
+    g_assert_true(vhost_dp_inbox_put(inbox, in, which, ARRAY_SIZE(which),
+                                     &position));
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 4), ==, ARRAY_SIZE(which));
+    for (i = 0; i < ARRAY_SIZE(which); i++) {
+        check_frame(&out[i], sizeof(data[i]), which[i]);
+    }
+    vhost_dp_inbox_release(inbox);
+    vhost_dp_inbox_leave(inbox);
+    inbox_free(inbox);
+}
+
+/* A writer knows when its frames were delivered, lost by a close, or expired */
+static void test_done(void)
+{
+    VhostDPInbox *inbox = inbox_new();
+    VhostDPFrame in, out[2];
+    uint64_t first = 0, second = 0, third = 0;
+    uint8_t data[100];
+
+    make_frame(&in, data, sizeof(data), 1);
+    g_assert_true(vhost_dp_inbox_is_done(inbox, first));
+    vhost_dp_inbox_open(inbox, false);
+    vhost_dp_inbox_join(inbox);
+    g_assert_true(vhost_dp_inbox_put(inbox, &in, NULL, 1, &first));
+    g_assert_true(vhost_dp_inbox_put(inbox, &in, NULL, 1, &second));
+    g_assert_false(vhost_dp_inbox_is_done(inbox, first));
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 1), ==, 1);
+    g_assert_false(vhost_dp_inbox_is_done(inbox, first));
+    vhost_dp_inbox_release(inbox);
+    g_assert_true(vhost_dp_inbox_is_done(inbox, first));
+    g_assert_false(vhost_dp_inbox_is_done(inbox, second));
+    vhost_dp_inbox_close(inbox);
+    vhost_dp_inbox_drop_stale(inbox);
+    g_assert_true(vhost_dp_inbox_is_done(inbox, second));
+    g_assert_false(vhost_dp_inbox_put(inbox, &in, NULL, 1, &third));
+    vhost_dp_inbox_take_lost(inbox);
+
+    vhost_dp_inbox_open(inbox, false);
+    g_assert_true(vhost_dp_inbox_put(inbox, &in, NULL, 1, &third));
+    g_assert_true(vhost_dp_inbox_put(inbox, &in, NULL, 1, &third));
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 1), ==, 1);
+    vhost_dp_inbox_release(inbox);
+    g_assert_true(vhost_dp_inbox_put(inbox, &in, NULL, 1, &third));
+    was_woken();
+    g_assert_false(vhost_dp_inbox_is_expired(inbox));
+    vhost_dp_inbox_expire(inbox);
+    g_assert_true(was_woken());
+    g_assert_true(vhost_dp_inbox_is_expired(inbox));
+    vhost_dp_inbox_end_expiry(inbox, false);
+    g_assert_false(vhost_dp_inbox_is_expired(inbox));
+    g_assert_false(vhost_dp_inbox_is_done(inbox, third));
+    vhost_dp_inbox_expire(inbox);
+    vhost_dp_inbox_end_expiry(inbox, true);
+    g_assert_false(vhost_dp_inbox_is_expired(inbox));
+    g_assert_true(vhost_dp_inbox_is_done(inbox, third));
+    g_assert_cmpuint(vhost_dp_inbox_take_lost(inbox).full, ==, 2);
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 2), ==, 0);
+
+    /* It goes on */
+    put(inbox, 100, 7);
+    g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 2), ==, 1);
+    check_frame(out, 100, 7);
+    vhost_dp_inbox_release(inbox);
     vhost_dp_inbox_leave(inbox);
     inbox_free(inbox);
 }
@@ -271,11 +424,11 @@ static void test_retired(void)
 
     make_frame(&frame, data, sizeof(data), 1);
     vhost_dp_inbox_join(inbox);
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     put(inbox, 100, 1);
     vhost_dp_inbox_retire(inbox);
     qemu_bh_delete(bh);
-    g_assert_false(vhost_dp_inbox_put(inbox, &frame, 1));
+    g_assert_false(put_frames(inbox, &frame, 1));
     vhost_dp_inbox_leave(inbox);
     vhost_dp_inbox_free(inbox);
 }
@@ -314,7 +467,7 @@ static void *writer_thread(void *opaque)
                 };
                 frames[i].inl[1].iov_len = frames[i].len - sizeof(mark);
             }
-            g_assert_true(vhost_dp_inbox_put(w->inbox, frames, n));
+            g_assert_true(put_frames(w->inbox, frames, n));
             joined = random / 4096 % 16;
         }
         vhost_dp_inbox_leave(w->inbox);
@@ -344,7 +497,7 @@ static void test_threads(void)
     unsigned i, n;
     bool last = false;
 
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     for (i = 0; i < WRITERS; i++) {
         w[i].inbox = inbox;
         w[i].index = i;
@@ -398,14 +551,14 @@ static void test_perf(const void *opaque)
     unsigned i;
     double ns;
 
-    vhost_dp_inbox_open(inbox);
+    vhost_dp_inbox_open(inbox, false);
     vhost_dp_inbox_join(inbox);
     for (i = 0; i < 64; i++) {
         make_frame(&in[i], data + i * len, len, i);
     }
     start = cpu_ns();
     for (i = 0; i < 20000; i++) {
-        vhost_dp_inbox_put(inbox, in, 64);
+        put_frames(inbox, in, 64);
         g_assert_cmpuint(vhost_dp_inbox_get(inbox, out, 64), ==, 64);
         vhost_dp_inbox_release(inbox);
     }
@@ -426,6 +579,9 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost-dp/inbox/wakeups", test_wakeups);
     g_test_add_func("/vhost-dp/inbox/full", test_full);
     g_test_add_func("/vhost-dp/inbox/closed", test_closed);
+    g_test_add_func("/vhost-dp/inbox/stale", test_stale);
+    g_test_add_func("/vhost-dp/inbox/some", test_some);
+    g_test_add_func("/vhost-dp/inbox/done", test_done);
     g_test_add_func("/vhost-dp/inbox/retired", test_retired);
     g_test_add_func("/vhost-dp/inbox/threads", test_threads);
     if (g_test_perf()) {

@@ -39,6 +39,8 @@
      (1ULL << VIRTIO_F_RING_RESET) | \
      (1ULL << VIRTIO_NET_F_MRG_RXBUF) | \
      (1ULL << VIRTIO_NET_F_MTU) | \
+     (1ULL << VIRTIO_NET_F_RSS) | \
+     (1ULL << VIRTIO_NET_F_HASH_REPORT) | \
      (1ULL << VHOST_F_LOG_ALL))
 
 /* ---- Memory ---- */

@@ -7,8 +7,7 @@
  *
  * Virtio 1.3, 5.1.6.4.3: which fields of a frame are hashed, by the hash types
  * that the guest enabled, and the Toeplitz hash of them.  Pure functions: any
- * thread, with or without a lock.  Made for RSS, which the engine does not have
- * yet: only tests are built with it.
+ * thread, with or without a lock.
  */
 
 #ifndef NET_VHOST_DP_OFFLOAD_CLASSIFY_H

@@ -56,8 +56,6 @@ static const struct {
     const char *property;
     const char *feature;
 } missing[] = {
-    { "rss", "VIRTIO_NET_F_RSS:" },
-    { "hash", "VIRTIO_NET_F_HASH_REPORT:" },
     { "guest_rsc_ext", "VIRTIO_NET_F_RSC_EXT:" },
 };
 
@@ -75,6 +73,7 @@ static const char *const combinations[] = {
     "ioeventfd=off,packed=on",
     "indirect_desc=off,event_idx=off,any_layout=off",
     "host_mtu=9000", "host_mtu=9000,x-mtu-bypass-backend=off",
+    "rss=on,hash=on,mq=on", "disable-modern=on,disable-legacy=off,rss=on",
     "speed=1000,duplex=full,mq=on", "gso=off,csum=off,guest_csum=off",
 };
 

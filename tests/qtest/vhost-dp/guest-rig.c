@@ -103,7 +103,7 @@ size_t dp_receive_on(DpNic *nic, unsigned pair, struct virtio_net_hdr_v1 *hdr,
         if (first) {
             first = false;
             g_assert_cmpuint(n, >=, nic->hdr_len);
-            memcpy(&h, whole, nic->hdr_len);
+            memcpy(&h, whole, MIN(nic->hdr_len, sizeof(h)));
             if (nic->features & DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF)) {
                 left = le16_to_cpu(h.num_buffers) - 1;
             } else if (nic->features & DP_FEATURE(VIRTIO_F_VERSION_1)) {

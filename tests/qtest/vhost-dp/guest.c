@@ -402,7 +402,9 @@ void dp_nic_start(DpNic *nic, uint64_t features)
     g_assert_cmphex(features & ~offered, ==, 0);
     qvirtio_set_features(nic->vdev, features);
     nic->features = features;
-    nic->hdr_len = features & (DP_FEATURE(VIRTIO_F_VERSION_1) |
+    nic->hdr_len = features & DP_FEATURE(VIRTIO_NET_F_HASH_REPORT) ?
+                   sizeof(struct virtio_net_hdr_v1_hash) :
+                   features & (DP_FEATURE(VIRTIO_F_VERSION_1) |
                                DP_FEATURE(VIRTIO_NET_F_MRG_RXBUF)) ?
                    sizeof(struct virtio_net_hdr_v1) :
                    sizeof(struct virtio_net_hdr);
