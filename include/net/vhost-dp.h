@@ -29,11 +29,12 @@
  *     close         given back by the netdev         (any; BQL)
  *     finalize      the object is deleted            (any; BQL)
  *
- * Each queue pair is attached and detached once between open and close; the
- * pairs may be in different IOThreads.  After close, another netdev can claim
- * the driver and open it again.  All data-side functions of one queue pair run
- * in one thread, so a driver that keeps its state per queue pair needs no lock
- * of its own.
+ * The queue pairs may be in different IOThreads.  A pair can be detached and
+ * attached again between open and close, when a filter is put on the driver or
+ * taken off, while the guest sends and receives.  After close, another netdev
+ * can claim the driver and open it again.  All data-side functions of one queue
+ * pair run in one thread, so a driver that keeps its state per queue pair needs
+ * no lock of its own.
  */
 
 #ifndef NET_VHOST_DP_H
@@ -300,6 +301,12 @@ struct VhostDPDriver {
     char *claimed_by;
     /* BQL: the filter between that netdev and the driver, or NULL */
     VhostDPDriver *above;
+    /*
+     * BQL: the netdev moves from one chain to another, and the driver is in
+     * both; @above is that of the new one, and @old_above that of the old one
+     */
+    bool shared;
+    VhostDPDriver *old_above;
     /* BQL: property offloads=; false: the engine uses none of the driver's */
     bool offloads;
 };
@@ -395,7 +402,9 @@ struct VhostDPDriverClass {
      * @ctx: the AioContext of the calling thread
      *
      * The driver registers its fd handlers in @ctx.  Reception is disabled at
-     * first (see rx_enable).
+     * first (see rx_enable).  A link that is down is reported from here, since
+     * the port takes it to be up.  Frames that were received while the pair was
+     * detached, or before, and not lent, are lent now.
      *
      * Thread: the port's IOThread.  Lock: none.  Returns false with @errp
      * set on failure: the engine then takes the link down, and does not call
@@ -408,8 +417,10 @@ struct VhostDPDriverClass {
      * detach: stop serving queue pair @pair
      *
      * The driver removes its fd handlers.  Lent frames have been released, and
-     * the port must not be used afterwards.  detach must not wait for the main
-     * loop or the BQL, whose holder waits for it.
+     * the port must not be used afterwards.  Frames that are in memory of the
+     * driver's, and will not be sent or lent if the pair is attached again, are
+     * counted before.  detach must not wait for the main loop or the BQL, whose
+     * holder may wait for it.
      *
      * Thread: the port's IOThread.  Lock: none.
      */
@@ -630,6 +641,21 @@ VhostDPDriver *vhost_dp_driver_claim_for(const char *id, VhostDPDriver *above,
                                          unsigned queue_pairs, Error **errp);
 
 /**
+ * vhost_dp_driver_claim_instead: take a driver that is to replace another one
+ * @old: the driver that the netdev has
+ *
+ * As vhost_dp_driver_claim(), with a difference: of the chain that begins with
+ * @old, drivers can be claimed once more, by the new chain.  They stay open,
+ * and are in use by the old chain, until one of the two is released.
+ *
+ * Lock: BQL.
+ */
+VhostDPDriver *vhost_dp_driver_claim_instead(const char *id, const char *netdev,
+                                             VhostDPDriver *old,
+                                             unsigned queue_pairs,
+                                             Error **errp);
+
+/**
  * vhost_dp_driver_get_caps: what an open driver can do, and may do
  *
  * As VhostDPDriverClass.get_caps, with the user's offloads=off.  Lock: BQL.
@@ -654,8 +680,12 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VhostDPDriverInfo, vhost_dp_driver_info_clear)
 /**
  * vhost_dp_driver_release: close a driver and give it back
  *
- * All ports have been detached.  Drops the reference.  Lock: BQL.
+ * All ports have been detached.  Drops the reference.  A driver that another
+ * chain of the netdev has claimed as well stays open.  Lock: BQL.
  */
 void vhost_dp_driver_release(VhostDPDriver *drv);
+
+/* The same for one that the filter @above has claimed.  Lock: BQL. */
+void vhost_dp_driver_release_for(VhostDPDriver *drv, VhostDPDriver *above);
 
 #endif /* NET_VHOST_DP_H */

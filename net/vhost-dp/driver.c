@@ -9,6 +9,8 @@
  * object-add.  Its options are properties that are made from a table.  A netdev
  * claims a driver for itself, or a filter does; a claimed driver cannot be
  * deleted, and only those of its options can change that are said to be live.
+ * While a netdev moves from one chain of drivers to another, those that are in
+ * both are claimed twice, and opened once.
  * Everything here runs under the BQL.
  */
 
@@ -57,7 +59,23 @@ static bool driver_check_options(VhostDPDriver *drv, Error **errp)
     return !dc->check_options || dc->check_options(drv, errp);
 }
 
-/* Returns whether nobody uses the driver yet */
+/* The first driver of the chain that is about to be replaced, or NULL.  BQL. */
+static VhostDPDriver *driver_replaced;
+
+/* Is the driver part of that chain, and not of its successor yet? */
+static bool driver_is_replaced(const VhostDPDriver *drv)
+{
+    const VhostDPDriver *d;
+
+    for (d = drv; d; d = d->above) {
+        if (d == driver_replaced) {
+            return !drv->shared;
+        }
+    }
+    return false;
+}
+
+/* Returns whether nobody uses the driver yet, but who is to be replaced */
 static bool driver_is_free(VhostDPDriver *drv, VhostDPDriver *above,
                            const char *who, Error **errp)
 {
@@ -71,7 +89,7 @@ static bool driver_is_free(VhostDPDriver *drv, VhostDPDriver *above,
             return false;
         }
     }
-    if (!drv->claimed_by) {
+    if (!drv->claimed_by || driver_is_replaced(drv)) {
         return true;
     }
     error_setg(errp, "%sdriver=%s is in use by %s '%s'", who, drv->id,
@@ -102,6 +120,15 @@ static VhostDPDriver *driver_claim(const char *id, const char *netdev,
                    object_get_typename(OBJECT(drv)), caps.max_queue_pairs);
         return NULL;
     }
+    if (drv->claimed_by) {
+        /* It is open, with as many queue pairs */
+        drv->shared = true;
+        drv->old_above = drv->above;
+        drv->above = above;
+        object_ref(OBJECT(drv));
+        trace_vhost_dp_driver_share(id, netdev);
+        return drv;
+    }
     drv->claimed_by = g_strdup(netdev);
     drv->above = above;
     /* The options may have been changed since the object was made */
@@ -123,6 +150,18 @@ VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
     g_autofree char *who = g_strdup_printf("vhost-dp netdev '%s': ", netdev);
 
     return driver_claim(id, netdev, NULL, who, queue_pairs, errp);
+}
+
+VhostDPDriver *vhost_dp_driver_claim_instead(const char *id, const char *netdev,
+                                             VhostDPDriver *old,
+                                             unsigned queue_pairs, Error **errp)
+{
+    VhostDPDriver *drv;
+
+    driver_replaced = old;
+    drv = vhost_dp_driver_claim(id, netdev, queue_pairs, errp);
+    driver_replaced = NULL;
+    return drv;
 }
 
 VhostDPDriver *vhost_dp_driver_claim_for(const char *id, VhostDPDriver *above,
@@ -161,6 +200,21 @@ void vhost_dp_driver_info_clear(VhostDPDriverInfo *info)
 
 void vhost_dp_driver_release(VhostDPDriver *drv)
 {
+    vhost_dp_driver_release_for(drv, NULL);
+}
+
+void vhost_dp_driver_release_for(VhostDPDriver *drv, VhostDPDriver *above)
+{
+    if (drv->shared) {
+        drv->shared = false;
+        if (drv->above == above) {
+            /* The new chain goes, and the old one stays */
+            drv->above = drv->old_above;
+        }
+        drv->old_above = NULL;
+        object_unref(OBJECT(drv));
+        return;
+    }
     trace_vhost_dp_driver_release(drv->claimed_by);
     VHOST_DP_DRIVER_GET_CLASS(drv)->close(drv);
     g_clear_pointer(&drv->claimed_by, g_free);

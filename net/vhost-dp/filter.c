@@ -80,7 +80,7 @@ void vhost_dp_filter_close(VhostDPDriver *drv)
     }
     g_clear_pointer(&f->queue, g_free);
     f->nqueues = 0;
-    vhost_dp_driver_release(f->inner);
+    vhost_dp_driver_release_for(f->inner, drv);
     f->inner = NULL;
 }
 

@@ -67,7 +67,6 @@ static void netdev_enable_queue(NetClientState *nc, unsigned index)
 static void netdev_control_changed(NetClientState *nc)
 {
     VhostDPNetdev *netdev = netdev_state(nc)->netdev;
-    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(netdev->drv);
     g_autoptr(VhostDPControl) control =
         vhost_dp_netdev_get_control(qemu_get_nic_opaque(nc->peer),
                                     netdev->mac_spoof_check);
@@ -83,9 +82,7 @@ static void netdev_control_changed(NetClientState *nc)
                                   control->hashes, control->steers,
                                   control->state.pairs);
     vhost_dp_portset_set_control(netdev->ports, control);
-    if (dc->set_rx_filter) {
-        dc->set_rx_filter(netdev->drv, control);
-    }
+    vhost_dp_netdev_tell_filter(netdev);
 }
 
 static void netdev_set_coalesce(NetClientState *nc, bool tx,

@@ -69,6 +69,22 @@ static const int vhost_dp_feature_bits[] = {
 
 VhostDPNetdevList vhost_dp_netdevs = QTAILQ_HEAD_INITIALIZER(vhost_dp_netdevs);
 
+VhostDPNetdev *vhost_dp_netdev_find(const char *id, Error **errp)
+{
+    NetClientState *nc = qemu_find_netdev(id);
+
+    if (!nc) {
+        error_setg(errp, "there is no netdev '%s'", id);
+        return NULL;
+    }
+    if (nc->info->type != NET_CLIENT_DRIVER_VHOST_DP) {
+        error_setg(errp, "netdev '%s' is of type %s, not vhost-dp", id,
+                   NetClientDriver_str(nc->info->type));
+        return NULL;
+    }
+    return netdev_state(nc)->netdev;
+}
+
 /* NULL while the netdev is being created or deleted */
 static struct vhost_net *netdev_get_vhost_net(NetClientState *nc)
 {
@@ -192,6 +208,7 @@ static void netdev_update_link(VhostDPNetdev *netdev)
 static void netdev_link_bh(void *opaque)
 {
     netdev_update_link(opaque);
+    vhost_dp_netdev_follow_driver(opaque);
 }
 
 /* At once: what comes after a stop may be the end of a migration */
@@ -340,7 +357,6 @@ static bool netdev_has_uso(NetClientState *nc)
 static void netdev_set_offload(NetClientState *nc, const NetOffloads *ol)
 {
     VhostDPNetdev *netdev = netdev_state(nc)->netdev;
-    VhostDPDriverClass *dc = VHOST_DP_DRIVER_GET_CLASS(netdev->drv);
     uint32_t offloads = (ol->csum ? VHOST_DP_OFFLOAD_CSUM : 0) |
                         (ol->tso4 ? VHOST_DP_OFFLOAD_TSO4 : 0) |
                         (ol->tso6 ? VHOST_DP_OFFLOAD_TSO6 : 0) |
@@ -362,9 +378,7 @@ static void netdev_set_offload(NetClientState *nc, const NetOffloads *ol)
             vhost_dp_port_set_offloads(netdev->queue[i]->port, offloads);
         }
     }
-    if (dc->set_offload && netdev->caps.rx_offloads) {
-        dc->set_offload(netdev->drv, offloads & netdev->caps.rx_offloads);
-    }
+    vhost_dp_netdev_tell_offloads(netdev);
 }
 
 static bool netdev_check_peer_type(NetClientState *nc, ObjectClass *oc,
@@ -392,7 +406,7 @@ static void netdev_free(VhostDPNetdev *netdev)
     qemu_bh_delete(netdev->link_bh);
     timer_del(&netdev->link_timer);
     timer_del(&netdev->retry_timer);
-    vhost_dp_driver_release(netdev->drv);
+    vhost_dp_netdev_release_driver(netdev);
     vhost_dp_control_unref(netdev->control);
     g_free(netdev->driver_reason);
     g_free(netdev->queue);
@@ -480,8 +494,7 @@ static bool netdev_init_vhost(VhostDPNetdev *netdev, NetVhostDPState *s,
     return true;
 }
 
-/* What the driver says of itself */
-static void netdev_ask_driver(VhostDPNetdev *netdev)
+void vhost_dp_netdev_ask_driver(VhostDPNetdev *netdev)
 {
     VhostDPDriver *drv = netdev->drv;
     g_auto(VhostDPDriverInfo) info = {};
@@ -681,6 +694,6 @@ int net_init_vhost_dp(const Netdev *opts, const char *name,
             return -1;
         }
     }
-    netdev_ask_driver(netdev);
+    vhost_dp_netdev_ask_driver(netdev);
     return 0;
 }

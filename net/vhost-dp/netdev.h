@@ -25,7 +25,8 @@ typedef struct NetVhostDPState NetVhostDPState;
 typedef struct VhostDPNetdev {
     char *id;
     VhostDPDriver *drv;
-    VhostDPCaps caps;
+    VhostDPCaps caps;           /* of @drv */
+    struct VhostDPNetdevMove *move; /* to another driver, or NULL */
     uint32_t offloads;          /* accepted by the guest */
     uint32_t busy_poll_us;
     struct VhostDPControl *control; /* a reference: what the ports have */
@@ -78,6 +79,32 @@ static inline NetVhostDPState *netdev_state(NetClientState *nc)
 extern const VirtIONetBackend vhost_dp_virtio_net;
 
 struct VirtIONet;
+
+/**
+ * vhost_dp_netdev_find: the netdev with the id @id
+ *
+ * Lock: BQL.  Returns NULL with @errp set if there is none.
+ */
+VhostDPNetdev *vhost_dp_netdev_find(const char *id, Error **errp);
+
+/**
+ * vhost_dp_netdev_ask_driver: have "info network" show what the driver is
+ *
+ * And be patient with a peer that is not connected yet.  Lock: BQL.
+ */
+void vhost_dp_netdev_ask_driver(VhostDPNetdev *netdev);
+
+/* ---- netdev-driver.c ---- */
+
+/* The driver, and the one that is to replace it, are told.  Lock: BQL. */
+void vhost_dp_netdev_tell_offloads(VhostDPNetdev *netdev);
+void vhost_dp_netdev_tell_filter(VhostDPNetdev *netdev);
+
+/* Main loop: a port may have followed to another driver.  Lock: BQL. */
+void vhost_dp_netdev_follow_driver(VhostDPNetdev *netdev);
+
+/* The ports have gone: gives the driver back, or both.  Lock: BQL. */
+void vhost_dp_netdev_release_driver(VhostDPNetdev *netdev);
 
 /**
  * vhost_dp_netdev_get_control: what the guest of @n asks for, as it is now

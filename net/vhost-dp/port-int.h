@@ -7,7 +7,8 @@
  *
  * What all files of the engine share.  A file calls only those below it:
  *
- *     port.c          life: wanted and actual state, control's settings, query
+ *     port.c          life: wanted and actual state, control's settings
+ *     port-query.c    what query-vhost-dp shows of a port
  *     port-turn.c     when to work: kicks, drivers' calls, bottom half, turns
  *     port-tx.c       bursts from the guest        port-rx.c   to the guest
  *                                                  port-rx-into.c  long frames
@@ -100,11 +101,17 @@ typedef struct PortConf {
     bool checks_source;         /* sent frames have to be the guest's */
     VhostDPControl *control;    /* a reference; NULL before the first start */
     PortCoalesceConf coalesce[VHOST_DP_QUEUES];
+    VhostDPDriver *drv;         /* claimed and open: to be attached */
+    VhostDPCaps caps;           /* of @drv */
+    bool no_way_back;           /* if @drv cannot be attached, there is none */
+    unsigned drv_change;        /* counts vhost_dp_portset_set_driver() */
 } PortConf;
 
 /*
  *     DETACHED --attach--> ACTIVE <--set_active--> INACTIVE or STEERED
  *     any --the port is deleted--> DETACHED, for good
+ *     any --another driver is wanted--> ACTIVE, with that one, or with the old
+ *                                       one; DETACHED if neither can
  */
 typedef enum PortDriverState {
     PORT_DRIVER_DETACHED,       /* not attached: port_reconcile() tries */
@@ -143,7 +150,6 @@ typedef struct PortTurn {
  */
 struct VhostDPPortSet {
     char *netdev;
-    VhostDPDriver *drv;
     void (*link_changed)(void *opaque);
     void *opaque;
     unsigned nattached;         /* atomic: ports whose bottom half is alive */
@@ -165,8 +171,6 @@ struct VhostDPEnginePort {
     /* Set once */
     VhostDPPortSet *set;
     unsigned index;             /* in the set */
-    VhostDPDriver *drv;
-    VhostDPDriverClass *dc;
     PortTx *tx;
     PortRx *rx;
     VhostDPBurst *burst;        /* chains of either queue; pair.lock */
@@ -174,10 +178,12 @@ struct VhostDPEnginePort {
     QEMUBH *bh;                 /* in ctx: reconcile, then a turn */
 
     /* The IOThread's own */
+    VhostDPDriver *drv;
+    VhostDPDriverClass *dc;
     PortDriverState driver_state;   /* atomic, as the query reads it */
     PortTurn turn;
     PortPoll poll;
-    VhostDPCaps caps;           /* tx_offloads changes */
+    VhostDPCaps caps;           /* of @drv; tx_offloads changes */
     bool call;                  /* pair.call_pending may be set */
     bool delayed;               /* a PortCoalesce is open */
     bool changed;               /* atomic: port_reconcile() has to run */
@@ -199,8 +205,14 @@ struct VhostDPEnginePort {
     PortKick kick[VHOST_DP_QUEUES];     /* the IOThread's own */
     PortLink link;
 
+    /* Written by the IOThread, guarded by pair.lock */
+    unsigned followed;          /* the last conf.drv_change that was followed */
+    char *refusal;              /* why it was not attached then, or NULL */
+
+    /* The IOThread's own */
+    uint32_t most_tx_offloads;  /* of @drv */
+
     /* Set once */
-    uint32_t most_tx_offloads;
     AioContext *ctx;
     IOThread *iothread;         /* holds a reference */
     char *iothread_name;

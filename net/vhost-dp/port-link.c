@@ -22,6 +22,7 @@ void vhost_dp_port_link_destroy(PortLink *link)
 {
     qemu_mutex_destroy(&link->lock);
     g_free(link->down);
+    g_free(link->next);
     g_free(link->detached);
 }
 
@@ -38,7 +39,28 @@ static bool link_set(PortLink *link, char **reason, const char *why)
 
 bool vhost_dp_port_link_set_down(PortLink *link, const char *why)
 {
-    return link_set(link, &link->down, why);
+    return link_set(link, link->held ? &link->next : &link->down, why) &&
+           !link->held;
+}
+
+void vhost_dp_port_link_hold(PortLink *link)
+{
+    QEMU_LOCK_GUARD(&link->lock);
+    link->held = true;
+    g_clear_pointer(&link->next, g_free);
+}
+
+bool vhost_dp_port_link_let_go(PortLink *link)
+{
+    QEMU_LOCK_GUARD(&link->lock);
+    link->held = false;
+    if (!g_strcmp0(link->down, link->next)) {
+        g_clear_pointer(&link->next, g_free);
+        return false;
+    }
+    g_free(link->down);
+    link->down = g_steal_pointer(&link->next);
+    return true;
 }
 
 bool vhost_dp_port_link_set_detached(PortLink *link, const char *why)

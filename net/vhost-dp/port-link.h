@@ -20,7 +20,9 @@
 /* Private to port-link.c */
 typedef struct PortLink {
     QemuMutex lock;
+    bool held;                  /* changes are noted in @next; the IOThread's */
     char *down;                 /* why the driver's link is down, or NULL: up */
+    char *next;
     char *detached;             /* why there is no driver, or NULL */
 } PortLink;
 
@@ -32,6 +34,15 @@ void vhost_dp_port_link_destroy(PortLink *link);
  * the state or the reason is new, such as "deleted" after "down".
  */
 bool vhost_dp_port_link_set_down(PortLink *link, const char *why);
+
+/*
+ * The port moves to another driver: what the link was is what it is, until
+ * vhost_dp_port_link_let_go(), and then what was set since, or up.  That
+ * returns true if this is new.  A second call of _hold() forgets what was set.
+ * Thread: the port's IOThread.
+ */
+void vhost_dp_port_link_hold(PortLink *link);
+bool vhost_dp_port_link_let_go(PortLink *link);
 
 /*
  * Sets why the driver could not be attached; @why == NULL: it is attached.

@@ -15,6 +15,11 @@
  * brings the actual state (fd handlers, driver attached, what becomes of
  * frames) in line with what is wanted, whatever order the changes came in.
  *
+ * The driver is one of the things that are wanted.  To the guest a move from
+ * one to another is a pause: its queues go on, what the old driver did not take
+ * stays in the ring, and the link is what the drivers say of it before and
+ * afterwards.
+ *
  * A queue pair that the guest disabled (multiqueue) is still served, or its
  * frames would be stuck: those from the guest are dropped and counted, those to
  * it are given to the first pair (port-inbox.c).
@@ -39,6 +44,9 @@
 #include "port-turn.h"
 #include "port-tx.h"
 #include "trace.h"
+
+/* The most bursts of a driver that is about to be detached */
+#define PORT_DRAIN_BURSTS 16
 
 /* ---- For drivers ---- */
 
@@ -104,22 +112,38 @@ static void port_set_driver_state(VhostDPEnginePort *port,
     qatomic_set(&port->driver_state, state);
 }
 
-static void port_attach(VhostDPEnginePort *port)
+/* From now on port->drv is @drv, which is not attached */
+static void port_take_driver(VhostDPEnginePort *port, VhostDPDriver *drv,
+                             const VhostDPCaps *caps)
 {
-    g_autoptr(Error) err = NULL;
-    bool attached;
+    port->drv = drv;
+    port->dc = VHOST_DP_DRIVER_GET_CLASS(drv);
+    port->caps = *caps;
+    port->most_tx_offloads = caps->tx_offloads;
+}
 
-    if (port_is_attached(port)) {
-        return;
-    }
-    attached = port->dc->attach(port->drv, port->index, &port->port, port->ctx,
-                                &err);
-    trace_vhost_dp_port_attach(port->set->netdev, port->index, attached);
+static bool port_try_attach(VhostDPEnginePort *port, Error **errp)
+{
+    bool attached = port->dc->attach(port->drv, port->index, &port->port,
+                                     port->ctx, errp);
+
+    trace_vhost_dp_port_attach(port->set->netdev, port->index, port->drv->id,
+                               attached);
     if (attached) {
         port_set_driver_state(port, PORT_DRIVER_ACTIVE);
     }
-    if (vhost_dp_port_link_set_detached(
-            &port->link, attached ? NULL : error_get_pretty(err))) {
+    return attached;
+}
+
+static void port_attach(VhostDPEnginePort *port)
+{
+    g_autoptr(Error) err = NULL;
+
+    if (!port_is_attached(port)) {
+        port_try_attach(port, &err);
+    }
+    if (vhost_dp_port_link_set_detached(&port->link,
+                                        err ? error_get_pretty(err) : NULL)) {
         port->set->link_changed(port->set->opaque);
     }
 }
@@ -128,7 +152,6 @@ static void port_detach(VhostDPEnginePort *port)
 {
     vhost_dp_port_rx_drop(port, VHOST_DP_DROP_REASON_STOPPED);
     vhost_dp_port_rx_off(port);
-    vhost_dp_inbox_retire(port->inbox);
     vhost_dp_port_tx_drop_rest(port, VHOST_DP_DROP_REASON_STOPPED);
     vhost_dp_port_rx_settle(port);
     if (port_is_attached(port)) {
@@ -156,6 +179,10 @@ static void port_set_active(VhostDPEnginePort *port, bool active)
 
 /* What control wants */
 typedef struct PortWanted {
+    VhostDPDriver *drv;
+    VhostDPCaps caps;
+    bool no_way_back;
+    unsigned drv_change;
     bool dead;
     bool enabled;               /* the guest uses the pair */
     bool link_down;             /* the NIC's, and so nothing runs */
@@ -170,6 +197,10 @@ static void port_look(VhostDPEnginePort *port, PortWanted *wanted)
     VhostDPPair *pair = &port->pair;
     unsigned i;
 
+    wanted->drv = port->conf.drv;
+    wanted->caps = port->conf.caps;
+    wanted->no_way_back = port->conf.no_way_back;
+    wanted->drv_change = port->conf.drv_change;
     wanted->dead = port->conf.dead;
     wanted->control = port->conf.control ?
                       vhost_dp_control_ref(port->conf.control) : NULL;
@@ -183,6 +214,76 @@ static void port_look(VhostDPEnginePort *port, PortWanted *wanted)
         wanted->restarted[i] = pair->generation[i] != port->generation[i];
         port->generation[i] = pair->generation[i];
     }
+}
+
+/*
+ * Give the guest what the driver has received, as long as it takes it; under a
+ * flood that has no end, so not for long
+ */
+static void port_drain(VhostDPEnginePort *port)
+{
+    unsigned i;
+
+    for (i = 0; i < PORT_DRAIN_BURSTS; i++) {
+        if (!vhost_dp_pair_may_run(&port->pair) ||
+            vhost_dp_port_rx(port) != PORT_MORE) {
+            break;
+        }
+    }
+}
+
+/* Use the wanted driver.  Returns false with @errp set if it refuses. */
+static bool port_change_driver(VhostDPEnginePort *port,
+                               const PortWanted *wanted, Error **errp)
+{
+    VhostDPDriver *old = port->drv;
+    VhostDPCaps old_caps = port->caps;
+
+    old_caps.tx_offloads = port->most_tx_offloads;
+    port_drain(port);
+    vhost_dp_port_link_hold(&port->link);
+    port_detach(port);
+    port_take_driver(port, wanted->drv, &wanted->caps);
+    if (port_try_attach(port, errp)) {
+        return true;
+    }
+    if (!wanted->no_way_back) {
+        port_take_driver(port, old, &old_caps);
+    }
+    /* What the wanted driver said of its link is void; the old one speaks */
+    vhost_dp_port_link_hold(&port->link);
+    return false;
+}
+
+/*
+ * Follow what is wanted of the driver, once.  Control looks at the result under
+ * the lock, and closes drivers that no port uses.  It may want the old driver
+ * again already: what was followed is a change, and not a driver.
+ */
+static void port_follow_driver(VhostDPEnginePort *port,
+                               const PortWanted *wanted)
+{
+    g_autoptr(Error) err = NULL;
+    bool change = port->drv != wanted->drv;
+
+    if (port->followed == wanted->drv_change) {
+        return;
+    }
+    if (change) {
+        port_change_driver(port, wanted, &err);
+    }
+    port_attach(port);
+    if (change && vhost_dp_port_link_let_go(&port->link)) {
+        port->set->link_changed(port->set->opaque);
+    }
+    WITH_QEMU_LOCK_GUARD(&port->pair.lock) {
+        port->followed = wanted->drv_change;
+        g_free(port->refusal);
+        port->refusal = err && !wanted->no_way_back ?
+                        g_strdup(error_get_pretty(err)) : NULL;
+    }
+    trace_vhost_dp_port_follow(port->set->netdev, port->index, wanted->drv->id,
+                               port->drv == wanted->drv);
 }
 
 static void port_reconcile_tx(VhostDPEnginePort *port,
@@ -232,9 +333,9 @@ static bool port_reconcile(VhostDPEnginePort *port)
     if (wanted.dead) {
         vhost_dp_control_unref(wanted.control);
         port_detach(port);
+        vhost_dp_inbox_retire(port->inbox);
         return false;
     }
-    port_attach(port);
     /* What is left of before must not come to a queue that starts or stops */
     why = wanted.enabled ? VHOST_DP_DROP_REASON_STOPPED :
                            VHOST_DP_DROP_REASON_DISABLED;
@@ -247,6 +348,8 @@ static bool port_reconcile(VhostDPEnginePort *port)
         vhost_dp_port_tx_drop_rest(port, why);
     }
     vhost_dp_port_rx_control(port, wanted.control);
+    port_follow_driver(port, &wanted);
+    port_attach(port);
     port_set_active(port, wanted.enabled);
     port_reconcile_tx(port, &wanted);
     port_reconcile_rx(port, &wanted);
@@ -267,6 +370,7 @@ static void port_free(VhostDPEnginePort *port)
     vhost_dp_port_link_destroy(&port->link);
     vhost_dp_port_tx_free(port->tx);
     vhost_dp_port_rx_free(port->rx);
+    g_free(port->refusal);
     qemu_vfree(port->burst);
     qemu_vfree(port);
 }
@@ -421,7 +525,7 @@ static bool port_set_iothread(VhostDPEnginePort *port, IOThread *iothread,
 
 /* Nothing happens to it before port_changed().  Returns NULL with @errp set. */
 static VhostDPEnginePort *port_new(VhostDPPortSet *set, unsigned index,
-                                   const VhostDPCaps *caps,
+                                   VhostDPDriver *drv, const VhostDPCaps *caps,
                                    IOThread *iothread, uint32_t busy_poll_us,
                                    Error **errp)
 {
@@ -440,10 +544,9 @@ static VhostDPEnginePort *port_new(VhostDPPortSet *set, unsigned index,
         vhost_dp_pair_destroy(&port->pair);
         goto fail;
     }
-    port->drv = set->drv;
-    port->dc = VHOST_DP_DRIVER_GET_CLASS(port->drv);
-    port->caps = *caps;
-    port->most_tx_offloads = caps->tx_offloads;
+    port_take_driver(port, drv, caps);
+    port->conf.drv = drv;
+    port->conf.caps = *caps;
     port->conf.hdr_len = sizeof(struct virtio_net_hdr);
     port->conf.hdr_swap = HOST_BIG_ENDIAN;
     port->conf.rx_safe_len = UINT32_MAX;
@@ -492,14 +595,13 @@ VhostDPPortSet *vhost_dp_portset_new(const char *netdev, unsigned nports,
     unsigned i;
 
     set->netdev = g_strdup(netdev);
-    set->drv = drv;
     set->link_changed = link_changed;
     set->opaque = opaque;
     set->nattached = nports;
     qemu_event_init(&set->detached, false);
     for (i = 0; i < nports; i++) {
-        set->port[i] = port_new(set, i, caps, iothreads[i], busy_poll_us,
-                                errp);
+        set->port[i] = port_new(set, i, drv, caps, iothreads[i],
+                                busy_poll_us, errp);
         if (!set->port[i]) {
             goto fail;
         }
@@ -547,6 +649,44 @@ void vhost_dp_portset_delete(VhostDPPortSet *set)
         qatomic_set(&set->port[i]->pair.yielded, false);
         port_release_iothread(set->port[i]);
     }
+}
+
+void vhost_dp_portset_set_driver(VhostDPPortSet *set, VhostDPDriver *drv,
+                                 const VhostDPCaps *caps, bool no_way_back)
+{
+    unsigned i;
+
+    for (i = 0; i < set->nports; i++) {
+        VhostDPEnginePort *port = set->port[i];
+
+        vhost_dp_pair_lock(&port->pair);
+        port->conf.drv = drv;
+        port->conf.caps = *caps;
+        port->conf.no_way_back = no_way_back;
+        port->conf.drv_change++;
+        vhost_dp_pair_unlock(&port->pair);
+        port_changed(port);
+    }
+}
+
+VhostDPPortSetState vhost_dp_portset_follows(VhostDPPortSet *set, char **why)
+{
+    VhostDPPortSetState state = VHOST_DP_PORTSET_FOLLOWED;
+    unsigned i;
+
+    for (i = 0; i < set->nports && state != VHOST_DP_PORTSET_REFUSED; i++) {
+        VhostDPEnginePort *port = set->port[i];
+
+        vhost_dp_pair_lock(&port->pair);
+        if (port->followed != port->conf.drv_change) {
+            state = VHOST_DP_PORTSET_MOVING;
+        } else if (port->refusal) {
+            state = VHOST_DP_PORTSET_REFUSED;
+            *why = g_strdup_printf("queue pair %u: %s", i, port->refusal);
+        }
+        vhost_dp_pair_unlock(&port->pair);
+    }
+    return state;
 }
 
 VhostDPEnginePort *vhost_dp_portset_port(VhostDPPortSet *set, unsigned index)
@@ -654,93 +794,4 @@ void vhost_dp_port_inject(VhostDPEnginePort *port, const void *buf, size_t len)
 {
     vhost_dp_port_tx_inject(port, buf, len);
     qemu_bh_schedule(port->bh);
-}
-
-/* ---- Query ---- */
-
-static VhostDPQueueInfo *port_query_queue(VhostDPEnginePort *port,
-                                          unsigned queue)
-{
-    const PortStats *stats = &port->stats[queue];
-    VhostDPPair *pair = &port->pair;
-    VhostDPQueueInfo *info = g_new0(VhostDPQueueInfo, 1);
-    uint64List **sizes = &info->burst_sizes;
-    VhostDPDropInfoList **drops = &info->drops;
-    VhostDPViolationInfoList **violations = &info->violations;
-    VhostDPVring *vq = &pair->vq[queue];
-    unsigned i;
-
-    /* All but @broken, and counters, changes under the BQL, which we hold */
-    info->state = qatomic_read(&vq->broken) ? VHOST_DP_QUEUE_STATE_BROKEN :
-                  vq->running ? VHOST_DP_QUEUE_STATE_RUNNING :
-                  VHOST_DP_QUEUE_STATE_STOPPED;
-    info->size = vq->num;
-
-    info->packets = qatomic_read(&stats->packets);
-    info->bytes = qatomic_read(&stats->bytes);
-    for (i = 0; i < PORT_BURST_SIZES; i++) {
-        uint64_t n = qatomic_read(&stats->bursts[i]);
-
-        info->bursts += n;
-        QAPI_LIST_APPEND(sizes, n);
-    }
-    info->polls = qatomic_read(&stats->polls);
-    info->poll_hits = qatomic_read(&stats->poll_hits);
-    info->kicks = qatomic_read(&stats->kicks);
-    info->kicks_suppressed = qatomic_read(&stats->kicks_suppressed);
-    info->iotlb_hits = qatomic_read(&vq->iotlb_hits);
-    info->iotlb_misses = qatomic_read(&vq->iotlb_misses);
-    info->calls = qatomic_read(&pair->calls[queue]);
-    info->calls_suppressed = qatomic_read(&stats->calls_suppressed);
-    info->calls_coalesced = qatomic_read(&stats->calls_coalesced);
-    info->coalesce_packets = port->conf.coalesce[queue].max_packets;
-    info->coalesce_usecs = port->conf.coalesce[queue].max_usecs;
-    info->direct_packets = qatomic_read(&stats->direct);
-    info->steered_packets = qatomic_read(&stats->steered);
-    info->software_checksums = qatomic_read(&stats->soft_checksums);
-    info->software_segments = qatomic_read(&stats->soft_segments);
-
-    for (i = 0; i < VHOST_DP_DROP_REASON__MAX; i++) {
-        uint64_t n = qatomic_read(&stats->drops[i]);
-
-        if (n) {
-            VhostDPDropInfo *drop = g_new0(VhostDPDropInfo, 1);
-
-            drop->reason = i;
-            drop->frames = n;
-            QAPI_LIST_APPEND(drops, drop);
-        }
-    }
-    for (i = 0; i < VHOST_DP_VIOLATION__MAX; i++) {
-        uint64_t n = qatomic_read(&vq->violations[i]);
-
-        if (n) {
-            VhostDPViolationInfo *violation = g_new0(VhostDPViolationInfo, 1);
-
-            violation->violation = i;
-            violation->count = n;
-            QAPI_LIST_APPEND(violations, violation);
-        }
-    }
-    return info;
-}
-
-VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPEnginePort *port)
-{
-    VhostDPQueuePairInfo *info = g_new0(VhostDPQueuePairInfo, 1);
-
-    info->index = port->index;
-    info->iothread = g_strdup(port->iothread_name);
-    info->thread_id = port->iothread->thread_id;
-    /* Written under the BQL, which the caller holds */
-    info->enabled = port->pair.enabled;
-    info->attached = qatomic_read(&port->driver_state) !=
-                     PORT_DRIVER_DETACHED;
-    info->has_ring_format = port->pair.started;
-    info->ring_format =
-        port->pair.features & (1ULL << VIRTIO_F_RING_PACKED) ?
-        VHOST_DP_RING_FORMAT_PACKED : VHOST_DP_RING_FORMAT_SPLIT;
-    info->rx = port_query_queue(port, VHOST_DP_RX);
-    info->tx = port_query_queue(port, VHOST_DP_TX);
-    return info;
 }

@@ -32,7 +32,8 @@ typedef struct VhostDPPortSet VhostDPPortSet;
  * @iothreads: an IOThread for each port; NULL: each port makes its own
  * @busy_poll_us: how long to poll after the last work, in microseconds, or 0
  * @link_changed: called with @opaque when the driver's link of a port has
- *                changed, in any thread, without a lock
+ *                changed, or vhost_dp_portset_follows() may tell something new;
+ *                in any thread, without a lock
  *
  * The driver is attached later, in the IOThreads.  Frames for pairs that the
  * guest does not use go to the first pair.
@@ -60,6 +61,39 @@ VhostDPPortSet *vhost_dp_portset_new(const char *netdev, unsigned nports,
  * Lock: BQL.
  */
 void vhost_dp_portset_delete(VhostDPPortSet *set);
+
+/**
+ * vhost_dp_portset_set_driver: have all ports use another driver
+ * @drv: claimed and open, with as many queue pairs
+ * @caps: the capabilities of @drv
+ * @no_way_back: ports that cannot be attached to @drv have no driver then; they
+ *               try again, and their link is down.  False: they keep the
+ *               driver that they have.
+ *
+ * Returns at once; vhost_dp_portset_follows() tells what became of it.  Each
+ * port delivers, or drops and counts, the frames that its driver has lent,
+ * detaches that, and attaches @drv.  The guest's queues go on meanwhile.  Both
+ * drivers have to be open until all ports have followed.
+ *
+ * Lock: BQL.
+ */
+void vhost_dp_portset_set_driver(VhostDPPortSet *set, VhostDPDriver *drv,
+                                 const VhostDPCaps *caps, bool no_way_back);
+
+typedef enum VhostDPPortSetState {
+    VHOST_DP_PORTSET_MOVING,    /* some ports may use another driver */
+    VHOST_DP_PORTSET_REFUSED,   /* at least one kept the driver it had */
+    VHOST_DP_PORTSET_FOLLOWED,  /* no port uses any other driver */
+} VhostDPPortSetState;
+
+/**
+ * vhost_dp_portset_follows: what became of vhost_dp_portset_set_driver()?
+ * @why: set to why a driver could not be attached, newly allocated, if the
+ *       result is VHOST_DP_PORTSET_REFUSED
+ *
+ * Lock: BQL.
+ */
+VhostDPPortSetState vhost_dp_portset_follows(VhostDPPortSet *set, char **why);
 
 /**
  * vhost_dp_portset_port: the port of queue pair @index

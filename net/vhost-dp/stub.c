@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/coroutine.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-vhost-dp.h"
 #include "monitor/hmp.h"
@@ -25,5 +26,16 @@ VhostDPInfoList *qmp_query_vhost_dp(Error **errp)
 }
 
 void hmp_info_vhost_dp(Monitor *mon, const QDict *qdict)
+{
+}
+
+void coroutine_fn qmp_vhost_dp_set_driver(const char *id, const char *driver,
+                                          bool has_announce, bool announce,
+                                          Error **errp)
+{
+    error_setg(errp, "vhost-dp needs virtio-net, which this target lacks");
+}
+
+void coroutine_fn hmp_vhost_dp_set_driver(Monitor *mon, const QDict *qdict)
 {
 }

@@ -24,8 +24,9 @@ LAYERS = [
     ('netdev', [NET + 'netdev[.-]*', NET + 'query.c', NET + 'stub.c'],
      ['port', 'control', 'api']),
     # The engine: see port-int.h
-    ('port', [NET + 'port.*'], ['port-turn', 'port-rx', 'port-tx',
-                                'port-frame', 'pair', 'control', 'api']),
+    ('port', [NET + 'port.*', NET + 'port-query.c'],
+     ['port-turn', 'port-rx', 'port-tx', 'port-frame', 'pair', 'control',
+      'api']),
     ('port-turn', [NET + 'port-turn.*'],
      ['port-rx', 'port-tx', 'port-frame', 'port-int']),
     ('port-tx', [NET + 'port-tx.*'], ['port-soft', 'port-int', 'offload']),

@@ -20,6 +20,7 @@
 #include "qemu/atomic.h"
 #include "qemu/iov.h"
 #include "qemu/timer.h"
+#include "qapi/error.h"
 #include "net/vhost-dp.h"
 #include "nic.h"
 #include "stress.h"
@@ -42,6 +43,7 @@ struct StressDriver {
     VhostDPDriver parent_obj;
 
     bool open;                  /* BQL, and read by the IOThreads */
+    unsigned refused;           /* bits: queue pairs, set once */
     uint32_t offloads;          /* atomic: set_offload comes at any time */
     StressQueue queue[NIC_PAIRS];
 };
@@ -100,6 +102,11 @@ static void driver_timer(void *opaque)
     }
 }
 
+void stress_driver_refuse(VhostDPDriver *drv, unsigned pairs)
+{
+    STRESS_DRIVER(drv)->refused = pairs;
+}
+
 static bool driver_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 {
     STRESS_DRIVER(drv)->open = true;
@@ -142,9 +149,14 @@ static bool driver_attach(VhostDPDriver *drv, unsigned pair, VhostDPPort *port,
 {
     StressQueue *s = queue_of(drv, pair);
 
-    g_assert_true(s->drv->open);
+    g_assert_true(s->drv->open && !s->port);
+    if (s->drv->refused & (1u << pair)) {
+        error_setg(errp, "refused");
+        return false;
+    }
     s->port = port;
     s->link_down = false;
+    s->later = 0;
     aio_timer_init(ctx, &s->timer, QEMU_CLOCK_REALTIME, SCALE_NS,
                    driver_timer, s);
     return true;

@@ -31,11 +31,66 @@ static int new_eventfd(unsigned value)
 
 /* ---- The ports, their driver and their vhost devices ---- */
 
+static void driver_open(NicSet *set, VhostDPDriver *drv, VhostDPCaps *caps)
+{
+    VHOST_DP_DRIVER_GET_CLASS(drv)->open(drv, set->n, &error_abort);
+    VHOST_DP_DRIVER_GET_CLASS(drv)->get_caps(drv, caps);
+}
+
+static void driver_free(VhostDPDriver *drv)
+{
+    VHOST_DP_DRIVER_GET_CLASS(drv)->close(drv);
+    object_unref(OBJECT(drv));
+}
+
+void nics_set_driver(NicSet *set, VhostDPDriver *drv)
+{
+    VhostDPCaps caps = {};
+
+    g_assert_null(set->next);
+    driver_open(set, drv, &caps);
+    set->next = drv;
+    set->back = false;
+    vhost_dp_portset_set_driver(set->ports, set->next, &caps, false);
+}
+
+static void nics_follow_driver(NicSet *set)
+{
+    g_autofree char *why = NULL;
+    VhostDPCaps caps = {};
+
+    if (!set->next) {
+        return;
+    }
+    switch (vhost_dp_portset_follows(set->ports, &why)) {
+    case VHOST_DP_PORTSET_MOVING:
+        break;
+    case VHOST_DP_PORTSET_REFUSED:
+        g_assert_nonnull(strstr(why, "refused"));
+        VHOST_DP_DRIVER_GET_CLASS(set->drv)->get_caps(set->drv, &caps);
+        set->back = true;
+        set->refused++;
+        vhost_dp_portset_set_driver(set->ports, set->drv, &caps, true);
+        break;
+    case VHOST_DP_PORTSET_FOLLOWED:
+        if (!set->back) {
+            VhostDPDriver *old = set->drv;
+
+            set->drv = set->next;
+            set->next = old;
+            set->moved++;
+        }
+        driver_free(g_steal_pointer(&set->next));
+        break;
+    }
+}
+
 static void nics_link_bh(void *opaque)
 {
     NicSet *set = opaque;
     unsigned i;
 
+    nics_follow_driver(set);
     for (i = 0; i < set->n; i++) {
         g_autofree char *reason = NULL;
 
@@ -75,13 +130,11 @@ static void nic_set_port(Nic *nic, VhostDPEnginePort *port)
 static void nics_make_ports(NicSet *set, IOThread **iothreads,
                             unsigned busy_poll_us)
 {
-    Object *obj = object_new(TYPE_STRESS_DRIVER);
     VhostDPCaps caps = {};
     unsigned i;
 
-    set->drv = VHOST_DP_DRIVER(obj);
-    VHOST_DP_DRIVER_GET_CLASS(obj)->open(set->drv, set->n, &error_abort);
-    VHOST_DP_DRIVER_GET_CLASS(obj)->get_caps(set->drv, &caps);
+    set->drv = VHOST_DP_DRIVER(object_new(TYPE_STRESS_DRIVER));
+    driver_open(set, set->drv, &caps);
     set->ports = vhost_dp_portset_new("nics", set->n, set->drv, &caps,
                                       iothreads, busy_poll_us,
                                       nics_link_changed, set, &error_abort);
@@ -100,8 +153,10 @@ static void nics_drop_ports(NicSet *set)
         set->nic[i]->port = NULL;
     }
     vhost_dp_portset_delete(set->ports);
-    VHOST_DP_DRIVER_GET_CLASS(set->drv)->close(set->drv);
-    object_unref(OBJECT(set->drv));
+    driver_free(set->drv);
+    if (set->next) {
+        driver_free(g_steal_pointer(&set->next));
+    }
 }
 
 void nics_replace_ports(NicSet *set, IOThread **iothreads,

@@ -62,6 +62,11 @@ struct NicSet {
     /* Replaced */
     VhostDPDriver *drv;
     VhostDPPortSet *ports;
+
+    /* vhost-dp-set-driver, as net/vhost-dp/netdev-driver.c does it */
+    VhostDPDriver *next;        /* or NULL */
+    bool back;                  /* the ports go back to @drv */
+    unsigned moved, refused;    /* how often */
 };
 
 /**
@@ -76,6 +81,12 @@ void nics_free(NicSet *set);
 /* netdev_del and netdev_add: other ports, driver and IOThreads */
 void nics_replace_ports(NicSet *set, IOThread **iothreads,
                         unsigned busy_poll_us);
+
+/*
+ * The ports are to use another driver, unless set->next says that they are on
+ * their way to one.  Takes over the reference.
+ */
+void nics_set_driver(NicSet *set, VhostDPDriver *drv);
 
 /* The guest's driver resets the device and negotiates anew.  Stopped. */
 void nic_reset(Nic *nic, bool packed, bool event_idx, bool indirect);

@@ -261,6 +261,18 @@ static void op_control(Nic *nic, StressRandom *r)
     vhost_dp_portset_set_control(set->ports, control);
 }
 
+/* Some drivers serve one of the queue pairs only, or none */
+static void op_set_driver(Nic *nic, StressRandom *r)
+{
+    VhostDPDriver *drv;
+
+    if (!set->next) {
+        drv = VHOST_DP_DRIVER(object_new(TYPE_STRESS_DRIVER));
+        stress_driver_refuse(drv, flip(r) ? stress_random(r, 1 << NICS) : 0);
+        nics_set_driver(set, drv);
+    }
+}
+
 static void op_replace_ports(Nic *nic, StressRandom *r)
 {
     if (ports_may_go && stress_random(r, 4) == 0) {
@@ -297,6 +309,7 @@ static const struct {
     { "invalidate", op_invalidate },
     { "bypass", op_bypass },
     { "control", op_control },
+    { "set driver", op_set_driver },
     { "replace ports", op_replace_ports },
 };
 
@@ -423,6 +436,9 @@ static void test_stress(const void *opaque)
         run_operations(OPS_PER_ROUND);
         check_progress();
     }
+    g_test_message("driver changed: %u, and not: %u", set->moved,
+                   set->refused);
+    g_assert_cmpuint(MIN(set->moved, set->refused), >, 0);
     nics_free(set);
     /* The last of the ports goes in the main loop */
     main_loop_wait(true);

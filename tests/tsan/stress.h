@@ -35,4 +35,9 @@ static inline unsigned stress_random(StressRandom *r, unsigned n)
 
 #define TYPE_STRESS_DRIVER "vhost-dp-stress"
 
+struct VhostDPDriver;
+
+/* Queue pairs that cannot be attached, bits.  Before the ports know @drv. */
+void stress_driver_refuse(struct VhostDPDriver *drv, unsigned pairs);
+
 #endif /* TESTS_TSAN_STRESS_H */

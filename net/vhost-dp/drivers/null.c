@@ -240,6 +240,10 @@ static void null_detach(VhostDPDriver *drv, unsigned pair)
     timer_del(&q->timer);
     g_free(q->frames);
     q->frames = NULL;
+    if (q->loop) {
+        vhost_dp_port_drop_rx(q->port, VHOST_DP_DROP_REASON_STOPPED,
+                              q->loop->count);
+    }
     g_free(q->loop);
     q->loop = NULL;
     q->port = NULL;

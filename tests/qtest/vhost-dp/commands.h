@@ -23,6 +23,9 @@
     "{ 'execute': 'netdev_add', 'arguments': {" \
     " 'type': 'vhost-dp', 'id': '" id "', 'driver': '" driver "', " \
     options " } }"
+#define ADD_DRIVER(type, id, options) \
+    "{ 'execute': 'object-add', 'arguments': {" \
+    " 'qom-type': 'vhost-dp-" type "', 'id': '" id "' " options " } }"
 #define DEL_NETDEV(id) \
     "{ 'execute': 'netdev_del', 'arguments': { 'id': '" id "' } }"
 #define DEL_OBJECT(id) \

@@ -326,3 +326,31 @@ unsigned dp_rounds(unsigned n)
 
     return text ? MAX(1, atoi(text)) : n;
 }
+
+/* ---- vhost-dp-set-driver ---- */
+
+QDict *dp_try_set_driver(QTestState *qts, const char *driver)
+{
+    return qtest_qmp(qts, "{ 'execute': 'vhost-dp-set-driver', 'arguments': {"
+                     " 'id': 'vd0', 'driver': %s } }", driver);
+}
+
+void dp_check_driver(QTestState *qts, const char *driver)
+{
+    QDict *info = dp_query(qts, "vd0");
+
+    g_assert_cmpstr(qdict_get_str(info, "driver"), ==, driver);
+    qobject_unref(info);
+}
+
+void dp_set_driver(QTestState *qts, const char *driver)
+{
+    QDict *response = dp_try_set_driver(qts, driver);
+
+    if (!qdict_haskey(response, "return")) {
+        g_error("%s: %s", driver,
+                qdict_get_str(qdict_get_qdict(response, "error"), "desc"));
+    }
+    qobject_unref(response);
+    dp_check_driver(qts, driver);
+}

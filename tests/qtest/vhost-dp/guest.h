@@ -414,6 +414,11 @@ void dp_check_error(QDict *response, ...) G_GNUC_NULL_TERMINATED;
 /* A command, as JSON, that must succeed */
 void dp_run_good(QTestState *qts, const char *command);
 
+/* Netdev vd0 moves to another driver, which has to work; or the response */
+void dp_set_driver(QTestState *qts, const char *driver);
+QDict *dp_try_set_driver(QTestState *qts, const char *driver);
+void dp_check_driver(QTestState *qts, const char *driver);
+
 /* A netdev on a TAP interface of its own, 'good', can be added and deleted */
 void dp_check_goes_on(QTestState *qts);
 

@@ -55,7 +55,7 @@ typedef enum AfpMembership {
 typedef struct AfpSocket {
     int fd;                     /* or -1 */
     uint8_t *ring;              /* AFP_RING_BYTES, or NULL */
-    unsigned first;             /* slot that the kernel fills first */
+    unsigned first;             /* slot to be read first, at an attach */
     AfpMembership membership;
     VhostDPControl *applied;    /* a reference: looked at last, or NULL */
 } AfpSocket;

@@ -199,6 +199,8 @@ static void afp_detach(VhostDPDriver *drv, unsigned pair)
     q->rx_enabled = false;
     q->tx_blocked = false;
     afp_update_handlers(q);
+    /* Here the kernel goes on, until the pair is attached again */
+    q->sock.first = q->next;
     q->port = NULL;
 }
 
