@@ -259,6 +259,28 @@ static gpointer keep_sending(gpointer opaque)
     return NULL;
 }
 
+/*
+ * Takes a frame, and returns true if it is r->frame.  When none waits, r->frame
+ * is sent, and again after a second: on a busy machine the sender's frames may
+ * still fill the ring of the socket, and the kernel drops what comes then.
+ */
+static bool is_received(DpRig *r, size_t len, int64_t *again)
+{
+    unsigned pair = dp_veth_find_received(r);
+    size_t got;
+
+    if (pair == MAX_PAIRS) {
+        if (g_get_monotonic_time() > *again) {
+            dp_veth_send(r, len);
+            *again = g_get_monotonic_time() + G_USEC_PER_SEC;
+        }
+        return false;
+    }
+    got = dp_receive_on(r->nic, pair, NULL, r->got, DP_MAX_FRAME);
+    dp_post_on(r->nic, pair, 1, 300);
+    return got == len && !memcmp(r->got, r->frame, len);
+}
+
 /* What came before the sockets were a group is forgotten, and nothing else */
 static void test_under_traffic(const void *opaque)
 {
@@ -266,7 +288,7 @@ static void test_under_traffic(const void *opaque)
     bool enough = false;
     int fd[MAX_PAIRS];
     GThread *sender;
-    unsigned i, pair;
+    unsigned i;
     DpRig *r;
 
     dp_veth_new("v0", "v1");
@@ -288,18 +310,11 @@ static void test_under_traffic(const void *opaque)
         dp_post_on(r->nic, i, 60, 300);
     }
     for (i = 0; i < 48; i++) {
-        size_t len;
+        int64_t again = 0;
 
         dp_make_ip_frame(r->frame, 200, IPPROTO_UDP, i);
         stw_be_p(r->frame + 34, 1000 + i);
-        dp_veth_send(r, 200);
-        do {
-            /* Some of the sender's have waited for the guest's driver */
-            dp_wait_until((pair = dp_veth_find_received(r)) < MAX_PAIRS);
-            len = dp_receive_on(r->nic, pair, NULL, r->got, DP_MAX_FRAME);
-            dp_post_on(r->nic, pair, 1, 300);
-        } while (len != 200);
-        dp_assert_frame(r->got, len, r->frame, 200);
+        dp_wait_until(is_received(r, 200, &again));
     }
     dp_rig_free(r);
 }
