@@ -92,20 +92,6 @@ static void rx_lose(VhostDPEnginePort *port, VhostDPDropReason reason)
     rx_release(port);
 }
 
-void vhost_dp_port_rx_count_inbox(VhostDPEnginePort *port)
-{
-    VhostDPInboxLost lost = vhost_dp_inbox_take_lost(port->inbox);
-
-    if (lost.full) {
-        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_QUEUE_FULL,
-                  lost.full);
-    }
-    if (lost.closed) {
-        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_STOPPED,
-                  lost.closed);
-    }
-}
-
 /* ---- The state ---- */
 
 /* Who hands over has the first pair's inbox keep memory for it */
