@@ -732,7 +732,8 @@ void dp_migrate_by_file(DpRig *r, const char *netdev, bool mapped)
     dp_migrate_capability(r->qts, "mapped-ram", mapped);
     qtest_qmp_assert_success(r->qts, "{ 'execute': 'migrate',"
                              " 'arguments': { 'uri': %s } }", uri);
-    dp_wait_until(dp_migrate_is(r->qts, "completed"));
+    dp_wait_until_for(DP_LONG_TIMEOUT_US,
+                      dp_migrate_is(r->qts, "completed"));
     /* An interface can have one user: the old QEMU ends first */
     dp_rig_quit(r);
 
@@ -740,7 +741,7 @@ void dp_migrate_by_file(DpRig *r, const char *netdev, bool mapped)
     dp_migrate_capability(to->qts, "mapped-ram", mapped);
     qtest_qmp_assert_success(to->qts, "{ 'execute': 'migrate-incoming',"
                              " 'arguments': { 'uri': %s } }", uri);
-    dp_wait_until(dp_status_is(to->qts, "running"));
+    dp_wait_until_for(DP_LONG_TIMEOUT_US, dp_status_is(to->qts, "running"));
     unlink(path);
     dp_rig_swap(r, to);
     dp_guest_free(to);
