@@ -317,14 +317,14 @@ static void test_deleted(const void *opaque)
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
-    dp_add_test("vhost-dp/set-driver/reset", NULL, test_reset);
-    dp_add_test("vhost-dp/set-driver/pairs", NULL, test_pairs);
-    dp_add_test("vhost-dp/set-driver/filter/tap", "tap0", test_filter);
-    dp_add_test("vhost-dp/set-driver/filter/af-packet", "v0", test_filter);
-    dp_add_test("vhost-dp/set-driver/offloads", NULL, test_offloads);
-    dp_add_test("vhost-dp/set-driver/announce", NULL, test_announce);
-    dp_add_test("vhost-dp/set-driver/hmp", NULL, test_hmp);
-    dp_add_test("vhost-dp/set-driver/errors", NULL, test_errors);
-    dp_add_test("vhost-dp/set-driver/deleted", NULL, test_deleted);
+    dp_add_test("set-driver/reset", NULL, test_reset);
+    dp_add_test("set-driver/pairs", NULL, test_pairs);
+    dp_add_test("set-driver/filter/tap", "tap0", test_filter);
+    dp_add_test("set-driver/filter/af-packet", "v0", test_filter);
+    dp_add_test("set-driver/offloads", NULL, test_offloads);
+    dp_add_test("set-driver/announce", NULL, test_announce);
+    dp_add_test("set-driver/hmp", NULL, test_hmp);
+    dp_add_test("set-driver/errors", NULL, test_errors);
+    dp_add_test("set-driver/deleted", NULL, test_deleted);
     return g_test_run();
 }

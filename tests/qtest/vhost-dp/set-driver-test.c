@@ -494,13 +494,16 @@ static void test_migration(const void *opaque)
 
     traffic_start(t);
     dp_fill_ram(t->rig->guest, 16 * MiB);
-    dp_migrate_set(qts, "max-bandwidth", 1 * MiB);
+    /* So slow that it is still on its way after both moves */
+    dp_migrate_set(qts, "max-bandwidth", 64 * KiB);
     qtest_qmp_assert_success(qts, "{ 'execute': 'migrate', 'arguments': {"
                              " 'uri': 'exec:cat >/dev/null' } }");
     dp_wait_until(dp_migrate_is(qts, "active"));
     move_under_traffic(t, "v0");
     move_under_traffic(t, "lim1");
     g_assert_true(dp_migrate_is(qts, "active"));
+    /* With so long a downtime it ends, however little CPU time QEMU gets */
+    dp_migrate_set(qts, "downtime-limit", 1000 * 1000);
     dp_migrate_set(qts, "max-bandwidth", 1 * GiB);
     dp_wait_until(dp_migrate_is(qts, "completed"));
     /* The guest might come back */
@@ -514,10 +517,10 @@ static void test_migration(const void *opaque)
 int main(int argc, char **argv)
 {
     dp_test_init(&argc, &argv);
-    dp_add_ring_test("vhost-dp/set-driver/network", &network, test_network);
-    dp_add_test("vhost-dp/set-driver/peer", &network_peer, test_network);
-    dp_add_ring_test("vhost-dp/set-driver/all", NULL, test_all);
-    dp_add_test("vhost-dp/set-driver/stopped", NULL, test_stopped);
-    dp_add_test("vhost-dp/set-driver/migration", NULL, test_migration);
+    dp_add_ring_test("set-driver/network", &network, test_network);
+    dp_add_test("set-driver/peer", &network_peer, test_network);
+    dp_add_ring_test("set-driver/all", NULL, test_all);
+    dp_add_test("set-driver/stopped", NULL, test_stopped);
+    dp_add_test("set-driver/migration", NULL, test_migration);
     return g_test_run();
 }
