@@ -57,6 +57,14 @@ static inline void rx_copy_to_chain(PortRxCopy *src, const VhostDPChain *chain,
     }
 }
 
+/* Is a frame, and where it goes, in one piece each, as nearly all are? */
+static inline bool rx_is_plain(const VhostDPFrame *frame,
+                               const VhostDPChain *chain, unsigned nchains)
+{
+    return nchains == 1 && chain->nsegs == 1 && frame->iovcnt == 1 &&
+           !frame->flags && !frame->gso_type;
+}
+
 /* ---- The header ---- */
 
 /*

@@ -38,7 +38,6 @@
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp/offload/classify.h"
 #include "net/vhost-dp/offload/rx-filter.h"
-#include "port-rx.h"
 #include "port-rx-steer.h"
 #include "trace.h"
 
@@ -339,20 +338,6 @@ bool vhost_dp_port_rx_look_at(VhostDPEnginePort *port, VhostDPFrame *frame,
     }
     return !(port->rx->looks & PORT_RX_FILTERS) ||
            vhost_dp_rx_filter_passes(control, head, len);
-}
-
-void vhost_dp_port_rx_count_inbox(VhostDPEnginePort *port)
-{
-    VhostDPInboxLost lost = vhost_dp_inbox_take_lost(port->inbox);
-
-    if (lost.full) {
-        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_QUEUE_FULL,
-                  lost.full);
-    }
-    if (lost.closed) {
-        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_STOPPED,
-                  lost.closed);
-    }
 }
 
 /* ---- Changes ---- */

@@ -92,6 +92,20 @@ static void rx_lose(VhostDPEnginePort *port, VhostDPDropReason reason)
     rx_release(port);
 }
 
+void vhost_dp_port_rx_count_inbox(VhostDPEnginePort *port)
+{
+    VhostDPInboxLost lost = vhost_dp_inbox_take_lost(port->inbox);
+
+    if (lost.full) {
+        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_QUEUE_FULL,
+                  lost.full);
+    }
+    if (lost.closed) {
+        port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_STOPPED,
+                  lost.closed);
+    }
+}
+
 /* ---- The state ---- */
 
 /* Who hands over has the first pair's inbox keep memory for it */
@@ -261,14 +275,6 @@ static unsigned rx_count_chains(const VhostDPEnginePort *port, unsigned first,
         }
     }
     return 0;
-}
-
-/* Is a frame, and where it goes, in one piece each, as nearly all are? */
-static inline bool rx_is_plain(const VhostDPFrame *frame,
-                               const VhostDPChain *chain, unsigned nchains)
-{
-    return nchains == 1 && chain->nsegs == 1 && frame->iovcnt == 1 &&
-           !frame->flags && !frame->gso_type;
 }
 
 static inline void rx_copy_plain(VhostDPEnginePort *port, VhostDPVring *vq,
