@@ -54,7 +54,6 @@ typedef struct SteerTarget {
 
 struct PortSteer {
     VhostDPControl *control;    /* a reference, or NULL */
-    bool joined;                /* all inboxes */
     int64_t fence_end;          /* ns, QEMU_CLOCK_REALTIME */
     VhostDPFrame *past;         /* see vhost_dp_port_rx_past_frames() */
     /* Scratch space of a burst */
@@ -109,6 +108,13 @@ static void steer_hash(const VhostDPControl *control, VhostDPFrame *frame,
     }
     frame->hash = hash.value;
     frame->hash_report = hash.report;
+}
+
+/* Nobody has looked at the frame, and drivers set no hash */
+static void steer_no_hash(VhostDPFrame *frame)
+{
+    frame->hash = 0;
+    frame->hash_report = VIRTIO_NET_HASH_REPORT_NONE;
 }
 
 /* Drops the frames that the guest does not want.  Returns how many are left. */
@@ -320,6 +326,8 @@ unsigned vhost_dp_port_rx_hand_over(VhostDPEnginePort *port)
         if (rx->looks & PORT_RX_LOOKS) {
             steer_hash(control, frame, port_rx_head(rx, frame));
             t = steer_choose(control, frame, 0);
+        } else {
+            steer_no_hash(frame);
         }
         steer_add(steer, t == port->index ? 0 : t, i);
     }
@@ -362,13 +370,8 @@ static bool steer_is_same(const VhostDPControl *a, const VhostDPControl *b)
 /* While frames are steered, all inboxes keep memory for them */
 static void steer_join(VhostDPEnginePort *port, bool join)
 {
-    PortSteer *steer = port->rx->steer;
     unsigned i;
 
-    if (steer->joined == join) {
-        return;
-    }
-    steer->joined = join;
     for (i = 0; i < port->set->nports; i++) {
         if (join) {
             vhost_dp_inbox_join(port->set->port[i]->inbox);
@@ -415,6 +418,8 @@ void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
     PortRx *rx = port->rx;
     PortSteer *steer = steer_get(port);
     VhostDPControl *old = steer->control;
+    bool steered = rx->looks & PORT_RX_STEERS;
+    bool steers;
     unsigned i;
 
     if (control == old) {
@@ -428,10 +433,8 @@ void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
     vhost_dp_control_unref(old);
 
     if (!(rx->looks & PORT_RX_HASHES) && rx->source != PORT_RX_FROM_INBOX) {
-        /* Frames that wait have no hash */
         for (i = rx->next; i < rx->end; i++) {
-            rx->frames[i].hash = 0;
-            rx->frames[i].hash_report = VIRTIO_NET_HASH_REPORT_NONE;
+            steer_no_hash(&rx->frames[i]);
         }
     }
     rx->looks &= PORT_RX_FENCE;
@@ -441,8 +444,11 @@ void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
     if (control && control->hashes) {
         rx->looks |= PORT_RX_HASHES;
     }
-    if (control && control->steers && port->set->nports > 1) {
+    steers = control && control->steers && port->set->nports > 1;
+    if (steers) {
         rx->looks |= PORT_RX_STEERS;
     }
-    steer_join(port, rx->looks & PORT_RX_STEERS);
+    if (steers != steered) {
+        steer_join(port, steers);
+    }
 }

@@ -352,6 +352,41 @@ static void test_handed_over(const void *opaque)
     rig_end();
 }
 
+/*
+ * What the frame's hash was is unknown when it is handed over; so a guest that
+ * asks for hashes before it gets the frame is told of none
+ */
+static void test_handed_over_unhashed(const void *opaque)
+{
+    VhostDPControlState state = { .promisc = true, .hash_report = true };
+    g_autoptr(VhostDPControl) control = vhost_dp_control_new(&state);
+    uint8_t data[RX_LEN] = {};
+    VhostDPFrame frame = {
+        .hash = 0x12345678, .hash_report = VIRTIO_NET_HASH_REPORT_TCPv4,
+        .len = sizeof(data), .iovcnt = 1, .inl[0] = { data, sizeof(data) },
+    };
+    struct virtio_net_hdr_v1_hash *hdr;
+
+    rig_begin_pairs(2, false);
+    vhost_dp_port_set_hdr_len(nic->port, sizeof(*hdr));
+    driver->pair = 1;
+    driver->special = &frame;
+    qatomic_set(&driver->have, 1);
+    aio_bh_schedule_oneshot(iothread_get_aio_context(second), ready_bh, NULL);
+    wait_until(qatomic_read(&driver->lent) == 1);
+
+    nic_enable(set->nic[1], false);
+    wait_until(qatomic_read(&driver->lent) == 0);
+    vhost_dp_portset_set_control(set->ports, control);
+    wait_for_pass(iothread);
+    post(VHOST_DP_RX, 0);
+    g_assert_cmpuint(reap(VHOST_DP_RX).len, ==, sizeof(*hdr) + sizeof(data));
+    hdr = (void *)nic->guest->buffer[VHOST_DP_RX][0];
+    g_assert_cmphex(hdr->hash_report, ==, VIRTIO_NET_HASH_REPORT_NONE);
+    g_assert_cmphex(hdr->hash_value, ==, 0);
+    rig_end();
+}
+
 /* ---- RSS ---- */
 
 /* From now on all frames are for the second pair */
@@ -733,6 +768,8 @@ int main(int argc, char **argv)
     add_for_each_restart("rest", test_rest);
     add_for_each_restart("lent", test_lent);
     g_test_add_data_func("/vhost-dp/held/handed-over", NULL, test_handed_over);
+    g_test_add_data_func("/vhost-dp/held/handed-over-unhashed", NULL,
+                         test_handed_over_unhashed);
     g_test_add_data_func("/vhost-dp/held/steered/enabled", NULL,
                          test_steered_to_enabled);
     g_test_add_data_func("/vhost-dp/held/steered/queue", &restarts[0],
