@@ -43,13 +43,18 @@
 #define MOVE_PEER_MS 5000
 #define MOVE_LOOK_MS 10
 
+typedef enum VhostDPNetdevMoveState {
+    NETDEV_MOVE_TO_NEW,         /* the peer is awaited, or the ports follow */
+    NETDEV_MOVE_BACK,           /* the ports return to the old driver */
+    NETDEV_MOVE_DONE,           /* the netdev no longer knows of the move */
+} VhostDPNetdevMoveState;
+
 /* On the stack of the command's coroutine */
 typedef struct VhostDPNetdevMove {
+    VhostDPNetdevMoveState state;
     VhostDPDriver *drv;         /* the new one */
     VhostDPCaps caps;
-    bool back;                  /* the ports are to use the old one again */
     char *why;                  /* what did not work, or NULL */
-    bool done;
     QemuCoSleep sleep;          /* of the command */
 } VhostDPNetdevMove;
 
@@ -99,7 +104,7 @@ static void netdev_end_move(VhostDPNetdev *netdev)
     VhostDPNetdevMove *move = netdev->move;
 
     netdev->move = NULL;
-    move->done = true;
+    move->state = NETDEV_MOVE_DONE;
     qemu_co_sleep_wake(&move->sleep);
 }
 
@@ -139,14 +144,14 @@ void vhost_dp_netdev_follow_driver(VhostDPNetdev *netdev)
     case VHOST_DP_PORTSET_REFUSED:
         trace_vhost_dp_netdev_refused(netdev->id, move->drv->id, why);
         move->why = g_steal_pointer(&why);
-        move->back = true;
+        move->state = NETDEV_MOVE_BACK;
         /* A driver that is in both chains was told what the new one takes */
         netdev_tell_offloads(netdev, netdev->drv, &netdev->caps);
         vhost_dp_portset_set_driver(netdev->ports, netdev->drv, &netdev->caps,
                                     true);
         break;
     case VHOST_DP_PORTSET_FOLLOWED:
-        if (move->back) {
+        if (move->state == NETDEV_MOVE_BACK) {
             netdev_moved_back(netdev);
         } else {
             netdev_moved(netdev);
@@ -182,7 +187,7 @@ static bool coroutine_fn netdev_wait_for_peer(VhostDPNetdevMove *move)
 {
     int64_t end = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + MOVE_PEER_MS;
 
-    while (!move->done && netdev_peer_is_missing(move)) {
+    while (move->state != NETDEV_MOVE_DONE && netdev_peer_is_missing(move)) {
         if (qemu_clock_get_ms(QEMU_CLOCK_REALTIME) > end) {
             move->why = g_strdup_printf("its peer has not connected within %d "
                                         "seconds", MOVE_PEER_MS / 1000);
@@ -207,11 +212,11 @@ static void coroutine_fn netdev_move(VhostDPNetdev *netdev,
         netdev_moved_back(netdev);
         return;
     }
-    if (!move->done) {
+    if (move->state != NETDEV_MOVE_DONE) {
         vhost_dp_portset_set_driver(netdev->ports, move->drv, &move->caps,
                                     false);
     }
-    while (!move->done) {
+    while (move->state != NETDEV_MOVE_DONE) {
         qemu_co_sleep(&move->sleep);
     }
 }

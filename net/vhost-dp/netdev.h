@@ -90,20 +90,46 @@ VhostDPNetdev *vhost_dp_netdev_find(const char *id, Error **errp);
 /**
  * vhost_dp_netdev_ask_driver: have "info network" show what the driver is
  *
- * And be patient with a peer that is not connected yet.  Lock: BQL.
+ * Also gives a peer that is not connected yet some time, before the log says
+ * that it is missing.
+ *
+ * Lock: BQL.
  */
 void vhost_dp_netdev_ask_driver(VhostDPNetdev *netdev);
 
 /* ---- netdev-driver.c ---- */
 
-/* The driver, and the one that is to replace it, are told.  Lock: BQL. */
+/**
+ * vhost_dp_netdev_tell_offloads: tell the driver which offloads of received
+ *                                frames the guest accepts
+ *
+ * During vhost-dp-set-driver the new driver is told as well.  Lock: BQL.
+ */
 void vhost_dp_netdev_tell_offloads(VhostDPNetdev *netdev);
+
+/**
+ * vhost_dp_netdev_tell_filter: tell the driver which frames the guest wants
+ *
+ * During vhost-dp-set-driver the new driver is told as well.  Lock: BQL.
+ */
 void vhost_dp_netdev_tell_filter(VhostDPNetdev *netdev);
 
-/* Main loop: a port may have followed to another driver.  Lock: BQL. */
+/**
+ * vhost_dp_netdev_follow_driver: go on with vhost-dp-set-driver
+ *
+ * Called after a port has taken a driver, or was refused by it.  Does nothing
+ * while no command runs.
+ *
+ * Thread: main loop.  Lock: BQL.
+ */
 void vhost_dp_netdev_follow_driver(VhostDPNetdev *netdev);
 
-/* The ports have gone: gives the driver back, or both.  Lock: BQL. */
+/**
+ * vhost_dp_netdev_release_driver: give back the driver
+ *
+ * Called when the netdev's ports have been freed.  Gives back both drivers, and
+ * ends the command, if vhost-dp-set-driver runs.  Lock: BQL.
+ */
 void vhost_dp_netdev_release_driver(VhostDPNetdev *netdev);
 
 /**

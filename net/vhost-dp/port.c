@@ -232,8 +232,8 @@ static void port_drain(VhostDPEnginePort *port)
     }
 }
 
-/* Use the wanted driver.  Returns false with @errp set if it refuses. */
-static bool port_change_driver(VhostDPEnginePort *port,
+/* Use the wanted driver.  If it refuses, @errp is set. */
+static void port_change_driver(VhostDPEnginePort *port,
                                const PortWanted *wanted, Error **errp)
 {
     VhostDPDriver *old = port->drv;
@@ -245,14 +245,13 @@ static bool port_change_driver(VhostDPEnginePort *port,
     port_detach(port);
     port_take_driver(port, wanted->drv, &wanted->caps);
     if (port_try_attach(port, errp)) {
-        return true;
+        return;
     }
     if (!wanted->no_way_back) {
         port_take_driver(port, old, &old_caps);
     }
     /* What the wanted driver said of its link is void; the old one speaks */
     vhost_dp_port_link_hold(&port->link);
-    return false;
 }
 
 /*
