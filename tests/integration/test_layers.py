@@ -58,7 +58,7 @@ LAYERS = [
     # What drivers that stand on drivers have in common
     ('filter', [NET + 'filter.*'], ['api']),
     ('virtq', [DRIVERS + 'virtq/*'], ['lib', 'api']),
-    ('lib', [DRIVERS + 'lib/*'], ['api']),
+    ('lib', [DRIVERS + 'lib/*'], ['control', 'api']),
     ('offload', [NET + 'offload/[!c]*', NET + 'offload/csum.c'],
      ['control', 'api']),
     ('control', [NET + 'control.c', 'include/net/vhost-dp-control.h'],

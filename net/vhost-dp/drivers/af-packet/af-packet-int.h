@@ -18,6 +18,7 @@
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp/drivers/lib/fds.h"
 #include "net/vhost-dp/drivers/lib/link.h"
+#include "net/vhost-dp/drivers/lib/membership.h"
 
 #define TYPE_VHOST_DP_AF_PACKET "vhost-dp-af-packet"
 OBJECT_DECLARE_SIMPLE_TYPE(VhostDPAfPacket, VHOST_DP_AF_PACKET)
@@ -44,20 +45,12 @@ QEMU_BUILD_BUG_ON(AFP_SLOT_BYTES < VHOST_DP_MAX_FRAME + 256);
 #define AFP_TX_IOV 512
 #define AFP_MAX_SEGMENTS 256
 
-/* What a socket has the interface receive; see af-packet-filter.c */
-typedef enum AfpMembership {
-    AFP_MEMBER_OF_NOTHING,
-    AFP_MEMBER_OF_ALL,          /* the interface is promiscuous */
-    AFP_MEMBER_OF_FILTER,       /* what snapshot @applied asks for */
-} AfpMembership;
-
 /* A packet socket with its receive ring */
 typedef struct AfpSocket {
     int fd;                     /* or -1 */
     uint8_t *ring;              /* AFP_RING_BYTES, or NULL */
     unsigned first;             /* slot to be read first, at an attach */
-    AfpMembership membership;
-    VhostDPControl *applied;    /* a reference: looked at last, or NULL */
+    VhostDPMembership membership;   /* of a fanout group: the first has it */
 } AfpSocket;
 
 static inline struct tpacket2_hdr *afp_slot(const AfpSocket *s, unsigned i)
@@ -125,8 +118,7 @@ struct VhostDPAfPacket {
     QemuMutex lock;
     uint64_t active;            /* queue pairs, as a bitmap */
 
-    QemuMutex wanted_lock;      /* guards @wanted, for no longer than a look */
-    VhostDPControl *wanted;     /* a reference: what the guest asks for */
+    VhostDPWantedFilter wanted;     /* followed by the watch's thread */
 };
 
 static inline const char *afp_ifname(const VhostDPAfPacket *afp)
@@ -182,20 +174,6 @@ void vhost_dp_afp_set_active(VhostDPAfPacket *afp, unsigned pair,
 
 /* Frames go to the pairs that the guest uses.  Thread: the watch's. */
 void vhost_dp_afp_update_pairs(VhostDPAfPacket *afp);
-
-/* ---- af-packet-filter.c ---- */
-
-/* See VhostDPDriverClass.set_rx_filter */
-void vhost_dp_afp_set_rx_filter(VhostDPDriver *drv, VhostDPControl *control);
-
-/* Ask the interface for what the guest wants.  Thread: the watch's. */
-void vhost_dp_afp_filter_apply(VhostDPAfPacket *afp);
-
-/* The socket's memberships have gone, with the interface or the socket */
-void vhost_dp_afp_filter_forget(AfpSocket *s);
-
-/* Take them from a socket that stays.  Lock: BQL; there is no watch. */
-void vhost_dp_afp_filter_drop(AfpSocket *s, int ifindex);
 
 /* ---- af-packet-link.c ---- */
 

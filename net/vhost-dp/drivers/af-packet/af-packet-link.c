@@ -24,6 +24,7 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "af-packet-int.h"
+#include "trace.h"
 
 /* How long until a failure to use an interface that is there is tried again */
 #define AFP_RETRY_MS 1000
@@ -84,6 +85,21 @@ static VhostDPIfState afp_find(VhostDPAfPacket *afp, char *name, int *bound,
     return vhost_dp_if_state(afp->queue[0].sock.fd, name, ifindex);
 }
 
+/* Ask the interface for what the guest wants */
+static void afp_follow_filter(VhostDPAfPacket *afp)
+{
+    AfpSocket *s = &afp->queue[0].sock;
+    char name[IFNAMSIZ];
+    int ifindex = vhost_dp_afp_bound_to(s->fd, name);
+
+    if (ifindex && vhost_dp_membership_follow(&s->membership, s->fd, ifindex,
+                                              &afp->wanted)) {
+        trace_vhost_dp_af_packet_filter(afp->parent_obj.id, name,
+                                        s->membership.state ==
+                                        VHOST_DP_MEMBER_OF_ALL);
+    }
+}
+
 static void afp_look(VhostDPDriver *drv)
 {
     VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
@@ -116,7 +132,7 @@ static void afp_look(VhostDPDriver *drv)
         }
         state = afp_find(afp, name, &bound, &ifindex);
     }
-    vhost_dp_afp_filter_apply(afp);
+    afp_follow_filter(afp);
     reason = vhost_dp_if_reason(state, name);
     vhost_dp_ifwatch_publish(watch, state, name, reason);
 }

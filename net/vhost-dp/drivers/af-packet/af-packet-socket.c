@@ -106,7 +106,7 @@ static void afp_socket_reset(AfpSocket *s)
 void vhost_dp_afp_socket_close(AfpSocket *s)
 {
     afp_socket_reset(s);
-    vhost_dp_afp_filter_forget(s);
+    vhost_dp_membership_forget(&s->membership);
     if (s->fd >= 0) {
         close(s->fd);
         s->fd = -1;
@@ -182,16 +182,10 @@ static int afp_socket_open(Error **errp)
  */
 static bool afp_set_promisc(AfpSocket *s, int ifindex, Error **errp)
 {
-    struct packet_mreq promisc = {
-        .mr_ifindex = ifindex,
-        .mr_type = PACKET_MR_PROMISC,
-    };
-
-    if (!AFP_SETSOCKOPT(s->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, promisc,
-                        errp)) {
+    if (!vhost_dp_membership_begin(&s->membership, s->fd, ifindex)) {
+        error_setg_errno(errp, errno, "cannot set the interface promiscuous");
         return false;
     }
-    s->membership = AFP_MEMBER_OF_ALL;
     return true;
 }
 
@@ -470,7 +464,8 @@ static void afp_close_passed(VhostDPAfPacket *afp)
         char name[IFNAMSIZ];
 
         if (s->fd >= 0) {
-            vhost_dp_afp_filter_drop(s, vhost_dp_afp_bound_to(s->fd, name));
+            vhost_dp_membership_end(&s->membership, s->fd,
+                                    vhost_dp_afp_bound_to(s->fd, name));
             afp_socket_reset(s);
             s->fd = -1;
         }
@@ -542,8 +537,7 @@ void vhost_dp_afp_close(VhostDPDriver *drv)
 
     trace_vhost_dp_af_packet_close(drv->id, afp->real_ifname);
     vhost_dp_link_close(&afp->link);
-    vhost_dp_control_unref(afp->wanted);
-    afp->wanted = NULL;
+    vhost_dp_wanted_filter_set(&afp->wanted, NULL);
     if (afp_is_passed(afp)) {
         afp_close_passed(afp);
     }
@@ -585,7 +579,7 @@ bool vhost_dp_afp_reopen(VhostDPAfPacket *afp, int ifindex, Error **errp)
         return false;
     }
     if (afp->nqueues == 1) {
-        vhost_dp_afp_filter_forget(&afp->queue[0].sock);
+        vhost_dp_membership_forget(&afp->queue[0].sock.membership);
         return afp_socket_bind(fd, ifindex, errp) &&
                afp_set_promisc(&afp->queue[0].sock, ifindex, errp);
     }

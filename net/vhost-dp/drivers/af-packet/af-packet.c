@@ -125,6 +125,14 @@ static void afp_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
         g_strdup_printf("ifname=%s", afp->real_ifname);
 }
 
+static void afp_set_rx_filter(VhostDPDriver *drv, VhostDPControl *control)
+{
+    VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(drv);
+
+    vhost_dp_wanted_filter_set(&afp->wanted, control);
+    vhost_dp_ifwatch_look(afp->link.watch);
+}
+
 /* ---- The object ---- */
 
 static void afp_instance_init(Object *obj)
@@ -132,7 +140,7 @@ static void afp_instance_init(Object *obj)
     VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
 
     qemu_mutex_init(&afp->lock);
-    qemu_mutex_init(&afp->wanted_lock);
+    vhost_dp_wanted_filter_init(&afp->wanted);
 }
 
 static void afp_instance_finalize(Object *obj)
@@ -140,7 +148,7 @@ static void afp_instance_finalize(Object *obj)
     VhostDPAfPacket *afp = VHOST_DP_AF_PACKET(obj);
 
     vhost_dp_fds_close(&afp->passed);
-    qemu_mutex_destroy(&afp->wanted_lock);
+    vhost_dp_wanted_filter_destroy(&afp->wanted);
     qemu_mutex_destroy(&afp->lock);
 }
 
@@ -153,7 +161,7 @@ static void afp_class_init(ObjectClass *oc, const void *data)
     dc->close = vhost_dp_afp_close;
     dc->get_caps = afp_get_caps;
     dc->query = afp_query;
-    dc->set_rx_filter = vhost_dp_afp_set_rx_filter;
+    dc->set_rx_filter = afp_set_rx_filter;
     vhost_dp_afp_io_class_init(dc);
     vhost_dp_driver_add_options(oc, afp_options);
 }

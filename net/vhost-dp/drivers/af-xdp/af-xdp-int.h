@@ -18,6 +18,7 @@
 #include "net/vhost-dp.h"
 #include "net/vhost-dp/drivers/lib/fds.h"
 #include "net/vhost-dp/drivers/lib/link.h"
+#include "net/vhost-dp/drivers/lib/membership.h"
 
 #define TYPE_VHOST_DP_AF_XDP "vhost-dp-af-xdp"
 OBJECT_DECLARE_SIMPLE_TYPE(VhostDPAfXdp, VHOST_DP_AF_XDP)
@@ -168,6 +169,15 @@ struct VhostDPAfXdp {
     VhostDPLink link;
     unsigned open_tries;        /* to bind a new socket; the watch's thread */
 
+    /*
+     * What the interface receives.  The packet socket gets no frames; without
+     * CAP_NET_RAW there is none, and the interface is left as it is.
+     */
+    VhostDPWantedFilter wanted; /* followed by the watch's thread */
+    VhostDPMembership membership;
+    int members;                /* the packet socket, or -1 */
+    int members_ifindex;        /* the interface of @membership, or 0 */
+
     /* Guards what follows, and is held for system calls only */
     QemuMutex lock;
     AfXdpProg prog;
@@ -257,6 +267,12 @@ void vhost_dp_afxdp_forget_passed(VhostDPAfXdp *xdp);
 int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp);
 
 /* ---- af-xdp-link.c ---- */
+
+/*
+ * Interface @ifindex receives what the guest asks for; everything, while it has
+ * not asked.  Thread: the watch's, or the main loop's while there is none.
+ */
+void vhost_dp_afxdp_follow_filter(VhostDPAfXdp *xdp, int ifindex);
 
 /*
  * The sockets are open: begin to watch the interface.  Lock: BQL.  Returns

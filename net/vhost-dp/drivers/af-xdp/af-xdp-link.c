@@ -22,6 +22,7 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "af-xdp-int.h"
+#include "trace.h"
 
 /* What a socket had that was closed is not free at once */
 #define AFXDP_REOPEN_MS 20
@@ -79,6 +80,27 @@ static bool afxdp_prepare(VhostDPAfXdp *xdp, int ifindex, bool *wait,
     return r == 0;
 }
 
+void vhost_dp_afxdp_follow_filter(VhostDPAfXdp *xdp, int ifindex)
+{
+    VhostDPMembership *m = &xdp->membership;
+
+    if (xdp->members < 0) {
+        return;
+    }
+    if (xdp->members_ifindex != ifindex) {
+        /* The memberships went with the interface that is gone */
+        vhost_dp_membership_forget(m);
+        if (!vhost_dp_membership_begin(m, xdp->members, ifindex)) {
+            return;
+        }
+        xdp->members_ifindex = ifindex;
+    }
+    if (vhost_dp_membership_follow(m, xdp->members, ifindex, &xdp->wanted)) {
+        trace_vhost_dp_afxdp_filter(xdp->parent_obj.id, ifindex,
+                                    m->state == VHOST_DP_MEMBER_OF_ALL);
+    }
+}
+
 static void afxdp_look(VhostDPDriver *drv)
 {
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
@@ -108,6 +130,7 @@ static void afxdp_look(VhostDPDriver *drv)
     }
     xdp->open_tries = 0;
     if (ifindex) {
+        vhost_dp_afxdp_follow_filter(xdp, ifindex);
         vhost_dp_ifwatch_follow(watch, ifindex);
         state = vhost_dp_if_state(xdp->ctl, name, &ifindex);
     }

@@ -588,6 +588,8 @@ static bool afxdp_start(VhostDPAfXdp *xdp, unsigned queue_pairs, Error **errp)
             return false;
         }
     }
+    xdp->members = qemu_socket(AF_PACKET, SOCK_RAW, 0);
+    vhost_dp_afxdp_follow_filter(xdp, ifindex);
     return true;
 }
 
@@ -608,6 +610,14 @@ bool vhost_dp_afxdp_open(VhostDPDriver *drv, unsigned queue_pairs,
     return true;
 }
 
+static void afxdp_close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+    }
+    *fd = -1;
+}
+
 void vhost_dp_afxdp_close(VhostDPDriver *drv)
 {
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
@@ -619,9 +629,10 @@ void vhost_dp_afxdp_close(VhostDPDriver *drv)
     if (!xdp->passed.n) {
         afxdp_queues_free(xdp);
     }
-    if (xdp->ctl >= 0) {
-        close(xdp->ctl);
-    }
-    xdp->ctl = -1;
+    vhost_dp_wanted_filter_set(&xdp->wanted, NULL);
+    vhost_dp_membership_forget(&xdp->membership);
+    xdp->members_ifindex = 0;
+    afxdp_close_fd(&xdp->members);
+    afxdp_close_fd(&xdp->ctl);
     xdp->real_ifname[0] = '\0';
 }

@@ -180,6 +180,14 @@ static void afxdp_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
     info->interface = g_string_free(text, false);
 }
 
+static void afxdp_set_rx_filter(VhostDPDriver *drv, VhostDPControl *control)
+{
+    VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
+
+    vhost_dp_wanted_filter_set(&xdp->wanted, control);
+    vhost_dp_ifwatch_look(xdp->link.watch);
+}
+
 /* ---- The object ---- */
 
 static void afxdp_instance_init(Object *obj)
@@ -187,7 +195,9 @@ static void afxdp_instance_init(Object *obj)
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
 
     qemu_mutex_init(&xdp->lock);
+    vhost_dp_wanted_filter_init(&xdp->wanted);
     xdp->ctl = -1;
+    xdp->members = -1;
     xdp->map = -1;
     xdp->prog_link = -1;
 }
@@ -197,6 +207,7 @@ static void afxdp_instance_finalize(Object *obj)
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(obj);
 
     vhost_dp_afxdp_forget_passed(xdp);
+    vhost_dp_wanted_filter_destroy(&xdp->wanted);
     qemu_mutex_destroy(&xdp->lock);
 }
 
@@ -209,6 +220,7 @@ static void afxdp_class_init(ObjectClass *oc, const void *data)
     dc->close = vhost_dp_afxdp_close;
     dc->get_caps = afxdp_get_caps;
     dc->query = afxdp_query;
+    dc->set_rx_filter = afxdp_set_rx_filter;
     vhost_dp_afxdp_io_class_init(dc);
     vhost_dp_driver_add_options(oc, afxdp_options);
 }
