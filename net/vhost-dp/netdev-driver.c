@@ -121,6 +121,8 @@ static void netdev_moved(VhostDPNetdev *netdev)
     trace_vhost_dp_netdev_moved(netdev->id, old_id, netdev->drv->id);
     qapi_event_send_vhost_dp_driver_changed(netdev->id, netdev->drv->id,
                                             old_id);
+    /* The new driver's peer is reported there */
+    qemu_bh_schedule(netdev->link_bh);
     netdev_end_move(netdev);
 }
 

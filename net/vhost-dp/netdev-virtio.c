@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/qapi-events-vhost-dp.h"
 #include "qapi/qapi-types-vhost-dp.h"
 #include "hw/virtio/virtio.h"
 #include "net/virtio-net-backend.h"
@@ -100,6 +101,7 @@ static void netdev_start_failed(NetClientState *nc, int err)
     error_report_limited(&netdev->report_limit, "vhost-dp netdev '%s': the "
                          "data path cannot start: %s; the link stays down "
                          "until it can", netdev->id, strerror(-err));
+    qapi_event_send_vhost_dp_start_failed(netdev->id, strerror(-err));
     netdev->start_failed = true;
     qemu_bh_schedule(netdev->link_bh);
     if (err != -EINVAL && err != -EFAULT && err != -ENOMEM) {

@@ -25,6 +25,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
+#include "qapi/qapi-events-vhost-dp.h"
 #include "qapi/qapi-types-net.h"
 #include "net/clients.h"
 #include "net/vhost_net.h"
@@ -122,15 +123,34 @@ static bool netdev_may_log_link(VhostDPNetdev *netdev)
     return true;
 }
 
+/* A driver tells of its peer by the link */
+static void netdev_report_peer(VhostDPNetdev *netdev)
+{
+    g_auto(VhostDPDriverInfo) info = {};
+    bool connected;
+
+    vhost_dp_driver_query(netdev->drv, &netdev->caps, &info);
+    connected = info.peer && info.peer->connected;
+    if (connected != netdev->peer_connected) {
+        netdev->peer_connected = connected;
+        qapi_event_send_vhost_dp_peer(netdev->id, connected);
+    }
+}
+
 static void netdev_report_link(VhostDPNetdev *netdev)
 {
     g_autofree char *reason = NULL;
     bool down = !netdev_driver_link(netdev, &reason);
 
+    if (down != netdev->driver_down ||
+        g_strcmp0(reason, netdev->driver_reason)) {
+        qapi_event_send_vhost_dp_link(netdev->id, !down, reason);
+    }
     if (down != netdev->driver_down) {
         netdev->driver_down = down;
         trace_vhost_dp_netdev_link(netdev->id, !down);
     }
+    netdev_report_peer(netdev);
     g_free(netdev->driver_reason);
     netdev->driver_reason = g_strdup(reason);
     if (down == netdev->link_logged_down || !netdev_may_log_link(netdev)) {

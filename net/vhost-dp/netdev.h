@@ -49,6 +49,7 @@ typedef struct VhostDPNetdev {
     bool user_down;             /* the link state set by set_link */
     bool driver_down;           /* the link state reported by drivers */
     char *driver_reason;        /* why drivers reported it down */
+    bool peer_connected;        /* as VHOST_DP_PEER has told */
     bool start_failed;          /* the last start of vhost has failed */
     QEMUTimer retry_timer;      /* clears start_failed, so vhost starts again */
     ErrorReportLimit report_limit;

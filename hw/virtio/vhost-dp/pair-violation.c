@@ -14,6 +14,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
+#include "qapi/qapi-events-vhost-dp.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "pair-int.h"
 #include "trace.h"
@@ -109,6 +110,8 @@ static void violation_bh(void *opaque)
                                  "driver is at fault: %s", pair->name,
                                  pair_queue_name(i), pair->dev->vq_index + i,
                                  violation_text(why[i]));
+            qapi_event_send_vhost_dp_violation(pair->name,
+                                               pair->dev->vq_index + i, why[i]);
             vhost_dp_pair_set_needs_reset(pair, i);
         }
     }
