@@ -11,8 +11,8 @@
  * once for each burst; the others stay lent, and are delivered as they are
  * without RSS.  What the guest asks for is a snapshot, which the port's bottom
  * half takes over; so bursts look at it without a lock.  A turn ends when there
- * is a newer one: frames that came after the guest's command are never placed
- * by an old one.
+ * is a newer one, so at most one burst that came after the guest's command is
+ * placed by an old one: that of a thread which was about to ask the driver.
  *
  * Another port's queue may be full while the guest has buffers here, and the
  * other way round.  The former fills an inbox, which loses frames then.  For
@@ -436,6 +436,7 @@ void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
         for (i = rx->next; i < rx->end; i++) {
             steer_no_hash(&rx->frames[i]);
         }
+        vhost_dp_port_soft_rx_set_no_hash(rx->soft);
     }
     rx->looks &= PORT_RX_FENCE;
     if (control && control->filters) {

@@ -297,6 +297,16 @@ unsigned vhost_dp_port_soft_rx_next(VhostDPEnginePort *port, PortRxSoft *soft)
     return 0;
 }
 
+void vhost_dp_port_soft_rx_set_no_hash(PortRxSoft *soft)
+{
+    if (soft) {
+        soft->hash = 0;
+        soft->hash_report = VIRTIO_NET_HASH_REPORT_NONE;
+        soft->frame.hash = 0;
+        soft->frame.hash_report = VIRTIO_NET_HASH_REPORT_NONE;
+    }
+}
+
 bool vhost_dp_port_soft_rx_active(const PortRxSoft *soft)
 {
     return soft && soft->active;

@@ -110,6 +110,12 @@ unsigned vhost_dp_port_soft_rx_next(VhostDPEnginePort *port, PortRxSoft *soft);
  */
 bool vhost_dp_port_soft_rx_active(const PortRxSoft *soft);
 
+/*
+ * The frame that is being delivered, if there is one, was lent before anybody
+ * asked for hashes: its hash is not known.  @soft may be NULL.  Lock: none.
+ */
+void vhost_dp_port_soft_rx_set_no_hash(PortRxSoft *soft);
+
 /* Drops the parts that are left.  @soft may be NULL.  Lock: none. */
 void vhost_dp_port_soft_rx_end(PortRxSoft *soft);
 

@@ -306,6 +306,17 @@ static void test_lent(const void *opaque)
     rig_end();
 }
 
+/* Pair @pair's driver receives it, and the guest has no buffers */
+static void receive_special(VhostDPFrame *frame, unsigned pair)
+{
+    driver->pair = pair;
+    driver->special = frame;
+    qatomic_set(&driver->have, 1);
+    aio_bh_schedule_oneshot(iothread_get_aio_context(pair ? second : iothread),
+                            ready_bh, NULL);
+    wait_until(qatomic_read(&driver->lent) == 1);
+}
+
 /*
  * A frame that its guest has to get in segments, and has got none of yet, goes
  * to the first pair as it came.
@@ -317,70 +328,52 @@ static void test_handed_over(const void *opaque)
         .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
         .gso_size = 100,
     };
-    uint8_t data[TX_LEN];
-    VhostDPFrame frame = {
-        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_offset = 16,
-        .len = sizeof(data), .iovcnt = 1, .inl[0] = { data, sizeof(data) },
-    };
+    VhostDPFrame frame = script_make_frame(&spec);
     struct virtio_net_hdr_v1 *hdr;
 
     rig_begin_pairs(2, false);
     vhost_dp_port_set_offloads(nic->port, VHOST_DP_OFFLOAD_CSUM |
                                           VHOST_DP_OFFLOAD_TSO4);
-    driver->pair = 1;
-    spec.payload = sizeof(data) - frames_len(&spec);
-    frames_build(&spec, data);
-    frame.gso_type = spec.gso_type;
-    frame.gso_size = spec.gso_size;
-    frame.hdr_len = spec.data;
-    frame.csum_start = spec.l4;
-    driver->special = &frame;
-    qatomic_set(&driver->have, 1);
-    aio_bh_schedule_oneshot(iothread_get_aio_context(second), ready_bh, NULL);
-    wait_until(qatomic_read(&driver->lent) == 1);
+    receive_special(&frame, 1);
     /* That turn has ended: there was no buffer */
     wait_for_pass(second);
 
     post(VHOST_DP_RX, 0);
     nic_enable(set->nic[1], false);
-    g_assert_cmpuint(reap(VHOST_DP_RX).len, ==, HDR_LEN + sizeof(data));
+    g_assert_cmpuint(reap(VHOST_DP_RX).len, ==, HDR_LEN + TX_LEN);
     hdr = (void *)nic->guest->buffer[VHOST_DP_RX][0];
     g_assert_cmphex(hdr->gso_type, ==, spec.gso_type);
     g_assert_cmpuint(le16_to_cpu(hdr->gso_size), ==, spec.gso_size);
-    g_assert_cmpint(memcmp(hdr + 1, data, sizeof(data)), ==, 0);
+    g_assert_cmpint(memcmp(hdr + 1, frame.inl[0].iov_base, TX_LEN), ==, 0);
     wait_until(qatomic_read(&driver->lent) == 0);
     rig_end();
 }
 
 /*
- * What the frame's hash was is unknown when it is handed over; so a guest that
- * asks for hashes before it gets the frame is told of none
+ * Drivers set no hash: a guest that asks for hashes before it gets the frame is
+ * told of none.  @opaque: the pair that receives it: the second one hands it
+ * over, the first one has begun to complete its checksum
  */
-static void test_handed_over_unhashed(const void *opaque)
+static void test_unhashed(const void *opaque)
 {
+    unsigned pair = GPOINTER_TO_UINT(opaque);
     VhostDPControlState state = { .promisc = true, .hash_report = true };
     g_autoptr(VhostDPControl) control = vhost_dp_control_new(&state);
-    uint8_t data[RX_LEN] = {};
-    VhostDPFrame frame = {
-        .hash = 0x12345678, .hash_report = VIRTIO_NET_HASH_REPORT_TCPv4,
-        .len = sizeof(data), .iovcnt = 1, .inl[0] = { data, sizeof(data) },
-    };
+    FrameSpec spec = { .tcp = true };
+    VhostDPFrame frame = script_make_frame(&spec);
     struct virtio_net_hdr_v1_hash *hdr;
 
     rig_begin_pairs(2, false);
     vhost_dp_port_set_hdr_len(nic->port, sizeof(*hdr));
-    driver->pair = 1;
-    driver->special = &frame;
-    qatomic_set(&driver->have, 1);
-    aio_bh_schedule_oneshot(iothread_get_aio_context(second), ready_bh, NULL);
-    wait_until(qatomic_read(&driver->lent) == 1);
-
+    receive_special(&frame, pair);
+    wait_for_pass(pair ? second : iothread);
     nic_enable(set->nic[1], false);
-    wait_until(qatomic_read(&driver->lent) == 0);
+    wait_until(!pair || qatomic_read(&driver->lent) == 0);
+
     vhost_dp_portset_set_control(set->ports, control);
     wait_for_pass(iothread);
     post(VHOST_DP_RX, 0);
-    g_assert_cmpuint(reap(VHOST_DP_RX).len, ==, sizeof(*hdr) + sizeof(data));
+    g_assert_cmpuint(reap(VHOST_DP_RX).len, ==, sizeof(*hdr) + TX_LEN);
     hdr = (void *)nic->guest->buffer[VHOST_DP_RX][0];
     g_assert_cmphex(hdr->hash_report, ==, VIRTIO_NET_HASH_REPORT_NONE);
     g_assert_cmphex(hdr->hash_value, ==, 0);
@@ -739,15 +732,22 @@ static void test_other_change(const void *opaque)
     rig_end();
 }
 
+static void add(const char *name, const void *opaque, void (*fn)(const void *))
+{
+    g_autofree char *path = g_strdup_printf("/vhost-dp/held/%s", name);
+
+    g_test_add_data_func(path, opaque, fn);
+}
+
 static void add_for_each_restart(const char *name, void (*fn)(const void *))
 {
     unsigned i;
 
     for (i = 0; i < ARRAY_SIZE(restarts); i++) {
-        g_autofree char *path = g_strdup_printf("/vhost-dp/held/%s/%s", name,
+        g_autofree char *path = g_strdup_printf("%s/%s", name,
                                                 restarts[i].name);
 
-        g_test_add_data_func(path, &restarts[i], fn);
+        add(path, &restarts[i], fn);
     }
 }
 
@@ -767,25 +767,18 @@ int main(int argc, char **argv)
 
     add_for_each_restart("rest", test_rest);
     add_for_each_restart("lent", test_lent);
-    g_test_add_data_func("/vhost-dp/held/handed-over", NULL, test_handed_over);
-    g_test_add_data_func("/vhost-dp/held/handed-over-unhashed", NULL,
-                         test_handed_over_unhashed);
-    g_test_add_data_func("/vhost-dp/held/steered/enabled", NULL,
-                         test_steered_to_enabled);
-    g_test_add_data_func("/vhost-dp/held/steered/queue", &restarts[0],
-                         test_steered_to_restarted);
-    g_test_add_data_func("/vhost-dp/held/steered/device", &restarts[2],
-                         test_steered_to_restarted);
-    g_test_add_data_func("/vhost-dp/held/steered/at-once", NULL,
-                         test_steered_at_once);
-    g_test_add_data_func("/vhost-dp/held/steered/stopped", NULL,
-                         test_steered_to_stopped);
-    g_test_add_data_func("/vhost-dp/held/kick-fds", NULL, test_kick_fds);
-    g_test_add_data_func("/vhost-dp/held/no-fds", NULL, test_no_fds);
-    g_test_add_data_func("/vhost-dp/held/failed-starts", NULL,
-                         test_failed_starts);
-    g_test_add_data_func("/vhost-dp/held/other-change", NULL,
-                         test_other_change);
+    add("handed-over", NULL, test_handed_over);
+    add("unhashed/in-software", GUINT_TO_POINTER(0), test_unhashed);
+    add("unhashed/handed-over", GUINT_TO_POINTER(1), test_unhashed);
+    add("steered/enabled", NULL, test_steered_to_enabled);
+    add("steered/queue", &restarts[0], test_steered_to_restarted);
+    add("steered/device", &restarts[2], test_steered_to_restarted);
+    add("steered/at-once", NULL, test_steered_at_once);
+    add("steered/stopped", NULL, test_steered_to_stopped);
+    add("kick-fds", NULL, test_kick_fds);
+    add("no-fds", NULL, test_no_fds);
+    add("failed-starts", NULL, test_failed_starts);
+    add("other-change", NULL, test_other_change);
     r = g_test_run();
 
     bql_lock();

@@ -11,6 +11,21 @@
 #include "qemu/module.h"
 #include "script.h"
 
+VhostDPFrame script_make_frame(FrameSpec *spec)
+{
+    static uint8_t data[TX_LEN];
+
+    spec->payload = sizeof(data) - frames_len(spec);
+    frames_build(spec, data);
+    return (VhostDPFrame) {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_offset = 16,
+        .gso_type = spec->gso_type, .gso_size = spec->gso_size,
+        .hdr_len = spec->data, .csum_start = spec->l4,
+        .len = sizeof(data), .iovcnt = 1, .inl[0] = { data, sizeof(data) },
+        .hash = 0x12345678, .hash_report = VIRTIO_NET_HASH_REPORT_TCPv4,
+    };
+}
+
 static bool script_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 {
     return true;

@@ -14,6 +14,7 @@
 
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp.h"
+#include "tests/vhost-dp/lib/frames.h"
 #include "stress.h"
 
 /* A frame on the transmit queue fills a buffer of guest.c */
@@ -37,5 +38,11 @@ struct ScriptDriver {
     const VhostDPFrame *special;        /* unless it is this one */
     unsigned lent;
 };
+
+/*
+ * A frame with a partial checksum, as ScriptDriver.special.  @spec says what it
+ * is like, but for its payload.  Its data is that of the last call.
+ */
+VhostDPFrame script_make_frame(FrameSpec *spec);
 
 #endif /* TESTS_TSAN_SCRIPT_H */
