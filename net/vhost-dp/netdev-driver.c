@@ -13,10 +13,11 @@
  * one of them could not attach the new driver, it has all of them go back, and
  * then closes the new one.
  *
- * The command is a coroutine, so that nobody waits for it with the BQL held.
- * What happens meanwhile (the guest resets the device, the VM stops, the netdev
- * is deleted) happens as at any other time.  It also waits for the new driver's
- * peer to connect, before it takes the old driver away from the guest.
+ * The QMP command is a coroutine, so nobody waits for it with the BQL held; the
+ * main loop does wait for the HMP command.  What happens meanwhile (the guest
+ * resets the device, the VM stops, the netdev is deleted) happens as at any
+ * other time.  The QMP command also waits for the new driver's peer to connect,
+ * before it takes the old driver away from the guest.
  *
  * A filter is put in by moving to a chain that ends with the chain that the
  * netdev has, and taken out by moving to the end of its chain.  The drivers
@@ -44,7 +45,8 @@
 #define MOVE_LOOK_MS 10
 
 typedef enum VhostDPNetdevMoveState {
-    NETDEV_MOVE_TO_NEW,         /* the peer is awaited, or the ports follow */
+    NETDEV_MOVE_WAITS,          /* for the peer; no port knows of the driver */
+    NETDEV_MOVE_TO_NEW,         /* the ports follow */
     NETDEV_MOVE_BACK,           /* the ports return to the old driver */
     NETDEV_MOVE_DONE,           /* the netdev no longer knows of the move */
 } VhostDPNetdevMoveState;
@@ -55,6 +57,7 @@ typedef struct VhostDPNetdevMove {
     VhostDPDriver *drv;         /* the new one */
     VhostDPCaps caps;
     char *why;                  /* what did not work, or NULL */
+    bool may_wait;              /* for the peer: it connects in the main loop */
     QemuCoSleep sleep;          /* of the command */
 } VhostDPNetdevMove;
 
@@ -74,7 +77,8 @@ static void netdev_tell_offloads(const VhostDPNetdev *netdev,
 void vhost_dp_netdev_tell_offloads(VhostDPNetdev *netdev)
 {
     netdev_tell_offloads(netdev, netdev->drv, &netdev->caps);
-    if (netdev->move) {
+    /* On the way back a driver in both chains keeps what the old one takes */
+    if (netdev->move && netdev->move->state != NETDEV_MOVE_BACK) {
         netdev_tell_offloads(netdev, netdev->move->drv, &netdev->move->caps);
     }
 }
@@ -137,7 +141,8 @@ void vhost_dp_netdev_follow_driver(VhostDPNetdev *netdev)
     VhostDPNetdevMove *move = netdev->move;
     g_autofree char *why = NULL;
 
-    if (!move || netdev->nlive < netdev->nqueues) {
+    if (!move || move->state == NETDEV_MOVE_WAITS ||
+        netdev->nlive < netdev->nqueues) {
         return;
     }
     switch (vhost_dp_portset_follows(netdev->ports, &why)) {
@@ -189,6 +194,11 @@ static bool coroutine_fn netdev_wait_for_peer(VhostDPNetdevMove *move)
 {
     int64_t end = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + MOVE_PEER_MS;
 
+    if (!move->may_wait && netdev_peer_is_missing(move)) {
+        move->why = g_strdup("its peer is not connected yet; the QMP command "
+                             "vhost-dp-set-driver waits for it");
+        return false;
+    }
     while (move->state != NETDEV_MOVE_DONE && netdev_peer_is_missing(move)) {
         if (qemu_clock_get_ms(QEMU_CLOCK_REALTIME) > end) {
             move->why = g_strdup_printf("its peer has not connected within %d "
@@ -215,6 +225,7 @@ static void coroutine_fn netdev_move(VhostDPNetdev *netdev,
         return;
     }
     if (move->state != NETDEV_MOVE_DONE) {
+        move->state = NETDEV_MOVE_TO_NEW;
         vhost_dp_portset_set_driver(netdev->ports, move->drv, &move->caps,
                                     false);
     }
@@ -256,12 +267,12 @@ static VhostDPNetdev *netdev_find_to_move(const char *id, const char *driver,
     return netdev;
 }
 
-void coroutine_fn qmp_vhost_dp_set_driver(const char *id, const char *driver,
-                                          bool has_announce, bool announce,
-                                          Error **errp)
+static void coroutine_fn netdev_set_driver(const char *id, const char *driver,
+                                           bool announce, bool may_wait,
+                                           Error **errp)
 {
     VhostDPNetdev *netdev = netdev_find_to_move(id, driver, errp);
-    VhostDPNetdevMove move = {};
+    VhostDPNetdevMove move = { .may_wait = may_wait };
 
     if (!netdev) {
         return;
@@ -279,7 +290,7 @@ void coroutine_fn qmp_vhost_dp_set_driver(const char *id, const char *driver,
         error_setg(errp, "vhost-dp netdev '%s': driver=%s: %s", id, driver,
                    move.why);
         g_free(move.why);
-    } else if (has_announce && announce) {
+    } else if (announce) {
         netdev = vhost_dp_netdev_find(id, NULL);
         if (netdev && netdev->queue[0]->nc.peer) {
             netdev_announce(netdev);
@@ -287,13 +298,24 @@ void coroutine_fn qmp_vhost_dp_set_driver(const char *id, const char *driver,
     }
 }
 
+void coroutine_fn qmp_vhost_dp_set_driver(const char *id, const char *driver,
+                                          bool has_announce, bool announce,
+                                          Error **errp)
+{
+    netdev_set_driver(id, driver, has_announce && announce, true, errp);
+}
+
+/*
+ * The main loop waits for an HMP command, and looks at no peer's socket
+ * meanwhile.  The ports follow in their own threads.
+ */
 void coroutine_fn hmp_vhost_dp_set_driver(Monitor *mon, const QDict *qdict)
 {
-    bool announce = qdict_get_try_bool(qdict, "announce", false);
     Error *err = NULL;
 
-    qmp_vhost_dp_set_driver(qdict_get_str(qdict, "id"),
-                            qdict_get_str(qdict, "driver"), true, announce,
-                            &err);
+    netdev_set_driver(qdict_get_str(qdict, "id"),
+                      qdict_get_str(qdict, "driver"),
+                      qdict_get_try_bool(qdict, "announce", false), false,
+                      &err);
     hmp_handle_error(mon, err);
 }

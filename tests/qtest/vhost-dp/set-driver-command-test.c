@@ -204,6 +204,64 @@ static void test_hmp(const void *opaque)
     dp_rig_free(r);
 }
 
+static void add_vhost_user(DpRig *r, const DpVu *v)
+{
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'object-add',"
+                             " 'arguments': { 'id': 'vu0',"
+                             " 'qom-type': 'vhost-dp-vhost-user',"
+                             " 'path': %s } }", v->path);
+}
+
+/* The main loop waits for the command, and would not hear the peer */
+static void test_hmp_peer(const void *opaque)
+{
+    DpVu *v = dp_vu_prepare(true);
+    DpRig *r = dp_rig_new(0);
+    g_autofree char *said = NULL;
+
+    add_vhost_user(r, v);
+    said = qtest_hmp(r->qts, "vhost_dp_set_driver vd0 vu0");
+    g_assert_nonnull(strstr(said, "its peer is not connected yet"));
+    g_assert_nonnull(strstr(said, "QMP"));
+    dp_check_driver(r->qts, "tap0");
+    dp_check_transmit(r->nic, r->sock, 1000, 1);
+    dp_rig_free(r);
+    dp_vu_discard(v);
+}
+
+/* What the guest does while the command waits for the peer ends no wait */
+static void test_peer_awaited(const void *opaque)
+{
+    DpVu *v = dp_vu_prepare(true);
+    QDict *response;
+    unsigned i;
+    DpRig *r;
+
+    r = v->r = dp_rig_new(DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+                          DP_FEATURE(VIRTIO_NET_F_CTRL_RX));
+    add_vhost_user(r, v);
+    qtest_qmp_send(r->qts, "{ 'execute': 'vhost-dp-set-driver', 'arguments': {"
+                   " 'id': 'vd0', 'driver': 'vu0' } }");
+    dp_peer_connect(v->peer);
+    for (i = 0; i < 4; i++) {
+        uint8_t on = i % 2;
+
+        g_assert_cmpint(dp_nic_ctrl(r->nic, VIRTIO_NET_CTRL_RX,
+                                    VIRTIO_NET_CTRL_RX_PROMISC, &on, 1), ==,
+                        VIRTIO_NET_OK);
+        g_usleep(DP_QUIET_US);
+        dp_check_transmit(r->nic, r->sock, 1000, i);
+        dp_check_receive(r->nic, r->sock, 1000, i);
+    }
+    dp_peer_start(v->peer, 1);
+    response = qtest_qmp_receive(r->qts);
+    g_assert_true(qdict_haskey(response, "return"));
+    qobject_unref(response);
+    dp_check_driver(r->qts, "vu0");
+    dp_vu_check_traffic(v);
+    dp_vu_free(v);
+}
+
 /* The netdev keeps what it has */
 static void test_errors(const void *opaque)
 {
@@ -219,9 +277,7 @@ static void test_errors(const void *opaque)
     dp_run_good(qts, ADD_DRIVER("throttle", "lim2", ", 'driver': 'tap0'"));
     dp_run_good(qts, ADD_DRIVER("throttle", "lim4", ", 'driver': 'lim4'"));
     dp_run_good(qts, ADD_DRIVER("af-packet", "nowhere", ""));
-    qtest_qmp_assert_success(qts, "{ 'execute': 'object-add', 'arguments': {"
-                             " 'qom-type': 'vhost-dp-vhost-user',"
-                             " 'id': 'vu0', 'path': %s } }", v->path);
+    add_vhost_user(r, v);
     qtest_qmp_assert_success(qts, "{ 'execute': 'object-add', 'arguments': {"
                              " 'qom-type': 'iothread', 'id': 'io0' } }");
 
@@ -294,10 +350,7 @@ static void test_deleted(const void *opaque)
                     0);
     dp_run_good(r->qts, ADD_DRIVER("null", "null1", ""));
     dp_run_good(r->qts, ADD_NETDEV("vd1", "null1"));
-    qtest_qmp_assert_success(r->qts, "{ 'execute': 'object-add',"
-                             " 'arguments': { 'id': 'vu0',"
-                             " 'qom-type': 'vhost-dp-vhost-user',"
-                             " 'path': %s } }", v->path);
+    add_vhost_user(r, v);
     qtest_qmp_send(r->qts, "{ 'execute': 'vhost-dp-set-driver', 'arguments': {"
                    " 'id': 'vd1', 'driver': 'vu0' } }");
     /* QEMU has connected, so it waits for the peer to answer */
@@ -324,6 +377,8 @@ int main(int argc, char **argv)
     dp_add_test("set-driver/offloads", NULL, test_offloads);
     dp_add_test("set-driver/announce", NULL, test_announce);
     dp_add_test("set-driver/hmp", NULL, test_hmp);
+    dp_add_test("set-driver/hmp-peer", NULL, test_hmp_peer);
+    dp_add_test("set-driver/peer-awaited", NULL, test_peer_awaited);
     dp_add_test("set-driver/errors", NULL, test_errors);
     dp_add_test("set-driver/deleted", NULL, test_deleted);
     return g_test_run();
