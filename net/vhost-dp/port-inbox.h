@@ -10,9 +10,10 @@
  * the frame is copied into the other port's inbox, and that port's thread
  * delivers it, as it delivers frames that its own driver lends.
  *
- * An inbox belongs to one port, its reader.  Its writers are the other ports of
- * the netdev, which are freed together with it.  An inbox is bounded, and has
- * memory only while it has writers.
+ * An inbox belongs to one port, its reader.  Its writers are the ports of the
+ * netdev, the reader among them, which are freed together with it.  An inbox is
+ * bounded.  It gets memory with its first frame, and gives that back when it is
+ * empty and nobody has joined it.
  */
 
 #ifndef NET_VHOST_DP_PORT_INBOX_H

@@ -384,6 +384,9 @@ static void steer_join(VhostDPEnginePort *port, bool join)
 
 void vhost_dp_port_rx_raise_fence(VhostDPEnginePort *port)
 {
+    if (port->set->nports == 1) {
+        return;
+    }
     steer_get(port)->fence_end = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
                                  STEER_FENCE_NS;
     port->rx->looks |= PORT_RX_FENCE;
@@ -427,7 +430,7 @@ void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
         return;
     }
     steer->control = control;
-    if (port->set->nports > 1 && !steer_is_same(old, control)) {
+    if (!steer_is_same(old, control)) {
         vhost_dp_port_rx_raise_fence(port);
     }
     vhost_dp_control_unref(old);

@@ -31,8 +31,9 @@ void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
                                   VhostDPControl *control);
 
 /*
- * From now on frames may go another way than earlier ones of the same flow.
- * Sets PORT_RX_FENCE, until these were delivered.
+ * From now on frames may go another way than earlier ones of the same flow,
+ * which may be in other inboxes.  Sets PORT_RX_FENCE, until these were
+ * delivered.  Does nothing if there is one port.
  */
 void vhost_dp_port_rx_raise_fence(VhostDPEnginePort *port);
 

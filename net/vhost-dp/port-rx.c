@@ -115,6 +115,9 @@ static void rx_set_state(VhostDPEnginePort *port, PortRxState state)
     bool before = rx->state == PORT_RX_HAND_OVER;
     bool after = state == PORT_RX_HAND_OVER;
 
+    if (state == PORT_RX_DRIVER && rx->state < PORT_RX_DRIVER) {
+        vhost_dp_port_rx_raise_fence(port);
+    }
     rx->state = state;
     if (after == before) {
         return;
@@ -123,9 +126,6 @@ static void rx_set_state(VhostDPEnginePort *port, PortRxState state)
         vhost_dp_inbox_join(port_first_inbox(port));
     } else {
         vhost_dp_inbox_leave(port_first_inbox(port));
-    }
-    if (state == PORT_RX_DRIVER) {
-        vhost_dp_port_rx_raise_fence(port);
     }
     trace_vhost_dp_port_redirect(port->set->netdev, port->index, after);
 }
