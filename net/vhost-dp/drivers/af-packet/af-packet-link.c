@@ -89,11 +89,20 @@ static VhostDPIfState afp_find(VhostDPAfPacket *afp, char *name, int *bound,
 static void afp_follow_filter(VhostDPAfPacket *afp)
 {
     AfpSocket *s = &afp->queue[0].sock;
+    const VhostDPControl *before = s->membership.applied;
     char name[IFNAMSIZ];
     int ifindex = vhost_dp_afp_bound_to(s->fd, name);
+    int64_t ms;
 
-    if (ifindex && vhost_dp_membership_follow(&s->membership, s->fd, ifindex,
-                                              &afp->wanted)) {
+    if (!ifindex) {
+        return;
+    }
+    ms = vhost_dp_membership_follow(&s->membership, s->fd, ifindex,
+                                    &afp->wanted);
+    if (ms) {
+        vhost_dp_ifwatch_look_in(afp->link.watch, ms);
+    }
+    if (s->membership.applied != before) {
         trace_vhost_dp_af_packet_filter(afp->parent_obj.id, name,
                                         s->membership.state ==
                                         VHOST_DP_MEMBER_OF_ALL);

@@ -270,9 +270,11 @@ int vhost_dp_afxdp_reopen(AfXdpQueue *q, int ifindex, Error **errp);
 
 /*
  * Interface @ifindex receives what the guest asks for; everything, while it has
- * not asked.  Thread: the watch's, or the main loop's while there is none.
+ * not asked.  Returns as vhost_dp_membership_follow() does.
+ *
+ * Thread: the watch's, or the main loop's while there is none.
  */
-void vhost_dp_afxdp_follow_filter(VhostDPAfXdp *xdp, int ifindex);
+int64_t vhost_dp_afxdp_follow_filter(VhostDPAfXdp *xdp, int ifindex);
 
 /*
  * The sockets are open: begin to watch the interface.  Lock: BQL.  Returns

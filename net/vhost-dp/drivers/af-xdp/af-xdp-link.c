@@ -80,25 +80,27 @@ static bool afxdp_prepare(VhostDPAfXdp *xdp, int ifindex, bool *wait,
     return r == 0;
 }
 
-void vhost_dp_afxdp_follow_filter(VhostDPAfXdp *xdp, int ifindex)
+int64_t vhost_dp_afxdp_follow_filter(VhostDPAfXdp *xdp, int ifindex)
 {
     VhostDPMembership *m = &xdp->membership;
+    const VhostDPControl *before;
+    int64_t ms;
 
     if (xdp->members < 0) {
-        return;
+        return 0;
     }
     if (xdp->members_ifindex != ifindex) {
         /* The memberships went with the interface that is gone */
         vhost_dp_membership_forget(m);
-        if (!vhost_dp_membership_begin(m, xdp->members, ifindex)) {
-            return;
-        }
         xdp->members_ifindex = ifindex;
     }
-    if (vhost_dp_membership_follow(m, xdp->members, ifindex, &xdp->wanted)) {
+    before = m->applied;
+    ms = vhost_dp_membership_follow(m, xdp->members, ifindex, &xdp->wanted);
+    if (m->applied != before) {
         trace_vhost_dp_afxdp_filter(xdp->parent_obj.id, ifindex,
                                     m->state == VHOST_DP_MEMBER_OF_ALL);
     }
+    return ms;
 }
 
 static void afxdp_look(VhostDPDriver *drv)
@@ -111,6 +113,7 @@ static void afxdp_look(VhostDPDriver *drv)
     VhostDPIfState state;
     Error *err = NULL;
     bool wait = false;
+    int64_t ms = 0;
     int ifindex;
 
     /* The socket is bound to a number: the interface may have a new name */
@@ -130,12 +133,15 @@ static void afxdp_look(VhostDPDriver *drv)
     }
     xdp->open_tries = 0;
     if (ifindex) {
-        vhost_dp_afxdp_follow_filter(xdp, ifindex);
+        ms = vhost_dp_afxdp_follow_filter(xdp, ifindex);
         vhost_dp_ifwatch_follow(watch, ifindex);
         state = vhost_dp_if_state(xdp->ctl, name, &ifindex);
     }
-    if (ifindex && state == VHOST_DP_IF_UP) {
-        vhost_dp_ifwatch_look_in(watch, AFXDP_LOOK_MS);
+    if (!ms && ifindex && state == VHOST_DP_IF_UP) {
+        ms = AFXDP_LOOK_MS;
+    }
+    if (ms) {
+        vhost_dp_ifwatch_look_in(watch, ms);
     }
     reason = vhost_dp_if_reason(state, name);
     vhost_dp_ifwatch_publish(watch, state, name, reason);

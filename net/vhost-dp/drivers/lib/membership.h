@@ -21,6 +21,7 @@
 #define NET_VHOST_DP_DRIVERS_LIB_MEMBERSHIP_H
 
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "net/vhost-dp-control.h"
 
 /* ---- What the guest asks for, until a thread that may wait looks ---- */
@@ -60,6 +61,7 @@ typedef enum VhostDPMembershipState {
 typedef struct VhostDPMembership {
     VhostDPMembershipState state;
     VhostDPControl *applied;    /* a reference: looked at last, or NULL */
+    int64_t next;               /* the earliest time of another change; ms */
 } VhostDPMembership;
 
 /**
@@ -73,11 +75,17 @@ bool vhost_dp_membership_begin(VhostDPMembership *membership, int fd,
 
 /**
  * vhost_dp_membership_follow: ask the interface for what the guest wants now
+ * @ifindex: the interface; it receives everything, if it was not asked yet
  *
- * Does nothing before vhost_dp_membership_begin(), or if nothing has changed.
- * Returns true if it looked at a new snapshot.
+ * Does nothing if nothing has changed.  A guest can change its mind all the
+ * time, and each change costs others the kernel's RTNL: so there are ten in a
+ * second at most.
+ *
+ * Returns 0; or in how many milliseconds it has to be called again, because it
+ * was too early, or the kernel refused: until then the interface receives what
+ * was asked for before.
  */
-bool vhost_dp_membership_follow(VhostDPMembership *membership, int fd,
+int64_t vhost_dp_membership_follow(VhostDPMembership *membership, int fd,
                                 int ifindex, VhostDPWantedFilter *wanted);
 
 /* The memberships have gone, with the interface or the socket */
