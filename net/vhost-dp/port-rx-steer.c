@@ -54,6 +54,7 @@ typedef struct SteerTarget {
 
 struct PortSteer {
     VhostDPControl *control;    /* a reference, or NULL */
+    bool keeps_others;          /* frames wait here that are for other pairs */
     int64_t fence_end;          /* ns, QEMU_CLOCK_REALTIME */
     VhostDPFrame *past;         /* see vhost_dp_port_rx_past_frames() */
     /* Scratch space of a burst */
@@ -129,13 +130,17 @@ static unsigned steer_filter(VhostDPEnginePort *port, VhostDPFrame *frames,
     return left;
 }
 
-/* The pair of a frame that has its hash; @self: without RSS */
-static inline unsigned steer_choose(const VhostDPControl *control,
+/*
+ * The pair of a frame that has its hash; @self: without RSS, or while earlier
+ * frames of the same flow may wait here
+ */
+static inline unsigned steer_choose(const PortSteer *steer,
                                     const VhostDPFrame *frame, unsigned self)
 {
+    const VhostDPControl *control = steer->control;
     const VhostDPControlState *state = &control->state;
 
-    if (!control->steers) {
+    if (!control->steers || unlikely(steer->keeps_others)) {
         return self;
     }
     return frame->hash_report == VIRTIO_NET_HASH_REPORT_NONE ?
@@ -222,20 +227,19 @@ static void steer_keep(PortRx *rx, uint64_t own)
     rx->end = n;
 }
 
-/* Is a frame of the port's own inbox not delivered yet that came from here? */
-static bool steer_self_waits(VhostDPEnginePort *port)
+bool vhost_dp_port_rx_self_waits(VhostDPEnginePort *port)
 {
-    const SteerTarget *self = &port->rx->steer->target[port->index];
+    const PortSteer *steer = port->rx->steer;
+    uint64_t position = steer ? steer->target[port->index].position : 0;
 
-    return !vhost_dp_inbox_is_done(port->inbox, self->position);
+    return !vhost_dp_inbox_is_done(port->inbox, position);
 }
 
 void vhost_dp_port_rx_look(VhostDPEnginePort *port)
 {
     PortRx *rx = port->rx;
     PortSteer *steer = rx->steer;
-    const VhostDPControl *control = steer->control;
-    bool self_waits = steer_self_waits(port);
+    bool self_waits = vhost_dp_port_rx_self_waits(port);
     uint64_t own = 0;
     uint64_t refused;
     unsigned i, t;
@@ -244,11 +248,12 @@ void vhost_dp_port_rx_look(VhostDPEnginePort *port)
     if (!(rx->looks & (PORT_RX_HASHES | PORT_RX_STEERS))) {
         return;
     }
+    steer->keeps_others &= self_waits;
     for (i = 0; i < rx->end; i++) {
         VhostDPFrame *frame = &rx->frames[i];
 
-        steer_hash(control, frame, port_rx_head(rx, frame));
-        t = steer_choose(control, frame, port->index);
+        steer_hash(steer->control, frame, port_rx_head(rx, frame));
+        t = steer_choose(steer, frame, port->index);
         if (t == port->index && likely(!self_waits)) {
             own |= 1ULL << i;
         } else {
@@ -258,6 +263,7 @@ void vhost_dp_port_rx_look(VhostDPEnginePort *port)
     if (steer->ntouched) {
         /* What a pair that does not run refuses comes here */
         refused = steer_put(port, rx->frames);
+        steer->keeps_others |= refused != 0;
         steer_keep(rx, own | (self_waits ? steer_to(port, port->index,
                                                     rx->frames, refused) :
                                            refused));
@@ -275,10 +281,10 @@ void vhost_dp_port_rx_look_past(VhostDPEnginePort *port, VhostDPFrame *frames,
     n = steer_filter(port, frames, n);
     for (i = 0; i < n; i++) {
         steer_hash(steer->control, &frames[i], port_rx_head(rx, &frames[i]));
-        steer_add(steer, steer_choose(steer->control, &frames[i], port->index),
-                  i);
+        steer_add(steer, steer_choose(steer, &frames[i], port->index), i);
     }
     refused = steer_put(port, frames);
+    steer->keeps_others |= refused != 0;
     port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_STOPPED,
               ctpop64(steer_to(port, port->index, frames, refused)));
 }
@@ -315,6 +321,7 @@ unsigned vhost_dp_port_rx_hand_over(VhostDPEnginePort *port)
     uint64_t refused;
     unsigned i, t;
 
+    steer->keeps_others = false;
     if (rx->looks & PORT_RX_LOOKS) {
         rx->end = rx->next + steer_filter(port, &rx->frames[rx->next],
                                           rx->end - rx->next);
@@ -325,7 +332,7 @@ unsigned vhost_dp_port_rx_hand_over(VhostDPEnginePort *port)
         t = 0;
         if (rx->looks & PORT_RX_LOOKS) {
             steer_hash(control, frame, port_rx_head(rx, frame));
-            t = steer_choose(control, frame, 0);
+            t = steer_choose(steer, frame, 0);
         } else {
             steer_no_hash(frame);
         }
@@ -395,7 +402,9 @@ void vhost_dp_port_rx_raise_fence(VhostDPEnginePort *port)
 bool vhost_dp_port_rx_fence_is_over(VhostDPEnginePort *port)
 {
     PortSteer *steer = port->rx->steer;
-    bool over = true;
+    bool late = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= steer->fence_end;
+    /* The rest of a frame of which the guest has a part is in no inbox */
+    bool over = !port->rx->soft_left || late;
     unsigned i;
 
     for (i = 0; i < port->set->nports; i++) {
@@ -405,7 +414,7 @@ bool vhost_dp_port_rx_fence_is_over(VhostDPEnginePort *port)
             continue;
         }
         over = false;
-        if (qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= steer->fence_end) {
+        if (late) {
             vhost_dp_inbox_expire(inbox);
         }
     }

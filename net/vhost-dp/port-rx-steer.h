@@ -61,6 +61,9 @@ void vhost_dp_port_rx_look_past(VhostDPEnginePort *port, VhostDPFrame *frames,
 /* Room for a burst of such frames */
 VhostDPFrame *vhost_dp_port_rx_past_frames(VhostDPEnginePort *port);
 
+/* Has the port's own inbox a frame from here that was not delivered yet? */
+bool vhost_dp_port_rx_self_waits(VhostDPEnginePort *port);
+
 /*
  * The lent frames that wait go to the port's own inbox, so that the driver can
  * be asked for frames that are for others.  Returns true if none is left: one

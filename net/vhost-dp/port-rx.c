@@ -697,9 +697,9 @@ static bool rx_fetch_inbox(VhostDPEnginePort *port)
 }
 
 /*
- * Have frames lent, by the inbox and the driver in turns.  Returns false if
- * there are none, or rx_into took them: then PORT_MORE in *@left says if to
- * come again.
+ * Have frames lent, by the inbox and the driver in turns; by the inbox alone
+ * while frames from here wait in it.  Returns false if there are none, or
+ * rx_into took them: then PORT_MORE in *@left says if to come again.
  */
 static bool rx_get(VhostDPEnginePort *port, unsigned *left)
 {
@@ -709,7 +709,8 @@ static bool rx_get(VhostDPEnginePort *port, unsigned *left)
                  rx->state >= PORT_RX_DRIVER;
 
     if (unlikely(inbox)) {
-        if (rx->source != PORT_RX_FROM_INBOX && rx_fetch_inbox(port)) {
+        if ((rx->source != PORT_RX_FROM_INBOX ||
+             vhost_dp_port_rx_self_waits(port)) && rx_fetch_inbox(port)) {
             return true;
         }
         rx->source = PORT_RX_FROM_DRIVER;
