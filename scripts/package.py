@@ -46,7 +46,7 @@ Depends: {depends}, seabios, qemu-system-data, ipxe-qemu
 Description: QEMU for x86, with the virtio-net data path vhost-dp
  QEMU {qemu} with -netdev vhost-dp, which moves the packets of virtio-net
  devices in IOThreads and hands them to pluggable drivers: TAP, AF_PACKET,
- AF_XDP, slirp, vhost-user, vhost-net.
+ AF_XDP, slirp, stream, vhost-user, vhost-net.
  .
  It is installed beside the distribution's QEMU. The program is
  qemu-system-x86_64-vhost-dp.

@@ -166,7 +166,7 @@ typedef struct VhostDPCaps {
 /* What query-vhost-dp and "info network" show of a driver */
 typedef struct VhostDPDriverInfo {
     char *interface;            /* for people, such as "ifname=tap0" */
-    VhostDPPeerInfo *peer;      /* peer that is a virtio device, or NULL */
+    VhostDPPeerInfo *peer;      /* see VhostDPInfo; NULL: none */
     bool has_io;
     VhostDPIoMethod io;         /* how bursts get to the kernel */
     /*
@@ -549,12 +549,14 @@ typedef enum VhostDPOptionType {
     VHOST_DP_OPTION_STR,        /* char *; NULL reads back as "" */
     VHOST_DP_OPTION_ENUM,
     VHOST_DP_OPTION_LIST,       /* strList * */
+    VHOST_DP_OPTION_SOCKET,     /* SocketAddress *; NULL: not set */
 } VhostDPOptionType;
 
 /*
  * An option of a driver, stored in a member of its struct.  The value is kept
- * as the user wrote it; check_options checks it.  Strings and lists are freed
- * with the object.  The type's instance_init sets defaults other than zero.
+ * as the user wrote it; check_options checks it.  What a member points to is
+ * freed with the object.  The type's instance_init sets defaults other than
+ * zero.
  *
  * An option cannot be changed while a netdev uses the driver, unless it is
  * live.
@@ -594,6 +596,7 @@ typedef uint64_t VhostDPOptionSIZE;
 typedef int64_t VhostDPOptionINT;
 typedef char *VhostDPOptionSTR;
 typedef struct strList *VhostDPOptionLIST;
+typedef struct SocketAddress *VhostDPOptionSOCKET;
 
 /*
  * An entry of a table of options, of any type except ENUM.  Initialisers for

@@ -17,6 +17,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-builtin-visit.h"
+#include "qapi/qapi-visit-sockets.h"
 #include "qapi/visitor.h"
 #include "qom/object_interfaces.h"
 #include "net/vhost-dp.h"
@@ -233,6 +234,7 @@ typedef union OptionValue {
     char *str;
     int enumeration;
     strList *list;
+    SocketAddress *socket;
 } OptionValue;
 
 /* What the property's type is called, and how large the member is */
@@ -248,6 +250,7 @@ static const struct {
     [VHOST_DP_OPTION_STR] = { "string", sizeof(char *) },
     [VHOST_DP_OPTION_ENUM] = { NULL, sizeof(int) },
     [VHOST_DP_OPTION_LIST] = { "strList", sizeof(strList *) },
+    [VHOST_DP_OPTION_SOCKET] = { "SocketAddress", sizeof(SocketAddress *) },
 };
 
 static bool option_visit(const VhostDPOption *opt, Visitor *v, const char *name,
@@ -270,6 +273,8 @@ static bool option_visit(const VhostDPOption *opt, Visitor *v, const char *name,
         return visit_type_enum(v, name, &value->enumeration, opt->lookup, errp);
     case VHOST_DP_OPTION_LIST:
         return visit_type_strList(v, name, &value->list, errp);
+    case VHOST_DP_OPTION_SOCKET:
+        return visit_type_SocketAddress(v, name, &value->socket, errp);
     }
     g_assert_not_reached();
 }
@@ -290,6 +295,11 @@ static void option_get(Object *obj, Visitor *v, const char *name, void *opaque,
     if (opt->type == VHOST_DP_OPTION_STR && !value.str) {
         value.str = (char *)"";
     }
+    if (opt->type == VHOST_DP_OPTION_SOCKET && !value.socket) {
+        error_setg(errp, "%s '%s': %s= is not set", object_get_typename(obj),
+                   VHOST_DP_DRIVER(obj)->id, name);
+        return;
+    }
     option_visit(opt, v, name, &value, errp);
 }
 
@@ -299,6 +309,8 @@ static void option_free_value(const VhostDPOption *opt, OptionValue *value)
         g_free(value->str);
     } else if (opt->type == VHOST_DP_OPTION_LIST) {
         qapi_free_strList(value->list);
+    } else if (opt->type == VHOST_DP_OPTION_SOCKET) {
+        qapi_free_SocketAddress(value->socket);
     }
 }
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 import unittest
 
-from harness import docs, netns, program, tap
+from harness import docs, netns, passt, program, tap
 from harness.backends import BACKENDS
 from harness.guest import Guest
 from harness.netns import Missing
@@ -27,6 +27,8 @@ from mkimage import ImageError
 
 # Pages whose example tests/nested runs, too: this machine may lack what it needs
 NESTED = {"vhost-net": "/dev/vhost-net"}
+# Pages whose example needs a program that is no driver's
+WITH_PASST = ("stream",)
 
 
 def _interfaces():
@@ -64,6 +66,9 @@ class Examples(unittest.TestCase):
             disk.truncate(1 << 20)
         environment = dict(os.environ, PATH=f"{directory.name}:{os.environ['PATH']}", USER="root")
         self.addCleanup(_remove_but, _interfaces())
+        if page in WITH_PASST:
+            passt.make_network()
+            os.chmod(directory.name, 0o777)     # root's passt becomes nobody
         self.run_before(before, directory.name, environment)
 
         guest = Guest(self.setup.qemu, self.setup.image, accel=self.setup.accel)
@@ -188,7 +193,9 @@ class Completeness(unittest.TestCase):
 def _test(page):
     def test(self):
         try:
-            if page in BACKENDS:
+            if page in WITH_PASST:
+                passt.need()
+            elif page in BACKENDS:
                 BACKENDS[page].missing()
         except Missing as e:
             self.skipTest(str(e))

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""vhost-dp-vhost-user with passt as its peer.
+"""vhost-dp-vhost-user and vhost-dp-stream with passt as their peer.
 
-passt takes a frame in one descriptor only (Debian 13's) or in 16 (later ones), has no offloads, and leaves
+By vhost-user, passt takes a frame in one descriptor only (Debian 13's) or in 16 (later ones), has no offloads, and leaves
 TCP checksums out. VHOST_DP_PASST is the command of another passt than the machine's own. What of this needs
 no passt is tested by tests/qtest/vhost-dp/peers-test.c.
 """
+
+import unittest
 
 from harness import passt, program, tap
 from harness.backends import Nic
@@ -29,22 +31,39 @@ class Default(GuestCase):
 
     title = "passt"
     device = {}
+    options = ("--vhost-user",)
+
+    @staticmethod
+    def driver(path):
+        """The driver that connects to passt."""
+        return {"qom-type": "vhost-dp-vhost-user", "id": "dp0", "path": path}
 
     @classmethod
     def setUpClass(cls):
-        cls.peer = passt.Passt()
+        if cls.missing():
+            raise unittest.SkipTest(cls.missing())
+        cls.peer = passt.Passt(*cls.options)
         cls.addClassCleanup(cls.peer.close)
         cls.peer.start()
         cls.server = FileServer()
         cls.addClassCleanup(cls.server.close)
-        cls.nic = Nic(0, {"type": "vhost-dp", "id": "vd0", "driver": "vu0"},
-                      [{"qom-type": "vhost-dp-vhost-user", "id": "vu0", "path": cls.peer.socket}])
+        cls.nic = Nic(0, {"type": "vhost-dp", "id": "vd0", "driver": "dp0"},
+                      [cls.driver(cls.peer.socket)])
         cls.guest = Guest(cls.setup.qemu, cls.setup.image, cls.nic.arguments(named=True, **cls.device),
                           accel=cls.setup.accel)
         cls.addClassCleanup(cls.guest.close)
         cls.guest.start()
         cls.guest.wait_ready()
         cls.guest.sh(f"ifconfig eth0 up; {_LEASE}", timeout=60)
+
+    @staticmethod
+    def missing():
+        """Why the machine's passt does not do, or None."""
+        try:
+            passt.need_vhost_user()
+        except Missing as e:
+            return str(e)
+        return None
 
     def tearDown(self):
         """All of it, passt included, is as it was."""
@@ -81,8 +100,23 @@ class WithoutChecksums(Default):
     test_a_lease = None
 
 
+class Stream(Default):
+    """passt's own protocol, by vhost-dp-stream; every passt has it."""
+
+    title = "passt, stream"
+    options = ()
+
+    @staticmethod
+    def driver(path):
+        return {"qom-type": "vhost-dp-stream", "id": "dp0", "addr.type": "unix", "addr.path": path}
+
+    @staticmethod
+    def missing():
+        return None
+
+
 def main():
-    args = program.parser("Test vhost-dp-vhost-user with passt. Prints TAP.").parse_args()
+    args = program.parser("Test vhost-dp-vhost-user and vhost-dp-stream with passt. Prints TAP.").parse_args()
     try:
         passt.need()
         GuestCase.setup = program.Program(args, tap.comment)
@@ -91,7 +125,7 @@ def main():
     except (ImageError, OSError) as e:
         tap.bail_out(str(e))
     passt.make_network()
-    tap.run([Default, WithoutChecksums])
+    tap.run([Default, WithoutChecksums, Stream])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ PATH = re.compile(r'`(?:build\.src/)?((?:%s)[\w./*-]*)`' %
 
 # A file of ours by its name alone
 NAME = re.compile(r'`((?:port|pair|vring|tap|vq|vhost-net|vhost-user|ifwatch|'
-                  r'af-packet|af-xdp|slirp|fault|fuzz)[a-z-]*\.(?:[ch]|pml))`')
+                  r'af-packet|af-xdp|slirp|stream|fault|fuzz)[a-z-]*\.(?:[ch]|pml))`')
 IDENTIFIER = re.compile(r'`((?:vhost_dp_|VhostDP|Port[A-Z]|port_)\w+)')
 
 # Of the driver "foo" that vhost-dp-driver.rst explains, and what is made

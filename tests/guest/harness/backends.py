@@ -7,7 +7,7 @@ vd0, nic0, on the network 192.0.2.0/24 and 2001:db8::/64; 1 is tap1 and so on.
 
 import shlex
 
-from . import netns, testpmd
+from . import netns, relay, testpmd
 
 _NETS4 = ["192.0.2", "198.51.100", "203.0.113", "198.18.0"]    # meant for documentation, and for tests
 
@@ -239,6 +239,37 @@ class VhostDpVhostUser(VhostDpTap):
         return {}
 
 
+class VhostDpStream(VhostDpTap):
+    """-netdev vhost-dp on vhost-dp-stream: a program of ours is between it and a tap of the host."""
+
+    max_queues = 1
+    rings = False
+    returns = False
+    keeps_books = False     # the program in between counts nothing
+
+    def nic(self, number=0, **netdev):
+        """A NIC. The program listens when QEMU is started."""
+        name = f"st{number}"
+        other = relay.Relay(f"sw{number}")
+        nic = Nic(number, {"type": "vhost-dp", "id": f"vd{number}", "driver": name, **netdev},
+                  [{"qom-type": "vhost-dp-stream", "id": name, "addr.type": "unix", "addr.path": other.socket}])
+        nic.interface = other.interface
+        nic.switch = other
+        other.start()
+        return nic
+
+    def before_qemu(self, nic, queues=1):
+        """It has been made."""
+
+    def after_qemu(self, nic):
+        """End the program, and its interface with it."""
+        nic.switch.close()
+
+    def host_counts(self, nic):
+        """The interface's are not QEMU's."""
+        return {}
+
+
 class VhostDpSlirp:
     """-netdev vhost-dp on vhost-dp-slirp: the guest has a network of its own, behind QEMU."""
 
@@ -329,6 +360,7 @@ class StockVhostUser(VhostDpVhostUser):
 
 BACKENDS = {"tap": VhostDpTap(), "vhost-net": VhostDpVhostNet(), "vhost-user": VhostDpVhostUser(),
             "af-packet": VhostDpAfPacket(), "af-xdp": VhostDpAfXdp(), "slirp": VhostDpSlirp(),
+            "stream": VhostDpStream(),
             "stock-tap": StockTap(), "stock-user": StockUser(), "stock-vhost-user": StockVhostUser()}
 
 

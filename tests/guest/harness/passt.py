@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""passt as a vhost-user back end: it carries a guest's connections by sockets of the host."""
+"""passt carries a guest's connections by sockets of the host. Its peer is a vhost-user front end, or the other end
+of a stream socket.
+"""
 
 import os
 import shlex
@@ -24,10 +26,15 @@ def _command():
 
 
 def need():
-    """Whether there is a passt that speaks vhost-user."""
-    command = _command()
-    if not shutil.which(command[0]):
+    """Whether there is a passt; all of them have a stream socket."""
+    if not shutil.which(_command()[0]):
         raise Missing("there is no command passt: install passt")
+
+
+def need_vhost_user():
+    """Whether there is one that speaks vhost-user."""
+    need()
+    command = _command()
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
     if "--vhost-user" not in done.stdout + done.stderr:
         raise Missing("this passt has no --vhost-user: Debian 13's is the first to have it")
@@ -49,8 +56,10 @@ def make_network():
 class Passt:
     """One passt. It listens at `socket`, serves one connection, and ends with it."""
 
-    def __init__(self):
+    def __init__(self, *options):
+        self.options = options
         self.directory = tempfile.TemporaryDirectory(prefix="vhost-dp-")
+        os.chmod(self.directory.name, 0o777)    # root's passt becomes nobody
         self.socket = os.path.join(self.directory.name, "peer")
         self.log = os.path.join(self.directory.name, "log")
         self.process = None
@@ -59,7 +68,7 @@ class Passt:
         """Start it, and wait for the socket."""
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(    # pylint: disable=R1732
-                [*_command(), "--foreground", "--one-off", "--vhost-user", "--no-map-gw", "--ipv4-only",
+                [*_command(), "--foreground", "--one-off", *self.options, "--no-map-gw", "--ipv4-only",
                  "--socket", self.socket], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + 30
         while not os.path.exists(self.socket):

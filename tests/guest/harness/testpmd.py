@@ -27,7 +27,8 @@ def _lcores():
     return f"0@{cpus[0]},1@{cpus[1 % len(cpus)]}"
 
 
-def _die_with_parent():
+def die_with_parent():
+    """For a new process: it ends when this program does."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -54,7 +55,7 @@ class Testpmd:
         """Start it; it ends when this program does."""
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(    # pylint: disable=R1732
-                self.command, stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+                self.command, stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
     def said(self):
         """What it has printed."""

@@ -12,6 +12,7 @@
 #include "qobject/qlist.h"
 #include "fault.h"
 #include "guest.h"
+#include "host-relay.h"
 
 const DpDriver dp_drivers[DP_DRIVERS] = {
     [DP_DRIVER_NULL] = {
@@ -47,30 +48,19 @@ const DpDriver dp_drivers[DP_DRIVERS] = {
         .pairs = 1, .files = DP_FILE_INET | DP_FILE_NONE,
     },
     [DP_DRIVER_VHOST_USER] = {
-        /* Nobody connects; dp_driver_object() adds the path */
+        /* Nobody connects */
         .name = "vhost-user", .type = "vhost-dp-vhost-user",
-        .options = ",server=on", .end = DP_END_NOBODY, .pairs = 4,
+        .options = ",server=on,path=", .has_path = true,
+        .end = DP_END_NOBODY, .pairs = 4,
+    },
+    [DP_DRIVER_STREAM] = {
+        .name = "stream", .type = "vhost-dp-stream",
+        .options = ",reconnect-ms=10,addr.type=unix,addr.path=",
+        .has_path = true, .end = DP_END_RELAY, .peer = "relay0", .pairs = 1,
     },
 };
 
 /* ---- The host's side ---- */
-
-void dp_driver_host_new(const DpDriver *driver, unsigned pairs)
-{
-    dp_if_up("lo");
-    switch (driver->end) {
-    case DP_END_TAP:
-        dp_tap_new(driver->interface,
-                   IFF_VNET_HDR | (pairs > 1 ? IFF_MULTI_QUEUE : 0));
-        dp_if_up(driver->interface);
-        break;
-    case DP_END_VETH:
-        dp_veth_new(driver->interface, driver->peer);
-        break;
-    default:
-        break;
-    }
-}
 
 static char *socket_path;
 
@@ -90,14 +80,32 @@ static const char *get_socket_path(void)
     return socket_path;
 }
 
+void dp_driver_host_new(const DpDriver *driver, unsigned pairs)
+{
+    dp_if_up("lo");
+    switch (driver->end) {
+    case DP_END_TAP:
+        dp_tap_new(driver->interface,
+                   IFF_VNET_HDR | (pairs > 1 ? IFF_MULTI_QUEUE : 0));
+        dp_if_up(driver->interface);
+        break;
+    case DP_END_VETH:
+        dp_veth_new(driver->interface, driver->peer);
+        break;
+    case DP_END_RELAY:
+        dp_relay_start(get_socket_path(), driver->peer);
+        break;
+    default:
+        break;
+    }
+}
+
 char *dp_driver_object(const DpDriver *driver, const char *id,
                        const char *more)
 {
-    bool has_path = driver == &dp_drivers[DP_DRIVER_VHOST_USER];
-
-    return g_strdup_printf("-object %s,id=%s%s%s%s%s ", driver->type, id,
-                           driver->options, has_path ? ",path=" : "",
-                           has_path ? get_socket_path() : "", more);
+    return g_strdup_printf("-object %s,id=%s%s%s%s ", driver->type, id,
+                           driver->options,
+                           driver->has_path ? get_socket_path() : "", more);
 }
 
 /* ---- Which there are ---- */

@@ -21,6 +21,7 @@ enum {
     DP_DRIVER_AF_XDP,
     DP_DRIVER_SLIRP,
     DP_DRIVER_VHOST_USER,
+    DP_DRIVER_STREAM,
     DP_DRIVERS
 };
 
@@ -31,6 +32,7 @@ typedef enum DpEnd {
     DP_END_TAP,                 /* the interface itself */
     DP_END_VETH,                /* the peer of the interface */
     DP_END_SLIRP,               /* libslirp answers for 10.0.2.2 */
+    DP_END_RELAY,               /* a thread of the test's: host-relay.h */
 } DpEnd;
 
 typedef struct DpDriver {
@@ -40,6 +42,7 @@ typedef struct DpDriver {
     DpEnd end;
     const char *interface;      /* that it is connected to, or NULL */
     const char *peer;           /* where a test's packet socket is, or NULL */
+    bool has_path;              /* of a socket, which becomes an option */
     unsigned pairs;             /* that dp_driver_host_new() has room for */
     const char *node;           /* may be missing: tests/nested has it */
     uint32_t files;             /* DP_FILE_...: their calls can fail; or 0 */

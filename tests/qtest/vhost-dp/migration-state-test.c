@@ -181,7 +181,8 @@ static void migrate_by(const Place *place, bool mapped)
                           DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
                           DP_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE));
 
-    if (place->driver->end == DP_END_VETH) {
+    if (place->driver->end == DP_END_VETH ||
+        place->driver->end == DP_END_RELAY) {
         dp_driver_host_new(place->driver, 1);
     }
     check_interface(r);
