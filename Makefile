@@ -183,6 +183,8 @@ check-long: check-asan check-aarch64
 	@VHOST_DP_QTEST_ROUNDS=100 scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)" \
 	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp/plug-test' \
 	    --only 'qtest-x86_64/vhost-dp/lifecycle-test' qtest
+	@VHOST_DP_QTEST_ROUNDS=1000 scripts/python.sh scripts/check.py --build-dir="$(BUILD_DIR)" \
+	    --timeout-multiplier 20 --only 'qtest-x86_64/vhost-dp/set-driver-test' qtest
 	@$(MAKE) soak
 	@VHOST_DP_MIGRATION_ROUNDS=20 scripts/python.sh scripts/check.py \
 	    --build-dir="$(BUILD_DIR)" --timeout-multiplier 10 \
