@@ -246,6 +246,10 @@ static int slirp_get_revents(int fd, void *opaque)
 {
     VhostDPSlirp *s = opaque;
 
+    /* Attached again: it has sockets that slirp_fill() has not met yet */
+    if (fd < 0 || fd >= s->fds->len) {
+        return 0;
+    }
     return slirp_from_epoll(g_array_index(s->fds, SlirpFd, fd).revents);
 }
 
