@@ -140,6 +140,7 @@ static void filter_query(VhostDPDriver *drv, VhostDPDriverInfo *info)
     if (fc->add_counters) {
         fc->add_counters(f, &tail);
     }
+    own->error = g_strdup(fc->get_error ? fc->get_error(f) : NULL);
     QAPI_LIST_PREPEND(info->filters, own);
 }
 

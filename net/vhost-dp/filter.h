@@ -68,6 +68,13 @@ struct VhostDPFilterClass {
      * Optional.  Lock: BQL.
      */
     void (*add_counters)(VhostDPFilter *filter, VhostDPCounterList ***tail);
+
+    /**
+     * get_error: why the filter no longer does its work, for query-vhost-dp
+     *
+     * Called as add_counters.  Returns NULL while it does.  Optional.
+     */
+    const char *(*get_error)(VhostDPFilter *filter);
 };
 
 /**

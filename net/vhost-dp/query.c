@@ -199,6 +199,9 @@ static void print_filters(Monitor *mon, const VhostDPFilterInfoList *filter)
                            counter->value->name, counter->value->value);
         }
         monitor_printf(mon, "\n");
+        if (f->error) {
+            monitor_printf(mon, "    does nothing any more: %s\n", f->error);
+        }
     }
 }
 

@@ -38,6 +38,9 @@ OPTIONS = [
     '--firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu',
 ]
 
+# Those that our edits define; a tree with a part of the series lacks some
+OUR_OPTIONS = ['--enable-vhost-dp', '--enable-pcap']
+
 # What decides, apart from the options, whether configure has to run again:
 # QEMU's own build notices a change of everything else.
 CONFIGURE_INPUTS = ('VERSION', 'configure', 'pythondeps.toml',
@@ -98,8 +101,9 @@ class Qemu:
             result.append('--disable-download')
         known = (source / 'scripts' / 'meson-buildoptions.sh').read_text(
             encoding='utf-8', errors='replace')
-        if '--enable-vhost-dp)' in known:
-            result.append('--enable-vhost-dp')
+        for option in OUR_OPTIONS:
+            if f'{option})' in known:
+                result.append(option)
         if shutil.which('ccache') and not os.environ.get('CC') \
            and not any(o.startswith('--cc=') for o in self.user_options):
             result.append('--cc=ccache gcc')

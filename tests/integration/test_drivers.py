@@ -12,7 +12,7 @@ PAGE = 'docs/devel/vhost-dp-driver.rst'
 SOURCES = 'net/vhost-dp/drivers'
 
 # Drivers that stand on drivers
-FILTERS = ('throttle',)
+FILTERS = ('dump', 'throttle')
 
 # The device tests of a driver that has no peer
 OTHER_TESTS = {'null': 'soft'}

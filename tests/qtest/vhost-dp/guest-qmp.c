@@ -45,9 +45,9 @@ static QDict *query_queue(QDict *info, unsigned queue)
                            queue % 2 == DP_RX ? "rx" : "tx");
 }
 
-/* In a list of { @key: name, @value: number } */
+/* In a list of { @key: name, @value: number }; @missing if it is not there */
 static uint64_t find_number(QList *list, const char *key, const char *name,
-                            const char *value)
+                            const char *value, uint64_t missing)
 {
     const QListEntry *entry;
 
@@ -58,7 +58,7 @@ static uint64_t find_number(QList *list, const char *key, const char *name,
             return qdict_get_int(item, value);
         }
     }
-    return 0;
+    return missing;
 }
 
 uint64_t dp_counter(QTestState *qts, const char *id, unsigned queue,
@@ -72,10 +72,10 @@ uint64_t dp_counter(QTestState *qts, const char *id, unsigned queue,
     q = query_queue(info, queue);
     if (g_str_has_prefix(name, "drop:")) {
         n = find_number(qdict_get_qlist(q, "drops"), "reason",
-                        name + strlen("drop:"), "frames");
+                        name + strlen("drop:"), "frames", 0);
     } else if (g_str_has_prefix(name, "violation:")) {
         n = find_number(qdict_get_qlist(q, "violations"), "violation",
-                        name + strlen("violation:"), "count");
+                        name + strlen("violation:"), "count", 0);
     } else {
         n = qdict_get_int(q, name);
     }
@@ -96,6 +96,25 @@ void dp_wait_counter(QTestState *qts, const char *id, unsigned queue,
         }
         g_usleep(500);
     }
+}
+
+uint64_t dp_filter_counter(QTestState *qts, const char *id, unsigned filter,
+                           const char *name)
+{
+    QDict *info = dp_query(qts, id);
+    const QListEntry *entry = qlist_first(qdict_get_qlist(info, "filters"));
+    uint64_t value;
+
+    while (filter--) {
+        entry = qlist_next(entry);
+    }
+    value = find_number(qdict_get_qlist(qobject_to(QDict,
+                                                   qlist_entry_obj(entry)),
+                                        "counters"), "name", name, "value",
+                        UINT64_MAX);
+    qobject_unref(info);
+    g_assert_cmpuint(value, !=, UINT64_MAX);
+    return value;
 }
 
 char *dp_queue_state(QTestState *qts, const char *id, unsigned queue)
@@ -169,6 +188,32 @@ void dp_check_goes_on(QTestState *qts)
     g_assert_null(dp_query(qts, "good"));
     dp_run_good(qts, DEL_OBJECT("good"));
     dp_wait_until(!dp_if_exists("good"));
+}
+
+void dp_check_bad_command(const void *opaque)
+{
+    const DpBadCommand *bad = opaque;
+    QTestState *qts = qtest_init("-M pc -nodefaults");
+
+    dp_run_good(qts, ADD_DRIVER("null", "null0", ""));
+    qtest_qmp_send_raw(qts, "%s", bad->command);
+    dp_check_error(qtest_qmp_receive(qts), bad->texts[0], bad->texts[1],
+                   bad->texts[2], NULL);
+    dp_check_goes_on(qts);
+    qtest_quit(qts);
+}
+
+void dp_add_bad_commands(const char *prefix, const DpBadCommand *commands,
+                         unsigned n, void (*fn)(const void *command))
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", prefix,
+                                                commands[i].name);
+
+        dp_add_test(path, &commands[i], fn);
+    }
 }
 
 void dp_send_fds(QTestState *qts, const int *fd, unsigned n)

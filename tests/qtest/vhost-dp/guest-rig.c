@@ -144,25 +144,40 @@ void dp_check_receive(DpNic *nic, int sock, size_t len, unsigned seed)
 
 /* ---- All together ---- */
 
+/* A filter of the type, unless @options is NULL, which stands on *driver */
+static char *rig_filter(const char *type, const char *id, const char **driver,
+                        const char *options)
+{
+    char *object;
+
+    if (!options) {
+        return g_strdup("");
+    }
+    object = g_strdup_printf("-object vhost-dp-%s,id=%s,driver=%s%s%s ", type,
+                             id, *driver, *options ? "," : "", options);
+    *driver = id;
+    return object;
+}
+
 static DpGuest *rig_guest_new(const DpSetup *setup, unsigned pairs,
                               const char *device)
 {
     const char *driver = setup->null ? "null0" : "tap0";
     g_autofree char *queues = pairs > 1 ? g_strdup_printf(",queues=%u", pairs)
                                         : g_strdup("");
-    g_autofree char *filter = setup->filter ?
-        g_strdup_printf("-object vhost-dp-throttle,id=lim0,driver=%s%s%s ",
-                        driver, *setup->filter ? "," : "", setup->filter) :
-        g_strdup("");
+    const char *top = driver;
+    g_autofree char *throttle = rig_filter("throttle", "lim0", &top,
+                                           setup->filter);
+    g_autofree char *dump = rig_filter("dump", "dump0", &top, setup->dump);
     g_autofree char *options = NULL;
 
-    options = g_strdup_printf("%s -object vhost-dp-%s,id=%s%s%s %s"
+    options = g_strdup_printf("%s -object vhost-dp-%s,id=%s%s%s %s%s"
                               "-netdev vhost-dp,id=vd0,driver=%s%s%s%s "
                               "%smq=%s,in_order=%s,%s %s",
                               setup->options ?: "",
                               setup->null ? "null" : "tap", driver,
                               setup->driver ? "," : "", setup->driver ?: "",
-                              filter, setup->filter ? "lim0" : driver, queues,
+                              throttle, dump, top, queues,
                               setup->netdev ? "," : "", setup->netdev ?: "",
                               setup->mmio ? DP_MMIO_DEVICE : DP_DEVICE,
                               pairs > 1 ? "on" : "off",

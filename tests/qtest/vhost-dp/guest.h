@@ -319,6 +319,8 @@ typedef struct DpSetup {
     const char *driver;         /* more options of the driver */
     /* Options of a vhost-dp-throttle, lim0, on top of the driver, or NULL */
     const char *filter;
+    /* Options of a vhost-dp-dump, dump0, on top of that, or NULL */
+    const char *dump;
     const char *netdev;         /* more options of the netdev */
     bool msix;
     bool mmio;                  /* as dp_guest_new_mmio() */
@@ -397,6 +399,11 @@ uint64_t dp_counter(QTestState *qts, const char *id, unsigned queue,
                     const char *name);
 void dp_wait_counter(QTestState *qts, const char *id, unsigned queue,
                      const char *name, uint64_t value);
+
+/* A counter of one of its filters, of which 0 is the one on top */
+uint64_t dp_filter_counter(QTestState *qts, const char *id, unsigned filter,
+                           const char *name);
+
 char *dp_queue_state(QTestState *qts, const char *id, unsigned queue);
 
 /*
@@ -410,6 +417,18 @@ bool dp_link_is(DpRig *rig, bool up, const char *word);
  * Frees it.
  */
 void dp_check_error(QDict *response, ...) G_GNUC_NULL_TERMINATED;
+
+/* A command, as JSON, that must fail, in a QEMU with a vhost-dp-null, null0 */
+typedef struct DpBadCommand {
+    const char *name;           /* of the test */
+    const char *command;
+    const char *texts[3];       /* that are in the error; NULL ends them */
+} DpBadCommand;
+
+/* Add tests "PREFIX/NAME" of the function, for dp_check_bad_command() */
+void dp_add_bad_commands(const char *prefix, const DpBadCommand *commands,
+                         unsigned n, void (*fn)(const void *command));
+void dp_check_bad_command(const void *command);
 
 /* A command, as JSON, that must succeed */
 void dp_run_good(QTestState *qts, const char *command);

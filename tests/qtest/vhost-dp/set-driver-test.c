@@ -22,6 +22,7 @@
 #include "qobject/qstring.h"
 #include "guest.h"
 #include "commands.h"
+#include "dump-rig.h"
 #include "migrate.h"
 #include "peer.h"
 
@@ -51,6 +52,7 @@ typedef struct Traffic {
     uint32_t came;              /* to any end */
     uint32_t last[ENDS];        /* the last one that came there */
     uint8_t *where;             /* 1 + end, by number; 0: it did not come */
+    char *dir, *path;           /* of what dump1 records */
     uint8_t frame[MAX_LEN], got[DP_MAX_FRAME];
 
     /* Between the threads */
@@ -233,6 +235,12 @@ static Traffic *traffic_new(const DpSetup *setup)
     dp_run_good(r->qts, ADD_DRIVER("af-packet", "v0", ""));
     dp_run_good(r->qts, ADD_DRIVER("throttle", "limv", ", 'driver': 'v0'"));
     dp_run_good(r->qts, ADD_DRIVER("null", "null0", ""));
+    t->dir = dump_dir_new();
+    t->path = g_build_filename(t->dir, "dump1", NULL);
+    qtest_qmp_assert_success(r->qts, "{ 'execute': 'object-add', 'arguments': {"
+                             " 'qom-type': 'vhost-dp-dump', 'id': 'dump1',"
+                             " 'driver': 'lim1', 'snaplen': 64, 'files': 2,"
+                             " 'file-size': 1000000, 'file': %s } }", t->path);
     return t;
 }
 
@@ -313,6 +321,8 @@ static void traffic_free(Traffic *t)
         }
     }
     dp_rig_free(t->rig);
+    g_free(t->path);
+    dump_dir_free(t->dir);
     g_free(t->where);
     g_free(t);
 }
@@ -389,13 +399,28 @@ static void check_link_was_up(Traffic *t)
 }
 
 typedef struct Network {
-    const char *drivers[9];
+    const char *drivers[10];
     unsigned ends;              /* bits */
     bool counts_more;           /* than are lost */
 } Network;
 
+/* What dump1 has recorded, in two files in turn, is whole */
+static void check_recording(Traffic *t)
+{
+    DumpFile *file;
+    g_autofree char *first = g_strdup_printf("%s.0", t->path);
+
+    dp_run_good(t->rig->qts, DEL_OBJECT("dump1"));
+    file = dump_file_read(first);
+    g_assert_true(file->has_stats);
+    g_assert_cmpuint(file->frames->len, >, 100);
+    dump_file_free(file);
+}
+
 static const Network network = {
-    .drivers = { "tap0", "lim0", "tap1", "lim1", "lim2", "v0", "limv", "vu0" },
+    .drivers = {
+        "tap0", "lim0", "tap1", "lim1", "lim2", "dump1", "v0", "limv", "vu0"
+    },
     .ends = (1 << ENDS) - 1,
 };
 
@@ -434,6 +459,9 @@ static void test_network(const void *opaque)
         }
     }
     dp_check_transmit(t->rig->nic, t->end[AT_TAP0].sock, 1000, 1);
+    if (!net->counts_more) {
+        check_recording(t);
+    }
     traffic_free(t);
     dp_vu_discard(v);
 }

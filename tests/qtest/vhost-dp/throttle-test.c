@@ -106,31 +106,6 @@ static void check_time(int64_t ms, double units, double rate)
     g_assert_cmpint(ms, >=, 1000 * units / rate - BUCKET_MS - 10);
 }
 
-static uint64_t filter_counter(QTestState *qts, unsigned filter,
-                               const char *name)
-{
-    QDict *info = dp_query(qts, "vd0");
-    const QListEntry *entry = qlist_first(qdict_get_qlist(info, "filters"));
-    uint64_t value = UINT64_MAX;
-
-    while (filter--) {
-        entry = qlist_next(entry);
-    }
-    entry = qlist_first(qdict_get_qlist(qobject_to(QDict,
-                                                   qlist_entry_obj(entry)),
-                                        "counters"));
-    for (; entry; entry = qlist_next(entry)) {
-        QDict *counter = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (!strcmp(qdict_get_str(counter, "name"), name)) {
-            value = qdict_get_int(counter, "value");
-        }
-    }
-    qobject_unref(info);
-    g_assert_cmpuint(value, !=, UINT64_MAX);
-    return value;
-}
-
 /* ---- Frames pass ---- */
 
 static void test_pass(const void *opaque)
@@ -170,8 +145,10 @@ static void test_tx_pps(const void *opaque)
 
     check_time(frames_all(&f, 500), 500, 1000);
     dp_wait_counter(r->qts, "vd0", DP_TX, "packets", 500);
-    g_assert_cmpuint(filter_counter(r->qts, 0, "tx-waits"), >, 0);
-    g_assert_cmpuint(filter_counter(r->qts, 0, "rx-waits"), ==, 0);
+    g_assert_cmpuint(dp_filter_counter(r->qts, "vd0", 0, "tx-waits"), >,
+                     0);
+    g_assert_cmpuint(dp_filter_counter(r->qts, "vd0", 0, "rx-waits"), ==,
+                     0);
     dp_rig_free(r);
 }
 
@@ -193,8 +170,10 @@ static void test_rx_pps(const void *opaque)
     Frames f = frames_new(r->nic, DP_RX, 60);
 
     check_time(frames_all(&f, 500), 500, 1000);
-    g_assert_cmpuint(filter_counter(r->qts, 0, "rx-waits"), >, 0);
-    g_assert_cmpuint(filter_counter(r->qts, 0, "tx-waits"), ==, 0);
+    g_assert_cmpuint(dp_filter_counter(r->qts, "vd0", 0, "rx-waits"), >,
+                     0);
+    g_assert_cmpuint(dp_filter_counter(r->qts, "vd0", 0, "tx-waits"), ==,
+                     0);
     dp_rig_free(r);
 }
 
@@ -259,7 +238,8 @@ static void test_rx_ahead(const void *opaque)
         dp_make_frame(r->frame, len, i);
         dp_assert_frame(r->got, got, r->frame, len);
     }
-    g_assert_cmpuint(filter_counter(r->qts, 0, "rx-waits"), >, 0);
+    g_assert_cmpuint(dp_filter_counter(r->qts, "vd0", 0, "rx-waits"), >,
+                     0);
     dp_rig_free(r);
 }
 
@@ -480,13 +460,7 @@ static void test_group_life(const void *opaque)
 
 /* ---- Errors ---- */
 
-typedef struct Error1 {
-    const char *name;
-    const char *command;
-    const char *texts[3];
-} Error1;
-
-static const Error1 errors[] = {
+static const DpBadCommand errors[] = {
     { "rate/word", ADD_THROTTLE("l", "null0", ", 'tx-bps': 'fast'"),
       { "vhost-dp-throttle 'l'", "tx-bps=fast", "0 to" } },
     { "rate/negative", ADD_THROTTLE("l", "null0", ", 'rx-pps': '-1'"),
@@ -514,19 +488,6 @@ static const Error1 errors[] = {
                                       " 'group': 'lim0'"),
       { "per-queue=on", "group=lim0" } },
 };
-
-static void test_error(const void *opaque)
-{
-    const Error1 *e = opaque;
-    QTestState *qts = qtest_init("-M pc -nodefaults");
-
-    dp_run_good(qts, ADD_NULL("null0"));
-    qtest_qmp_send_raw(qts, "%s", e->command);
-    dp_check_error(qtest_qmp_receive(qts), e->texts[0], e->texts[1],
-                   e->texts[2], NULL);
-    dp_check_goes_on(qts);
-    qtest_quit(qts);
-}
 
 /* Errors that a netdev brings out */
 static void test_claim_errors(const void *opaque)
@@ -570,8 +531,6 @@ static void test_claim_errors(const void *opaque)
 
 int main(int argc, char **argv)
 {
-    unsigned i;
-
     dp_test_init(&argc, &argv);
     dp_add_ring_test("throttle/pass/no-limits", "", test_pass);
     dp_add_ring_test("throttle/pass/high-limits",
@@ -593,11 +552,7 @@ int main(int argc, char **argv)
     dp_add_test("throttle/chain", NULL, test_chain);
     dp_add_test("throttle/group-life", NULL, test_group_life);
     dp_add_test("throttle/claim-errors", NULL, test_claim_errors);
-    for (i = 0; i < ARRAY_SIZE(errors); i++) {
-        g_autofree char *name = g_strdup_printf("throttle/error/%s",
-                                                errors[i].name);
-
-        dp_add_test(name, &errors[i], test_error);
-    }
+    dp_add_bad_commands("throttle/error", errors, ARRAY_SIZE(errors),
+                        dp_check_bad_command);
     return g_test_run();
 }
