@@ -144,7 +144,7 @@ QEMU_BUILD_BUG_ON(sizeof(void *) == 8 && sizeof(VhostDPFrame) != 64);
 #define VHOST_DP_OFFLOAD_ALL    ((1u << 7) - 1)
 
 typedef struct VhostDPCaps {
-    uint32_t max_queue_pairs;   /* at least 1 */
+    uint32_t max_queue_pairs;   /* at least 1; see open and get_caps */
     /*
      * Bytes, at most VHOST_DP_MAX_FRAME.  The engine segments longer GSO
      * frames before it calls tx_burst.
@@ -196,13 +196,17 @@ typedef struct VhostDPPort VhostDPPort;
 #define VHOST_DP_READY_RX   (1u << 0)
 #define VHOST_DP_READY_TX   (1u << 1)
 
-/* All are required.  The functions of the same names below describe them. */
+/*
+ * All but set_queues are required.  The functions of the same names below
+ * describe them.
+ */
 typedef struct VhostDPPortOps {
     void (*ready)(VhostDPPort *port, unsigned what);
     void (*drop_rx)(VhostDPPort *port, VhostDPDropReason reason, uint64_t n);
     void (*drop_tx)(VhostDPPort *port, VhostDPDropReason reason, uint64_t n);
     void (*set_link)(VhostDPPort *port, bool up, const char *reason);
     void (*set_tx_offloads)(VhostDPPort *port, uint32_t offloads);
+    void (*set_queues)(VhostDPPort *port, unsigned n);
 } VhostDPPortOps;
 
 struct VhostDPPort {
@@ -287,6 +291,25 @@ static inline void vhost_dp_port_set_tx_offloads(VhostDPPort *port,
     port->ops->set_tx_offloads(port, offloads);
 }
 
+/**
+ * vhost_dp_port_set_queues: how many queue pairs can move frames at present
+ * @port: the port that was passed to attach()
+ * @n: the first of those that are open, at least 1
+ *
+ * For drivers whose peer connects after open, and may have fewer queue pairs.
+ * The driver tells each of its ports.  From then on tx_burst is called for the
+ * first @n pairs only, which send the frames of the others.  Without this call,
+ * all that are open can.
+ *
+ * Called in attach() or later, not from inside tx_burst.  Lock: none.
+ */
+static inline void vhost_dp_port_set_queues(VhostDPPort *port, unsigned n)
+{
+    if (port->ops->set_queues) {
+        port->ops->set_queues(port, n);
+    }
+}
+
 /* ---- The driver's side, called by the engine ---- */
 
 #define TYPE_VHOST_DP_DRIVER "vhost-dp-driver"
@@ -331,7 +354,11 @@ struct VhostDPDriverClass {
      *
      * Called when a netdev claims the driver; its id is in @drv->claimed_by.
      * @queue_pairs is between 1 and the max_queue_pairs that get_caps() said
-     * before.  close undoes what open did, and is not called after a failure.
+     * before.  The driver may open fewer: the max_queue_pairs that get_caps()
+     * says afterwards.  If the netdev has more, the engine attaches the first
+     * ones only, and lets all of the netdev's pairs share them.
+     *
+     * close undoes what open did, and is not called after a failure.
      *
      * Lock: BQL.  Returns false with @errp set on failure, as check_options.
      */
@@ -347,8 +374,10 @@ struct VhostDPDriverClass {
     /**
      * get_caps: say what the driver can do
      *
-     * Before open, only max_queue_pairs is used.  After open, the answer holds
-     * until close.  Lock: BQL.
+     * Before open, only max_queue_pairs is used: the most that open could open
+     * with the options as they are.  After open, the answer holds until close;
+     * max_queue_pairs, or what open was asked for if that is less, are open.
+     * Lock: BQL.
      */
     void (*get_caps)(VhostDPDriver *drv, VhostDPCaps *caps);
 
@@ -623,13 +652,16 @@ void vhost_dp_driver_add_options(ObjectClass *oc, const VhostDPOption *options);
  * vhost_dp_driver_claim: take a driver for a netdev, and open it
  * @id: the id of the driver object, from the driver= option
  * @netdev: the id of the netdev
- * @queue_pairs: number of queue pairs to open
+ * @queue_pairs: number of queue pairs of the netdev
  *
  * Lock: BQL.
  *
+ * A driver that has fewer queue pairs is opened with those that it has: see
+ * VhostDPCaps.max_queue_pairs.
+ *
  * Returns the driver with a reference held.  Returns NULL with @errp set if
- * there is no such object, if it is of another type or already claimed, if it
- * cannot serve so many queue pairs, or if open failed.
+ * there is no such object, if it is of another type or already claimed, or if
+ * open failed.
  */
 VhostDPDriver *vhost_dp_driver_claim(const char *id, const char *netdev,
                                      unsigned queue_pairs, Error **errp);

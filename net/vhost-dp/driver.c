@@ -115,14 +115,9 @@ static VhostDPDriver *driver_claim(const char *id, const char *netdev,
     }
     dc = VHOST_DP_DRIVER_GET_CLASS(drv);
     dc->get_caps(drv, &caps);
-    if (queue_pairs > caps.max_queue_pairs) {
-        error_setg(errp, "%squeues=%u is more than driver '%s' (%s) supports: "
-                   "1 to %u", who, queue_pairs, id,
-                   object_get_typename(OBJECT(drv)), caps.max_queue_pairs);
-        return NULL;
-    }
+    queue_pairs = MIN(queue_pairs, caps.max_queue_pairs);
     if (drv->claimed_by) {
-        /* It is open, with as many queue pairs */
+        /* It is open, for the same netdev, and so for as many queue pairs */
         drv->shared = true;
         drv->old_above = drv->above;
         drv->above = above;
@@ -179,7 +174,8 @@ void vhost_dp_driver_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
         caps->tx_offloads = 0;
         caps->rx_offloads = 0;
     }
-    assert(caps->max_frame <= VHOST_DP_MAX_FRAME && caps->max_segments >= 2);
+    assert(caps->max_frame <= VHOST_DP_MAX_FRAME && caps->max_segments >= 2 &&
+           caps->max_queue_pairs >= 1);
 }
 
 void vhost_dp_driver_query(VhostDPDriver *drv, const VhostDPCaps *caps,

@@ -45,12 +45,18 @@ static void filter_set_tx_offloads(VhostDPPort *below, uint32_t offloads)
                                   offloads);
 }
 
+static void filter_set_queues(VhostDPPort *below, unsigned n)
+{
+    vhost_dp_port_set_queues(vhost_dp_filter_queue_of(below)->above, n);
+}
+
 const VhostDPPortOps vhost_dp_filter_port_ops = {
     .ready = filter_ready,
     .drop_rx = filter_drop_rx,
     .drop_tx = filter_drop_tx,
     .set_link = filter_set_link,
     .set_tx_offloads = filter_set_tx_offloads,
+    .set_queues = filter_set_queues,
 };
 
 /* ---- Control ---- */

@@ -38,6 +38,9 @@
 #include "netdev.h"
 #include "trace.h"
 
+/* More than that no tap interface has */
+#define NETDEV_MAX_QUEUES 256
+
 /* One second; with a longer window the thread would practically never sleep */
 #define BUSY_POLL_MAX_US (1000 * 1000)
 
@@ -632,9 +635,11 @@ static bool netdev_check_options(const NetdevVhostDPOptions *opts,
     ERRP_GUARD();
 
     if (opts->has_queues &&
-        (opts->queues < 1 || opts->queues > MAX_QUEUE_NUM)) {
+        (opts->queues < 1 || opts->queues > NETDEV_MAX_QUEUES)) {
         error_setg(errp, "vhost-dp netdev '%s': queues=%u is out of range: "
-                   "1 to what the driver supports", name, opts->queues);
+                   "1 to %d", name, opts->queues, NETDEV_MAX_QUEUES);
+        error_append_hint(errp, "A driver may have fewer queues: some queue "
+                          "pairs then share one.\n");
         return false;
     }
     if (opts->has_busy_poll_us && opts->busy_poll_us > BUSY_POLL_MAX_US) {

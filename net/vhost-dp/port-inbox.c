@@ -205,6 +205,14 @@ void vhost_dp_inbox_expire(VhostDPInbox *inbox)
     }
 }
 
+void vhost_dp_inbox_wake(VhostDPInbox *inbox)
+{
+    QEMU_LOCK_GUARD(&inbox->lock);
+    if (inbox->bh) {
+        qemu_bh_schedule(inbox->bh);
+    }
+}
+
 /* ---- Control, and the reader ---- */
 
 void vhost_dp_inbox_open(VhostDPInbox *inbox, bool anew)

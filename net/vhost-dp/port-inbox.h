@@ -68,6 +68,9 @@ bool vhost_dp_inbox_is_done(VhostDPInbox *inbox, uint64_t position);
 /* Ask the reader to lose the frames that wait: nobody took them for long */
 void vhost_dp_inbox_expire(VhostDPInbox *inbox);
 
+/* Schedules the reader's bottom half, if it has not retired.  Thread: any. */
+void vhost_dp_inbox_wake(VhostDPInbox *inbox);
+
 /* ---- Any thread, with the lock of the reader's queue pair ---- */
 
 /**

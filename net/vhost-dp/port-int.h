@@ -10,12 +10,13 @@
  *     port.c          life: wanted and actual state, control's settings
  *     port-query.c    what query-vhost-dp shows of a port
  *     port-turn.c     when to work: kicks, drivers' calls, bottom half, turns
+ *     port-settings.c what the netdev says to a port, and asks of it
  *     port-tx.c       bursts from the guest        port-rx.c   to the guest
- *                                                  port-rx-into.c  long frames
- *                                                  port-rx-steer.c  RSS
+ *     port-tx-share.c driver queues that are       port-rx-into.c  long frames
+ *                     shared                       port-rx-steer.c  RSS
  *     port-soft.c     offloads in software         port-rx-frame.c  headers
  *     port-frame.c    what both directions need of a queue pair
- *     port-poll.c, port-coalesce.c, port-link.c, port-inbox.c
+ *     port-poll.c, port-coalesce.c, port-link.c, port-inbox.c, port-outbox.c
  *                     do not use a port
  *
  * Each state is written by one file only:
@@ -40,6 +41,7 @@
 #ifndef NET_VHOST_DP_PORT_INT_H
 #define NET_VHOST_DP_PORT_INT_H
 
+#include "qemu/bitops.h"
 #include "qemu/event_notifier.h"
 #include "qemu/host-utils.h"
 #include "qemu/thread.h"
@@ -51,6 +53,7 @@
 #include "port-coalesce.h"
 #include "port-inbox.h"
 #include "port-link.h"
+#include "port-outbox.h"
 #include "port-poll.h"
 
 typedef struct VhostDPEnginePort VhostDPEnginePort;
@@ -146,7 +149,7 @@ typedef struct PortTurn {
  *
  * They are made together, before the first one works, and freed together, after
  * the last one has detached its driver.  So a port may refer to all other
- * ports; it uses only their inboxes.
+ * ports; it uses only their inboxes, outboxes and what is said to be atomic.
  */
 struct VhostDPPortSet {
     char *netdev;
@@ -175,15 +178,23 @@ struct VhostDPEnginePort {
     PortRx *rx;
     VhostDPBurst *burst;        /* chains of either queue; pair.lock */
     VhostDPInbox *inbox;        /* frames that other pairs' threads received */
+    VhostDPOutbox *outbox;      /* to be sent by another; NULL: one port only */
+    unsigned long *outboxes;    /* atomic: bitmap of ports that have put some */
+                                /* into theirs, for this one */
     QEMUBH *bh;                 /* in ctx: reconcile, then a turn */
 
     /* The IOThread's own */
     VhostDPDriver *drv;
-    VhostDPDriverClass *dc;
+    VhostDPDriverClass *dc;     /* of @drv; or that of port-tx-share.c */
+    unsigned nqueues;           /* queue pairs that @drv has at present: of */
+                                /* the first ports; the others share them */
+    unsigned tx_owner;          /* port whose queue sends; atomic: the query */
     PortDriverState driver_state;   /* atomic, as the query reads it */
     PortTurn turn;
     PortPoll poll;
     VhostDPCaps caps;           /* of @drv; tx_offloads changes */
+    uint32_t tx_offloads;       /* atomic, for ports that share the queue: */
+                                /* those of @caps */
     bool call;                  /* pair.call_pending may be set */
     bool delayed;               /* a PortCoalesce is open */
     bool changed;               /* atomic: port_reconcile() has to run */

@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "port-frame.h"
 #include "port.h"
@@ -92,6 +93,7 @@ VhostDPQueuePairInfo *vhost_dp_port_query(VhostDPEnginePort *port)
     info->enabled = port->pair.enabled;
     info->attached = qatomic_read(&port->driver_state) !=
                      PORT_DRIVER_DETACHED;
+    info->driver_queue_pair = qatomic_read(&port->tx_owner);
     info->has_ring_format = port->pair.started;
     info->ring_format =
         port->pair.features & (1ULL << VIRTIO_F_RING_PACKED) ?

@@ -43,6 +43,7 @@ struct PortTxSoft {
     VhostDPSegmenter rest;      /* of a frame that is not sent yet */
     struct iovec rest_iov;
     uint32_t rest_len;          /* the whole frame, in the ring; 0: no rest */
+    bool rest_is_counted;       /* by the port whose guest sent it */
     uint8_t rest_buf[VHOST_DP_MAX_FRAME];
     /* For each chain of the burst that is cut: before its first segment */
     VhostDPSegmenter chain[VHOST_DP_BURST_FRAMES];
@@ -153,6 +154,25 @@ bool vhost_dp_port_soft_keep_rest(VhostDPEnginePort *port, PortTxSoft *soft,
     return true;
 }
 
+bool vhost_dp_port_soft_take(VhostDPEnginePort *port, PortTxSoft **softp,
+                             const VhostDPFrame *frame)
+{
+    VhostDPSegmenter seg;
+
+    if (!*softp) {
+        *softp = g_new0(PortTxSoft, 1);
+    }
+    vhost_dp_segmenter_init(&seg, frame, frame->iov[0].iov_base,
+                            port->fragment_id++);
+    vhost_dp_segmenter_set_units(&seg, tx_units(&port->caps, &seg));
+    if (vhost_dp_segmenter_max_frame(&seg) > port->caps.max_frame) {
+        return false;
+    }
+    tx_keep_rest(*softp, &seg, frame->len);
+    (*softp)->rest_is_counted = true;
+    return true;
+}
+
 bool vhost_dp_port_soft_has_rest(const PortTxSoft *soft)
 {
     return soft->rest_len != 0;
@@ -185,7 +205,9 @@ void vhost_dp_port_soft_sent_rest(VhostDPEnginePort *port, PortTxSoft *soft,
     vhost_dp_count(&port->stats[VHOST_DP_TX].soft_segments, taken);
     if (vhost_dp_segmenter_done(&soft->rest)) {
         /* The whole frame is with the driver now */
-        port_count_burst(port, VHOST_DP_TX, 1, soft->rest_len);
+        if (!soft->rest_is_counted) {
+            port_count_burst(port, VHOST_DP_TX, 1, soft->rest_len);
+        }
         soft->rest_len = 0;
     }
 }

@@ -67,6 +67,14 @@ PortFate vhost_dp_port_soft_cut(VhostDPEnginePort *port, PortTxSoft **soft,
 bool vhost_dp_port_soft_keep_rest(VhostDPEnginePort *port, PortTxSoft *soft,
                                   PortTxBurst *burst, unsigned taken);
 
+/*
+ * Copies @frame, of another port and checked there, to be sent in segments by
+ * later bursts, as the rest of a frame.  Its bytes are private memory.  Returns
+ * false if even the segments are too large for the driver.
+ */
+bool vhost_dp_port_soft_take(VhostDPEnginePort *port, PortTxSoft **soft,
+                             const VhostDPFrame *frame);
+
 /* Is there the rest of a frame to send?  Lock: none. */
 bool vhost_dp_port_soft_has_rest(const PortTxSoft *soft);
 
@@ -76,7 +84,7 @@ void vhost_dp_port_soft_make_rest(VhostDPEnginePort *port, PortTxSoft *soft,
 
 /*
  * After the driver has taken @taken frames of that burst: counts the frame as
- * sent if no segment is left.
+ * sent if no segment is left, and the frame is the port's own.
  */
 void vhost_dp_port_soft_sent_rest(VhostDPEnginePort *port, PortTxSoft *soft,
                                   unsigned taken);

@@ -12,7 +12,9 @@
  * metadata has its headers copied too, so that what was checked is what is
  * sent; what the driver does not do with such a frame is done before
  * (port-soft.c).  When the driver returns it is done with the memory, and the
- * chains are used.  What the driver did not take stays in the queue.
+ * chains are used.  What the driver did not take stays in the queue.  A port
+ * that has no driver queue of its own gives its frames to one that has:
+ * port-tx-share.c.
  *
  * Frames of QEMU's own, such as announcements, come from other threads by a
  * short list, and go to the driver as a burst of one.
@@ -22,36 +24,15 @@
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
-#include "qemu/queue.h"
 #include "net/eth.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "net/vhost-dp/offload/offload.h"
-#include "port-soft.h"
 #include "port-tx.h"
+#include "port-tx-int.h"
+#include "port-tx-share.h"
 
 /* Frames of QEMU's own that wait for the IOThread, at most */
 #define TX_INJECT_MAX 16
-
-typedef struct TxInjected {
-    QSIMPLEQ_ENTRY(TxInjected) next;
-    size_t len;
-    uint8_t data[];
-} TxInjected;
-
-struct PortTx {
-    PortTxState state;
-    VhostDPDropReason lost_for; /* in state LOST */
-    PortTxBurst *burst;
-    PortTxSoft *soft;           /* NULL until it is needed */
-    /* What becomes of the chains in port->burst */
-    PortFate fate[VHOST_DP_BURST_FRAMES];
-
-    /* Guarded by inject_lock */
-    QemuMutex inject_lock;
-    QSIMPLEQ_HEAD(, TxInjected) inject;
-    unsigned ninject;
-    uint64_t inject_lost;
-};
 
 PortTx *vhost_dp_port_tx_new(void)
 {
@@ -73,6 +54,7 @@ void vhost_dp_port_tx_free(PortTx *tx)
     }
     qemu_mutex_destroy(&tx->inject_lock);
     vhost_dp_port_soft_free_tx(tx->soft);
+    vhost_dp_port_soft_free_tx(tx->relay.soft);
     vhost_dp_port_burst_free(tx->burst);
     g_free(tx);
 }
@@ -81,19 +63,42 @@ void vhost_dp_port_tx_free(PortTx *tx)
 
 void vhost_dp_port_tx_open(VhostDPEnginePort *port)
 {
-    port->tx->state = PORT_TX_OPEN;
+    port->tx->state = vhost_dp_port_tx_follow(port) ? PORT_TX_OPEN :
+                                                      PORT_TX_BLOCKED;
+}
+
+void vhost_dp_port_tx_reroute(VhostDPEnginePort *port)
+{
+    if (port->tx->state == PORT_TX_LOST) {
+        vhost_dp_port_tx_follow(port);
+    } else {
+        vhost_dp_port_tx_open(port);
+        qemu_bh_schedule(port->bh);
+    }
 }
 
 void vhost_dp_port_tx_lose(VhostDPEnginePort *port, VhostDPDropReason reason)
 {
     port->tx->state = PORT_TX_LOST;
     port->tx->lost_for = reason;
+    vhost_dp_port_tx_follow(port);
 }
 
 void vhost_dp_port_tx_ready(VhostDPEnginePort *port)
 {
     if (port->tx->state == PORT_TX_BLOCKED) {
-        port->tx->state = PORT_TX_OPEN;
+        vhost_dp_port_tx_open(port);
+    }
+}
+
+void vhost_dp_port_tx_look(VhostDPEnginePort *port)
+{
+    if (unlikely(port_tx_is_shared(port)) && !vhost_dp_port_tx_waits(port)) {
+        vhost_dp_port_tx_follow(port);
+        vhost_dp_port_tx_ready(port);
+    }
+    if (port->outboxes && vhost_dp_port_relay_ready(port)) {
+        port->tx->relay.on = true;
     }
 }
 
@@ -101,21 +106,6 @@ void vhost_dp_port_tx_drop_rest(VhostDPEnginePort *port,
                                 VhostDPDropReason reason)
 {
     vhost_dp_port_soft_drop_rest(port, port->tx->soft, reason);
-}
-
-/* Offer the burst to the driver.  Returns how many frames it took. */
-static unsigned tx_offer(VhostDPEnginePort *port)
-{
-    PortTx *tx = port->tx;
-    unsigned n = tx->burst->nframes;
-    unsigned taken;
-
-    tx->state = PORT_TX_BLOCKED;
-    taken = port->dc->tx_burst(port->drv, port->index, tx->burst->frames, n);
-    if (likely(taken == n)) {
-        tx->state = PORT_TX_OPEN;
-    }
-    return taken;
 }
 
 /* ---- Frames of chains ---- */
@@ -393,9 +383,12 @@ static bool tx_burst(VhostDPEnginePort *port, VhostDPVring *vq)
     }
 
     looked_at = popped;
+    if (unlikely(port_tx_is_shared(port))) {
+        vhost_dp_port_tx_update_caps(port);
+    }
     tx_make_frames(port, vq, &looked_at);
     if (burst->nframes) {
-        taken = tx_offer(port);
+        taken = vhost_dp_port_tx_offer(port, burst->nframes);
     }
     if (unlikely(burst->summed | burst->cut)) {
         tx_count_soft(port, burst, taken);
@@ -425,11 +418,13 @@ static bool tx_burst_of_rest(VhostDPEnginePort *port)
         return true;
     }
     vhost_dp_port_soft_make_rest(port, tx->soft, tx->burst);
-    vhost_dp_port_soft_sent_rest(port, tx->soft, tx_offer(port));
+    vhost_dp_port_soft_sent_rest(port, tx->soft, vhost_dp_port_tx_offer(
+        port, tx->burst->nframes));
     return tx->state != PORT_TX_BLOCKED;
 }
 
-unsigned vhost_dp_port_tx(VhostDPEnginePort *port)
+/* A burst of the port's own ring */
+static unsigned tx_from_ring(VhostDPEnginePort *port)
 {
     VhostDPPair *pair = &port->pair;
     VhostDPVring *vq = &pair->vq[VHOST_DP_TX];
@@ -459,6 +454,28 @@ unsigned vhost_dp_port_tx(VhostDPEnginePort *port)
     }
     qemu_mutex_unlock(&pair->lock);
     return left;
+}
+
+/* And one of other ports' frames.  The first may leave the driver no room. */
+static __attribute__((noinline)) unsigned
+tx_and_relay(VhostDPEnginePort *port)
+{
+    PortTx *tx = port->tx;
+    bool first = tx->relay.first;
+    unsigned left;
+
+    tx->relay.first = !first;
+    left = first ? vhost_dp_port_relay(port) : tx_from_ring(port);
+    if (!vhost_dp_pair_may_run(&port->pair)) {
+        return left | PORT_MORE;
+    }
+    return left | (first ? tx_from_ring(port) : vhost_dp_port_relay(port));
+}
+
+unsigned vhost_dp_port_tx(VhostDPEnginePort *port)
+{
+    return unlikely(port->tx->relay.on) ? tx_and_relay(port) :
+                                          tx_from_ring(port);
 }
 
 /* ---- Frames of QEMU's own ---- */
@@ -509,7 +526,7 @@ static void tx_send_injected(VhostDPEnginePort *port, TxInjected *packet)
     };
 
     QEMU_LOCK_GUARD(&port->pair.lock);
-    if (port->dc->tx_burst(port->drv, port->index, &frame, 1)) {
+    if (vhost_dp_port_tx_give(port, &frame, 1)) {
         port_count_burst(port, VHOST_DP_TX, 1, packet->len);
     } else {
         /* No room: an announcement is not worth waiting for */

@@ -13,27 +13,6 @@
 
 #include "port-int.h"
 
-/*
- * PortTxState: what becomes of the frames of the guest
- *
- *     any --vhost_dp_port_tx_open()--> OPEN
- *     any --vhost_dp_port_tx_lose()--> LOST, the initial state
- *     OPEN --the driver takes a part of a burst--> BLOCKED
- *     BLOCKED --READY_TX--> OPEN
- *
- * A burst sets BLOCKED before it calls the driver, and OPEN when the driver has
- * taken all frames, so that a READY_TX from inside tx_burst is not lost.
- *
- * Invariants: in BLOCKED the driver will report READY_TX.  The rest of a frame
- * that was cut is sent before any other frame of the queue, and is dropped when
- * the queue is started again.
- */
-typedef enum PortTxState {
-    PORT_TX_LOST,               /* dropped and counted */
-    PORT_TX_OPEN,               /* offered to the driver */
-    PORT_TX_BLOCKED,            /* left in the ring: the driver has no room */
-} PortTxState;
-
 /* Thread: any.  BQL. */
 PortTx *vhost_dp_port_tx_new(void);
 void vhost_dp_port_tx_free(PortTx *tx);
@@ -41,11 +20,20 @@ void vhost_dp_port_tx_free(PortTx *tx);
 /* Move a burst from the guest.  Lock: none.  Returns PORT_MORE, PORT_MISSED. */
 unsigned vhost_dp_port_tx(VhostDPEnginePort *port);
 
+/*
+ * In the bottom half: looks whether another port has taken frames, or has some
+ * for this one's driver queue.  Lock: none.
+ */
+void vhost_dp_port_tx_look(VhostDPEnginePort *port);
+
 /* The driver has reported READY_TX.  Lock: any. */
 void vhost_dp_port_tx_ready(VhostDPEnginePort *port);
 
-/* From now on frames are offered to the driver */
+/* From now on frames are offered to who sends them, see port->nqueues */
 void vhost_dp_port_tx_open(VhostDPEnginePort *port);
+
+/* port->nqueues has changed.  Lock: none. */
+void vhost_dp_port_tx_reroute(VhostDPEnginePort *port);
 
 /* From now on frames of the guest and of QEMU are dropped for @reason */
 void vhost_dp_port_tx_lose(VhostDPEnginePort *port, VhostDPDropReason reason);

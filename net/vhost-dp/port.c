@@ -15,6 +15,9 @@
  * brings the actual state (fd handlers, driver attached, what becomes of
  * frames) in line with what is wanted, whatever order the changes came in.
  *
+ * A driver may have fewer queue pairs than the netdev.  Then the other ports
+ * are not attached: see port-tx-share.c.
+ *
  * The driver is one of the things that are wanted.  To the guest a move from
  * one to another is a pause: its queues go on, what the old driver did not take
  * stays in the ring, and the link is what the drivers say of it before and
@@ -43,6 +46,7 @@
 #include "port-rx.h"
 #include "port-turn.h"
 #include "port-tx.h"
+#include "port-tx-share.h"
 #include "trace.h"
 
 /* The most bursts of a driver that is about to be detached */
@@ -83,6 +87,18 @@ static void port_set_tx_offloads(VhostDPPort *p, uint32_t offloads)
     VhostDPEnginePort *port = port_of_driver(p);
 
     port->caps.tx_offloads = offloads & port->most_tx_offloads;
+    qatomic_set(&port->tx_offloads, port->caps.tx_offloads);
+}
+
+static void port_set_queues(VhostDPPort *p, unsigned n)
+{
+    VhostDPEnginePort *port = port_of_driver(p);
+
+    n = MAX(1, MIN(n, port->caps.max_queue_pairs));
+    if (port->nqueues != n) {
+        port->nqueues = n;
+        vhost_dp_port_tx_reroute(port);
+    }
 }
 
 static void port_set_link(VhostDPPort *p, bool up, const char *reason)
@@ -102,6 +118,7 @@ static const VhostDPPortOps port_ops = {
     .drop_tx = port_drop_tx,
     .set_link = port_set_link,
     .set_tx_offloads = port_set_tx_offloads,
+    .set_queues = port_set_queues,
 };
 
 /* ---- Reconciling wanted and actual state (tests/models/port.pml) ---- */
@@ -112,14 +129,25 @@ static void port_set_driver_state(VhostDPEnginePort *port,
     qatomic_set(&port->driver_state, state);
 }
 
-/* From now on port->drv is @drv, which is not attached */
+/*
+ * From now on port->drv is @drv, which is not attached.  The driver may have no
+ * queue pair for this port.
+ */
 static void port_take_driver(VhostDPEnginePort *port, VhostDPDriver *drv,
                              const VhostDPCaps *caps)
 {
     port->drv = drv;
     port->dc = VHOST_DP_DRIVER_GET_CLASS(drv);
     port->caps = *caps;
+    qatomic_set(&port->tx_offloads, caps->tx_offloads);
     port->most_tx_offloads = caps->tx_offloads;
+    port->nqueues = caps->max_queue_pairs;
+    if (port->index >= port->nqueues) {
+        port->dc = &vhost_dp_port_no_driver;
+        port->caps.rx_poll = true;
+        port->caps.rx_on_demand = false;
+        port->caps.rx_into = false;
+    }
 }
 
 static bool port_try_attach(VhostDPEnginePort *port, Error **errp)
@@ -364,6 +392,8 @@ static void port_free(VhostDPEnginePort *port)
     object_unref(OBJECT(port->iothread));
     g_free(port->iothread_name);
     vhost_dp_inbox_free(port->inbox);
+    vhost_dp_outbox_free(port->outbox);
+    g_free(port->outboxes);
     vhost_dp_control_unref(port->conf.control);
     vhost_dp_pair_destroy(&port->pair);
     vhost_dp_port_link_destroy(&port->link);
@@ -411,6 +441,7 @@ static void port_bh(void *opaque)
         port_end(port);
         return;
     }
+    vhost_dp_port_tx_look(port);
     vhost_dp_port_tx_injected(port);
     if (unlikely(vhost_dp_inbox_is_expired(port->inbox))) {
         vhost_dp_port_rx_expire(port);
@@ -524,9 +555,9 @@ static bool port_set_iothread(VhostDPEnginePort *port, IOThread *iothread,
 
 /* Nothing happens to it before port_changed().  Returns NULL with @errp set. */
 static VhostDPEnginePort *port_new(VhostDPPortSet *set, unsigned index,
-                                   VhostDPDriver *drv, const VhostDPCaps *caps,
-                                   IOThread *iothread, uint32_t busy_poll_us,
-                                   Error **errp)
+                                   unsigned nports, VhostDPDriver *drv,
+                                   const VhostDPCaps *caps, IOThread *iothread,
+                                   uint32_t busy_poll_us, Error **errp)
 {
     VhostDPEnginePort *port = qemu_memalign(PORT_CACHE_LINE, sizeof(*port));
     unsigned i;
@@ -535,6 +566,7 @@ static VhostDPEnginePort *port_new(VhostDPPortSet *set, unsigned index,
     port->port.ops = &port_ops;
     port->set = set;
     port->index = index;
+    port->tx_owner = index;
     if (!vhost_dp_pair_init(&port->pair, set->netdev,
                             &port_pair_client, port, errp)) {
         goto fail;
@@ -565,6 +597,10 @@ static VhostDPEnginePort *port_new(VhostDPPortSet *set, unsigned index,
     aio_timer_init(port->ctx, &port->call_timer, QEMU_CLOCK_REALTIME,
                    SCALE_NS, vhost_dp_port_call_timer, port);
     port->inbox = vhost_dp_inbox_new(port->bh);
+    if (nports > 1) {
+        port->outbox = vhost_dp_outbox_new();
+        port->outboxes = g_new0(unsigned long, BITS_TO_LONGS(nports));
+    }
     return port;
 
 fail:
@@ -599,7 +635,7 @@ VhostDPPortSet *vhost_dp_portset_new(const char *netdev, unsigned nports,
     set->nattached = nports;
     qemu_event_init(&set->detached, false);
     for (i = 0; i < nports; i++) {
-        set->port[i] = port_new(set, i, drv, caps, iothreads[i],
+        set->port[i] = port_new(set, i, nports, drv, caps, iothreads[i],
                                 busy_poll_us, errp);
         if (!set->port[i]) {
             goto fail;
@@ -712,60 +748,6 @@ void vhost_dp_portset_set_control(VhostDPPortSet *set, VhostDPControl *control)
     }
 }
 
-VhostDPPair *vhost_dp_port_pair(VhostDPEnginePort *port)
-{
-    return &port->pair;
-}
-
-void vhost_dp_port_set_hdr_len(VhostDPEnginePort *port, unsigned len)
-{
-    vhost_dp_pair_lock(&port->pair);
-    port->conf.hdr_len = len;
-    vhost_dp_pair_unlock(&port->pair);
-}
-
-void vhost_dp_port_set_mtu(VhostDPEnginePort *port, uint16_t mtu)
-{
-    vhost_dp_pair_lock(&port->pair);
-    port->conf.mtu = mtu;
-    port->conf.rx_safe_len = mtu ? sizeof(struct eth_header) + mtu : UINT32_MAX;
-    vhost_dp_pair_unlock(&port->pair);
-}
-
-void vhost_dp_port_set_hdr_endian(VhostDPEnginePort *port, bool big_endian)
-{
-    vhost_dp_pair_lock(&port->pair);
-    port->conf.hdr_swap = big_endian != HOST_BIG_ENDIAN;
-    vhost_dp_pair_unlock(&port->pair);
-}
-
-void vhost_dp_port_set_offloads(VhostDPEnginePort *port, uint32_t offloads)
-{
-    vhost_dp_pair_lock(&port->pair);
-    port->conf.offloads = offloads;
-    vhost_dp_pair_unlock(&port->pair);
-}
-
-void vhost_dp_port_set_coalesce(VhostDPEnginePort *port, unsigned queue,
-                                uint32_t max_packets, uint32_t max_usecs)
-{
-    PortCoalesceConf *conf = &port->conf.coalesce[queue];
-    VhostDPPair *pair = &port->pair;
-
-    if (conf->max_packets == max_packets && conf->max_usecs == max_usecs) {
-        return;
-    }
-    trace_vhost_dp_port_set_coalesce(port->set->netdev, port->index, queue,
-                                     max_packets, max_usecs);
-    vhost_dp_pair_lock(pair);
-    /* The new parameters may say that what waits is due (5.1.6.5.9.4) */
-    vhost_dp_pair_call_held(pair);
-    conf->max_packets = max_packets;
-    conf->max_usecs = max_usecs;
-    pair->vq[queue].hold_calls = port_coalesce_is_on(conf);
-    vhost_dp_pair_unlock(pair);
-}
-
 void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up)
 {
     bool changed;
@@ -777,20 +759,4 @@ void vhost_dp_port_set_nic_link(VhostDPEnginePort *port, bool up)
     if (changed) {
         port_changed(port);
     }
-}
-
-bool vhost_dp_port_get_link(VhostDPEnginePort *port, char **reason)
-{
-    return vhost_dp_port_link_get(&port->link, reason);
-}
-
-bool vhost_dp_port_is_started(VhostDPEnginePort *port)
-{
-    return port->pair.started;
-}
-
-void vhost_dp_port_inject(VhostDPEnginePort *port, const void *buf, size_t len)
-{
-    vhost_dp_port_tx_inject(port, buf, len);
-    qemu_bh_schedule(port->bh);
 }

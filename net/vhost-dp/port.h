@@ -64,7 +64,7 @@ void vhost_dp_portset_delete(VhostDPPortSet *set);
 
 /**
  * vhost_dp_portset_set_driver: have all ports use another driver
- * @drv: claimed and open, with as many queue pairs
+ * @drv: claimed and open for as many queue pairs, of which it may have fewer
  * @caps: the capabilities of @drv
  * @no_way_back: ports that cannot be attached to @drv have no driver then; they
  *               try again, and their link is down.  False: they keep the

@@ -234,6 +234,10 @@ static void print_pair(Monitor *mon, const VhostDPQueuePairInfo *pair)
                    "), %s, %s", pair->index, pair->iothread, pair->thread_id,
                    pair->enabled ? "enabled" : "disabled",
                    pair->attached ? "attached" : "not attached");
+    if (pair->driver_queue_pair != pair->index) {
+        monitor_printf(mon, ", sends by the driver's queue pair %u",
+                       pair->driver_queue_pair);
+    }
     if (pair->has_ring_format) {
         monitor_printf(mon, ", %s rings",
                        VhostDPRingFormat_str(pair->ring_format));

@@ -24,12 +24,15 @@ LAYERS = [
     ('netdev', [NET + 'netdev[.-]*', NET + 'query.c', NET + 'stub.c'],
      ['port', 'control', 'api']),
     # The engine: see port-int.h
-    ('port', [NET + 'port.*', NET + 'port-query.c'],
-     ['port-turn', 'port-rx', 'port-tx', 'port-frame', 'pair', 'control',
+    ('port', [NET + 'port.*', NET + 'port-query.c', NET + 'port-settings.c'],
+     ['port-turn', 'port-rx', 'port-tx', 'port-tx-share', 'port-frame', 'pair', 'control',
       'api']),
     ('port-turn', [NET + 'port-turn.*'],
      ['port-rx', 'port-tx', 'port-frame', 'port-int']),
-    ('port-tx', [NET + 'port-tx.*'], ['port-soft', 'port-int', 'offload']),
+    ('port-tx', [NET + 'port-tx.*'],
+     ['port-tx-share', 'port-soft', 'port-int', 'offload']),
+    ('port-tx-share', [NET + 'port-tx-int.h', NET + 'port-tx-share.*'],
+     ['port-soft', 'port-int', 'offload']),
     ('port-rx', [NET + 'port-rx.*'],
      ['port-rx-into', 'port-rx-frame', 'port-int', 'offload']),
     ('port-rx-into', [NET + 'port-rx-int.h', NET + 'port-rx-into.c',
@@ -41,7 +44,8 @@ LAYERS = [
     ('port-int', [NET + 'port-int.h'],
      ['port-parts', 'pair', 'control', 'api']),
     ('port-parts', [NET + f'port-{part}.*'
-                    for part in ('coalesce', 'inbox', 'link', 'poll')],
+                    for part in ('coalesce', 'inbox', 'link', 'outbox',
+                                 'poll')],
      ['api']),
     ('vhost-ops', [HW + 'vhost-ops.*'], ['pair']),
     # Its files from top to bottom: see pair-int.h

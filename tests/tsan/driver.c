@@ -5,11 +5,12 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * It uses the dataplane API in every way that the API allows: takes a part of
- * a burst, has room again at once or after a while, has frames or none, says
- * so from inside a call or from a timer, and lets its link flap.  What it is
- * given to send was filled by the guest with STRESS_TX_BYTE; what it received
- * consists of STRESS_RX_BYTE.
+ * It uses the dataplane API in every way that the API allows: takes a part of a
+ * burst, has room again at once or after a while, has frames or none, says so
+ * from inside a call or from a timer, and lets its link flap.  Each object has
+ * another number of queue pairs, and says now and then that it has fewer.  What
+ * it is given to send was filled by the guest with STRESS_TX_BYTE; what it
+ * received consists of STRESS_RX_BYTE.
  *
  * As in a real driver, a queue pair's state belongs to its IOThread and has no
  * lock.  Opened and closed is the driver under the BQL.
@@ -44,6 +45,7 @@ struct StressDriver {
 
     bool open;                  /* BQL, and read by the IOThreads */
     unsigned refused;           /* bits: queue pairs, set once */
+    unsigned queues;            /* set once */
     uint32_t offloads;          /* atomic: set_offload comes at any time */
     StressQueue queue[NIC_PAIRS];
 };
@@ -94,12 +96,21 @@ static void driver_timer(void *opaque)
         s->link_down = !s->link_down;
         vhost_dp_port_set_link(s->port, !s->link_down, "stress");
     }
+    if (stress_random(&s->random, 64) == 0) {
+        vhost_dp_port_set_queues(s->port,
+                                 1 + stress_random(&s->random, NIC_PAIRS));
+    }
     if (!s->rx_enabled) {
         what &= ~VHOST_DP_READY_RX;
     }
     if (what) {
         vhost_dp_port_ready(s->port, what);
     }
+}
+
+unsigned stress_driver_queues(VhostDPDriver *drv)
+{
+    return STRESS_DRIVER(drv)->queues;
 }
 
 void stress_driver_refuse(VhostDPDriver *drv, unsigned pairs)
@@ -126,7 +137,7 @@ static void driver_close(VhostDPDriver *drv)
 static void driver_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
     *caps = (VhostDPCaps) {
-        .max_queue_pairs = NIC_PAIRS,
+        .max_queue_pairs = STRESS_DRIVER(drv)->queues,
         .max_frame = VHOST_DP_MAX_FRAME,
         .max_segments = 2,
         .tx_offloads = VHOST_DP_OFFLOAD_ALL,
@@ -179,7 +190,7 @@ static unsigned driver_tx_burst(VhostDPDriver *drv, unsigned pair,
     unsigned taken = n;
     unsigned i;
 
-    g_assert_true(s->drv->open && s->port);
+    g_assert_true(s->drv->open && s->port && pair < s->drv->queues);
     if (stress_random(&s->random, 4) == 0) {
         taken = stress_random(&s->random, n);
     }
@@ -260,6 +271,7 @@ static void driver_instance_init(Object *obj)
         s->queue[i].drv = s;
         stress_random_init(&s->queue[i].random);
     }
+    s->queues = 1 + stress_random(&s->queue[0].random, NIC_PAIRS);
 }
 
 static void driver_class_init(ObjectClass *oc, const void *data)

@@ -26,187 +26,7 @@
 #include "standard-headers/linux/virtio_net.h"
 #include "tests/vhost-dp/lib/frames.h"
 #include "emulator.h"
-#include "nic.h"
-#include "script.h"
-
-#define PATIENCE_S 60
-
-/* ---- The rig ---- */
-
-static IOThread *iothread;
-static IOThread *second;        /* for the second queue pair, if there is one */
-static NicSet *set;
-static Nic *nic;
-static ScriptDriver *driver;
-
-/* Main thread, BQL */
-#define wait_until(condition) \
-    do { \
-        int64_t end_ = g_get_monotonic_time() + PATIENCE_S * G_USEC_PER_SEC; \
-        while (!(condition)) { \
-            g_assert_cmpint(g_get_monotonic_time(), <, end_); \
-            main_loop_wait(true); \
-            bql_unlock(); \
-            g_usleep(100); \
-            bql_lock(); \
-        } \
-    } while (0)
-
-static void rig_begin_pairs(unsigned n, bool has_iommu)
-{
-    IOThread *iothreads[] = { iothread, second };
-    unsigned i;
-
-    bql_lock();
-    set = nics_new(n, iothreads, 0, true);
-    nic = set->nic[0];
-    driver = STRESS_DRIVER(set->drv);
-    for (i = 0; i < n; i++) {
-        nic_set_iommu(set->nic[i], has_iommu);
-        vhost_dp_port_set_hdr_len(set->nic[i]->port, HDR_LEN);
-        wait_until(qatomic_read(&driver->ports[i]));
-        nic_start(set->nic[i]);
-    }
-}
-
-static void rig_begin(bool has_iommu)
-{
-    rig_begin_pairs(1, has_iommu);
-}
-
-static bool passed;
-
-static void pass_bh(void *opaque)
-{
-    qatomic_set(&passed, true);
-}
-
-/*
- * Until the thread has done what was scheduled before.  Bottom halves run last
- * in, first out; but what a later round runs is behind all of an earlier one.
- */
-static void wait_for_pass(IOThread *thread)
-{
-    unsigned i;
-
-    for (i = 0; i < 2; i++) {
-        qatomic_set(&passed, false);
-        aio_bh_schedule_oneshot(iothread_get_aio_context(thread), pass_bh,
-                                NULL);
-        wait_until(qatomic_read(&passed));
-    }
-}
-
-static void rig_end(void)
-{
-    nics_free(set);
-    /*
-     * The IOThreads, which may be in the ports' bottom halves still, give the
-     * ports to the main loop, where they go
-     */
-    wait_for_pass(iothread);
-    wait_for_pass(second);
-    main_loop_wait(true);
-    bql_unlock();
-}
-
-static void post_to(Nic *to, unsigned queue, uint16_t id)
-{
-    if (ring_post(&to->guest->ring[queue], &id, 1)) {
-        eventfd_write(to->guest->kick_fd[queue], 1);
-    }
-}
-
-static void post(unsigned queue, uint16_t id)
-{
-    post_to(nic, queue, id);
-}
-
-static RingUsed reap_from(Nic *from, unsigned queue)
-{
-    Ring *ring = &from->guest->ring[queue];
-    RingUsed used;
-
-    wait_until(ring_has_used(ring));
-    g_assert_cmpuint(ring_reap(ring, &used, 1), ==, 1);
-    return used;
-}
-
-static RingUsed reap(unsigned queue)
-{
-    return reap_from(nic, queue);
-}
-
-/* One frame that goes out as it is */
-static void check_transmit(void)
-{
-    unsigned whole = qatomic_read(&driver->sent_whole);
-
-    memset(nic->guest->buffer[VHOST_DP_TX][1], 0, HDR_LEN);
-    qatomic_set(&driver->room, 1);
-    post(VHOST_DP_TX, 1);
-    g_assert_cmpuint(reap(VHOST_DP_TX).id, ==, 1);
-    g_assert_cmpuint(qatomic_read(&driver->sent_whole), ==, whole + 1);
-}
-
-static uint64_t count_stopped_of(Nic *of, unsigned queue)
-{
-    VhostDPQueuePairInfo *info = vhost_dp_port_query(of->port);
-    VhostDPDropInfoList *drop = queue == VHOST_DP_RX ? info->rx->drops :
-                                                       info->tx->drops;
-    uint64_t n = 0;
-
-    for (; drop; drop = drop->next) {
-        g_assert_cmpint(drop->value->reason, ==, VHOST_DP_DROP_REASON_STOPPED);
-        n += drop->value->frames;
-    }
-    qapi_free_VhostDPQueuePairInfo(info);
-    return n;
-}
-
-static uint64_t count_stopped(unsigned queue)
-{
-    return count_stopped_of(nic, queue);
-}
-
-/* ---- The IOThread is held ---- */
-
-static QemuEvent held, let_go;
-static bool ready_first;        /* see hold_bh() */
-
-static void hold_bh(void *opaque)
-{
-    qemu_event_set(&held);
-    qemu_event_wait(&let_go);
-    if (ready_first) {
-        /* A turn, before the port's bottom half has seen what happened */
-        vhost_dp_port_ready(driver->ports[0],
-                            VHOST_DP_READY_RX | VHOST_DP_READY_TX);
-    }
-}
-
-static void hold_thread(IOThread *thread)
-{
-    qemu_event_reset(&held);
-    qemu_event_reset(&let_go);
-    aio_bh_schedule_oneshot(iothread_get_aio_context(thread), hold_bh, NULL);
-    qemu_event_wait(&held);
-}
-
-static void hold(void)
-{
-    hold_thread(iothread);
-}
-
-static void release(void)
-{
-    qemu_event_set(&let_go);
-}
-
-static void ready_bh(void *opaque)
-{
-    vhost_dp_port_ready(driver->ports[driver->pair], VHOST_DP_READY_RX);
-}
+#include "held.h"
 
 /* ---- Tests ---- */
 
@@ -377,6 +197,110 @@ static void test_unhashed(const void *opaque)
     hdr = (void *)nic->guest->buffer[VHOST_DP_RX][0];
     g_assert_cmphex(hdr->hash_report, ==, VIRTIO_NET_HASH_REPORT_NONE);
     g_assert_cmphex(hdr->hash_value, ==, 0);
+    rig_end();
+}
+
+/* ---- A driver queue for two pairs ---- */
+
+static void set_queues_bh(void *opaque)
+{
+    vhost_dp_port_set_queues(driver->ports[1], GPOINTER_TO_UINT(opaque));
+}
+
+/* The second pair has a driver queue of its own if @n is 2 */
+static void set_queues(unsigned n)
+{
+    aio_bh_schedule_oneshot(iothread_get_aio_context(second), set_queues_bh,
+                            GUINT_TO_POINTER(n));
+    wait_for_pass(second);
+}
+
+static void rig_begin_sharing(void)
+{
+    unsigned i;
+
+    ready_first = false;
+    rig_begin_pairs(2, false);
+    for (i = 0; i < 2; i++) {
+        memset(nic->guest->buffer[VHOST_DP_TX][i], 0, HDR_LEN);
+        memset(set->nic[1]->guest->buffer[VHOST_DP_TX][i], 0, HDR_LEN);
+    }
+    set_queues(1);
+    wait_for_pass(iothread);
+}
+
+/* What the second pair has sent waits for the first one's thread */
+static void test_shared_late(const void *opaque)
+{
+    rig_begin_sharing();
+    qatomic_set(&driver->room, 10);
+    hold();
+    post_to(set->nic[1], VHOST_DP_TX, 0);
+    g_assert_cmpuint(reap_from(set->nic[1], VHOST_DP_TX).id, ==, 0);
+    post(VHOST_DP_TX, 0);
+    g_assert_cmpuint(qatomic_read(&driver->sent), ==, 0);
+    release();
+    wait_until(qatomic_read(&driver->sent) == 2);
+    g_assert_cmpuint(qatomic_read(&driver->order), ==, 11);
+    reap(VHOST_DP_TX);
+    rig_end();
+}
+
+/* It gets a driver queue, and uses it only after what it sent before is sent */
+static void test_shared_to_own(const void *opaque)
+{
+    Nic *nic1;
+
+    rig_begin_sharing();
+    nic1 = set->nic[1];
+    qatomic_set(&driver->room, 10);
+    hold();
+    post_to(nic1, VHOST_DP_TX, 0);
+    g_assert_cmpuint(reap_from(nic1, VHOST_DP_TX).id, ==, 0);
+    set_queues(2);
+    post_to(nic1, VHOST_DP_TX, 1);
+    wait_for_pass(second);
+    g_assert_cmpuint(qatomic_read(&driver->sent), ==, 0);
+    g_assert_false(ring_has_used(&nic1->guest->ring[VHOST_DP_TX]));
+    release();
+    g_assert_cmpuint(reap_from(nic1, VHOST_DP_TX).id, ==, 1);
+    g_assert_cmpuint(qatomic_read(&driver->order), ==, 12);
+
+    /* And back, which needs no wait */
+    set_queues(1);
+    hold();
+    post_to(nic1, VHOST_DP_TX, 0);
+    g_assert_cmpuint(reap_from(nic1, VHOST_DP_TX).id, ==, 0);
+    release();
+    wait_until(qatomic_read(&driver->order) == 121);
+    rig_end();
+}
+
+/* Its choice is void before it took effect: it goes on as it was */
+static void test_shared_and_back(const void *opaque)
+{
+    Nic *nic1;
+
+    rig_begin_sharing();
+    nic1 = set->nic[1];
+    hold();
+    post_to(nic1, VHOST_DP_TX, 0);
+    reap_from(nic1, VHOST_DP_TX);
+    set_queues(2);
+    set_queues(1);
+    post_to(nic1, VHOST_DP_TX, 1);
+    g_assert_cmpuint(reap_from(nic1, VHOST_DP_TX).id, ==, 1);
+    release();
+    /* The driver has no room for a while */
+    wait_for_pass(iothread);
+    g_assert_cmpuint(qatomic_read(&driver->sent), ==, 0);
+    qatomic_set(&driver->room, 10);
+    driver->pair = 0;
+    ready_first = true;
+    hold();
+    release();
+    wait_until(qatomic_read(&driver->sent) == 2);
+    g_assert_cmpuint(qatomic_read(&driver->order), ==, 1);
     rig_end();
 }
 
@@ -758,18 +682,16 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     emulator_init();
     module_call_init(MODULE_INIT_QOM);
-    qemu_event_init(&held, false);
-    qemu_event_init(&let_go, false);
-    bql_lock();
-    iothread = iothread_create("held", &error_abort);
-    second = iothread_create("second", &error_abort);
-    bql_unlock();
+    held_init();
 
     add_for_each_restart("rest", test_rest);
     add_for_each_restart("lent", test_lent);
     add("handed-over", NULL, test_handed_over);
     add("unhashed/in-software", GUINT_TO_POINTER(0), test_unhashed);
     add("unhashed/handed-over", GUINT_TO_POINTER(1), test_unhashed);
+    add("shared/late", NULL, test_shared_late);
+    add("shared/to-own", NULL, test_shared_to_own);
+    add("shared/and-back", NULL, test_shared_and_back);
     add("steered/enabled", NULL, test_steered_to_enabled);
     add("steered/queue", &restarts[0], test_steered_to_restarted);
     add("steered/device", &restarts[2], test_steered_to_restarted);
@@ -781,11 +703,6 @@ int main(int argc, char **argv)
     add("other-change", NULL, test_other_change);
     r = g_test_run();
 
-    bql_lock();
-    iothread_destroy(iothread);
-    iothread_destroy(second);
-    bql_unlock();
-    qemu_event_destroy(&held);
-    qemu_event_destroy(&let_go);
+    held_cleanup();
     return r;
 }

@@ -68,6 +68,9 @@ static unsigned script_tx_burst(VhostDPDriver *drv, unsigned pair,
             qatomic_inc(&s->sent_whole);
         }
     }
+    if (taken) {
+        qatomic_set(&s->order, qatomic_read(&s->order) * 10 + pair + 1);
+    }
     qatomic_sub(&s->room, taken);
     qatomic_add(&s->sent, taken);
     return taken;

@@ -33,6 +33,7 @@ struct ScriptDriver {
     unsigned room;              /* frames that it will still take */
     unsigned sent;              /* frames that it took, */
     unsigned sent_whole;        /* and those that nobody had cut */
+    unsigned order;             /* queue pairs of bursts, from 1: digits */
     unsigned have;              /* frames that it has to lend, */
     uint8_t content;            /* and what they consist of, */
     const VhostDPFrame *special;        /* unless it is this one */

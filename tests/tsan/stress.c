@@ -30,6 +30,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-types-vhost-dp.h"
 #include "linux-headers/linux/vhost.h"
+#include "standard-headers/linux/virtio_net.h"
 #include "emulator.h"
 #include "nic.h"
 #include "stress.h"
@@ -364,10 +365,18 @@ static void run_operations(unsigned n)
 static void leave_alone(Nic *nic)
 {
     static const VhostDPControlState plain = { .promisc = true, .pairs = NICS };
-    g_autoptr(VhostDPControl) control = vhost_dp_control_new(&plain);
+    static const VhostDPControlState spread = {
+        .promisc = true, .pairs = NICS, .rss = true,
+        .hash_types = VIRTIO_NET_RSS_HASH_TYPE_UDPv4,
+        .key = "some key, the bits of which are mixed..",
+        .indirection_len = NICS, .indirection = { 0, 1, 2, 3 },
+    };
+    bool all = !set->next && stress_driver_queues(set->drv) == NICS;
+    g_autoptr(VhostDPControl) control =
+        vhost_dp_control_new(all ? &plain : &spread);
     unsigned i;
 
-    /* Each pair gets what its driver receives */
+    /* Each pair gets what its driver receives, or a part of what others do */
     vhost_dp_portset_set_control(set->ports, control);
     op_start(nic, NULL);
     nic_enable(nic, true);

@@ -38,6 +38,9 @@ static inline unsigned stress_random(StressRandom *r, unsigned n)
 struct VhostDPDriver;
 
 /* Queue pairs that cannot be attached, bits.  Before the ports know @drv. */
+/* How many queue pairs it has, 1 to NIC_PAIRS */
+unsigned stress_driver_queues(struct VhostDPDriver *drv);
+
 void stress_driver_refuse(struct VhostDPDriver *drv, unsigned pairs);
 
 #endif /* TESTS_TSAN_STRESS_H */

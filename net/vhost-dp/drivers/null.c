@@ -73,6 +73,7 @@ struct VhostDPNull {
     bool loopback;
     uint32_t size;
     uint32_t burst;
+    uint32_t max_queues;
 
     unsigned nqueues;           /* while open */
     NullQueue *queue;
@@ -113,6 +114,13 @@ static bool null_check_options(VhostDPDriver *drv, Error **errp)
                    null->burst, VHOST_DP_BURST_FRAMES);
         return false;
     }
+    if (null->max_queues < 1 || null->max_queues > NULL_MAX_QUEUE_PAIRS) {
+        error_setg(errp, "max-queues=%u is out of range: 1 to %d queue pairs",
+                   null->max_queues, NULL_MAX_QUEUE_PAIRS);
+        error_append_hint(errp, "The netdev can have more: they share those of "
+                          "the driver.\n");
+        return false;
+    }
     return true;
 }
 
@@ -128,6 +136,9 @@ static const VhostDPOption null_options[] = {
         "bytes in a generated frame, without FCS (default: 60)"),
     VHOST_DP_OPTION("burst", UINT32, VhostDPNull, burst,
         "frames generated together, 1 to 64 (default: 64)"),
+    VHOST_DP_OPTION("max-queues", UINT32, VhostDPNull, max_queues,
+        "queue pairs that the driver has, 1 to 64; those of the netdev share "
+        "them if there are more (default: 64)"),
     { }
 };
 
@@ -154,7 +165,7 @@ static void null_close(VhostDPDriver *drv)
 static void null_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
     *caps = (VhostDPCaps) {
-        .max_queue_pairs = NULL_MAX_QUEUE_PAIRS,
+        .max_queue_pairs = VHOST_DP_NULL(drv)->max_queues,
         .max_frame = VHOST_DP_MAX_FRAME,
         .max_segments = UINT16_MAX,
         .tx_offloads = VHOST_DP_OFFLOAD_ALL,
@@ -390,6 +401,7 @@ static void null_instance_init(Object *obj)
 
     null->size = NULL_DEFAULT_SIZE;
     null->burst = VHOST_DP_BURST_FRAMES;
+    null->max_queues = NULL_MAX_QUEUE_PAIRS;
 }
 
 static void null_class_init(ObjectClass *oc, const void *data)

@@ -246,8 +246,8 @@ static const BadMapping bad_mappings[] = {
         "busy-poll-us/too-much", "'busy-poll-us': 1000001",
         { "vd0", "busy-poll-us=1000001", "0 to 1000000" },
     }, {
-        "queues/more-than-the-driver-has", "'queues': 65",
-        { "vd0", "queues=65", "1 to 64" },
+        "queues/too-many", "'queues': 257",
+        { "vd0", "queues=257", "1 to 256" },
     },
 };
 

@@ -338,8 +338,8 @@ static void test_port_in_use(const void *opaque)
                    "'s1'", "tcp:127.0.0.1:6003-:22", "in use", NULL);
     dp_check_error(qtest_qmp(qts, "{ 'execute': 'netdev_add', 'arguments': {"
                              " 'type': 'vhost-dp', 'id': 'vd1',"
-                             " 'driver': 's1', 'queues': 2 } }"),
-                   "queues=2", "1 to 1", NULL);
+                             " 'driver': 's1', 'queues': 257 } }"),
+                   "queues=257", "1 to 256", NULL);
     dp_check_error(qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': {"
                              " 'path': '/objects/s0', 'property': 'hostfwd',"
                              " 'value': [] } }"),

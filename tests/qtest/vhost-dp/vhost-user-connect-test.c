@@ -281,11 +281,67 @@ static void test_needs(const void *opaque)
     dp_vu_wait_refused(v, "VIRTIO_F_VERSION_1");
 
     v->peer->features = -1;
-    v->peer->max_pairs = 1;
-    dp_vu_wait_refused(v, "has 1 queue pairs, and queues=2");
+    dp_peer_run(v->peer, 2);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    dp_vu_free(v);
+}
 
+/* By which queue pair the second one sends */
+static unsigned sends_by(DpVu *v)
+{
+    QDict *info = dp_query(v->r->qts, "vd0");
+    const QListEntry *entry = qlist_first(qdict_get_qlist(info, "queues"));
+    QDict *second = qobject_to(QDict, qlist_entry_obj(qlist_next(entry)));
+    unsigned queue = qdict_get_int(second, "driver-queue-pair");
+
+    qobject_unref(info);
+    return queue;
+}
+
+/* A frame of each pair, and one for the first */
+static void check_pairs(DpVu *v, unsigned pairs)
+{
+    unsigned i;
+
+    dp_wait_until(sends_by(v) == pairs - 1);
+    dp_wait_until(dp_link_is(v->r, true, NULL));
+    for (i = 0; i < 20; i++) {
+        DpRig *r = v->r;
+        size_t len = 60 + i * 50;
+        size_t got;
+
+        dp_make_frame(r->frame, len, i);
+        dp_transmit_on(r->nic, i % 2, NULL, r->frame, len);
+        got = dp_peer_recv(v->peer, i % pairs, NULL, r->got, DP_MAX_FRAME,
+                           DP_TIMEOUT_US);
+        dp_assert_frame(r->got, got, r->frame, len);
+        dp_vu_check_to_guest(v, 0, len, i);
+    }
+}
+
+/* A peer with fewer queue pairs than the netdev, and then one with as many */
+static void test_fewer_pairs(const void *opaque)
+{
+    DpVu *v = dp_vu_prepare(true);
+    g_autofree char *options = g_strdup_printf("path=%s,reconnect-ms=10",
+                                               v->path);
+
+    v->peer->max_pairs = 1;
+    dp_vu_start(v, "", options, 2, DP_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+                                   DP_FEATURE(VIRTIO_NET_F_MQ));
+    dp_peer_run(v->peer, 1);
+    dp_vu_start_nic(v);
+    dp_nic_set_pairs(v->r->nic, 2);
+    check_pairs(v, 1);
+    dp_peer_disconnect(v->peer);
+    v->peer->max_pairs = 2;
+    dp_peer_run(v->peer, 2);
+    check_pairs(v, 2);
+    dp_peer_disconnect(v->peer);
+    /* That knows of no more than one */
     v->peer->protocol_features = 0;
-    dp_vu_wait_refused(v, "VHOST_USER_PROTOCOL_F_MQ");
+    dp_peer_run(v->peer, 1);
+    check_pairs(v, 1);
     dp_vu_free(v);
 }
 
@@ -478,6 +534,7 @@ int main(int argc, char **argv)
     dp_add_test("vhost-user/chardev-no-room", "chardev", test_no_room);
     dp_add_test("vhost-user/no-reconnect", NULL, test_no_reconnect);
     dp_add_test("vhost-user/needs", NULL, test_needs);
+    dp_add_test("vhost-user/fewer-pairs", NULL, test_fewer_pairs);
     dp_add_test("vhost-user/plain-protocol", NULL, test_plain_protocol);
     dp_add_test("vhost-user/options", NULL, test_options);
     dp_add_test("vhost-user/no-peer", NULL, test_no_peer);

@@ -548,6 +548,15 @@ static bool afxdp_open_sockets(VhostDPAfXdp *xdp, unsigned queue_pairs,
     return true;
 }
 
+/* An interface that has fewer queues than the netdev has all of them used */
+static unsigned afxdp_limit_pairs(VhostDPAfXdp *xdp, unsigned queue_pairs)
+{
+    unsigned n = afxdp_count_queues(xdp);
+
+    return n > xdp->start_queue ? MIN(queue_pairs, n - xdp->start_queue) :
+                                  queue_pairs;
+}
+
 static bool afxdp_start(VhostDPAfXdp *xdp, unsigned queue_pairs, Error **errp)
 {
     ERRP_GUARD();
@@ -570,6 +579,9 @@ static bool afxdp_start(VhostDPAfXdp *xdp, unsigned queue_pairs, Error **errp)
     if (!ifindex) {
         error_setg_errno(errp, errno, "cannot look at the interface");
         return false;
+    }
+    if (!xdp->sock_fds) {
+        queue_pairs = afxdp_limit_pairs(xdp, queue_pairs);
     }
     if (!afxdp_open_sockets(xdp, queue_pairs, errp)) {
         return false;

@@ -146,14 +146,18 @@ static const VhostDPOption afxdp_options[] = {
 static void afxdp_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
     VhostDPAfXdp *xdp = VHOST_DP_AF_XDP(drv);
+    unsigned n = xdp->nqueues ?: AFXDP_MAX_QUEUE_PAIRS;
     bool sg = true;
     unsigned i;
 
     for (i = 0; i < xdp->nqueues; i++) {
         sg &= xdp->queue[i].sg;
     }
+    if (xdp->sock_fds) {
+        n = vhost_dp_fds_count("sock-fds", xdp->sock_fds, NULL);
+    }
     *caps = (VhostDPCaps) {
-        .max_queue_pairs = AFXDP_MAX_QUEUE_PAIRS,
+        .max_queue_pairs = MAX(1, MIN(n, AFXDP_MAX_QUEUE_PAIRS)),
         .max_frame = sg ? VHOST_DP_MAX_FRAME : AFXDP_CHUNK,
         .max_segments = IOV_MAX,
         .rx_poll = true,

@@ -132,12 +132,11 @@ bool vhost_dp_fds_find(VhostDPFds *fds, const char *option, const char *list,
         return false;
     }
     if (n != queue_pairs) {
-        error_setg(errp, "%s=%s: there %s %u descriptor%s, and queues=%u of "
-                   "the netdev needs %u", option, list, n == 1 ? "is" : "are",
-                   n, n == 1 ? "" : "s", queue_pairs, queue_pairs);
-        error_append_hint(errp, "Pass one for each queue pair, separated by "
-                          "colons: %s%s=3:4\n", option,
-                          fds_takes_many(option) ? "" : "s");
+        error_setg(errp, "%s=%s: there are %u descriptors, and queues=%u of "
+                   "the netdev needs %u", option, list, n, queue_pairs,
+                   queue_pairs);
+        error_append_hint(errp, "Pass one for each queue pair, or fewer, which "
+                          "the queue pairs then share.\n");
         return false;
     }
     if (fds->n) {

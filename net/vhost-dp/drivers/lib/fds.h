@@ -32,8 +32,9 @@ unsigned vhost_dp_fds_count(const char *option, const char *list,
 /**
  * vhost_dp_fds_find: get the descriptors that @list names, in open
  *
- * There has to be one for each of @queue_pairs.  If @fds has them from an
- * earlier open, only their number is checked.  close of a driver leaves them
+ * There must not be more than @queue_pairs, and are not fewer, as get_caps()
+ * has said how many there are.  If @fds has them from an earlier open, only
+ * their number is checked.  close of a driver leaves them
  * open, so that another netdev can claim the driver.
  *
  * @fds owns the descriptors from now on, until vhost_dp_fds_close().  A name

@@ -148,6 +148,7 @@ struct VhostDPTap {
     char real_ifname[IFNAMSIZ]; /* the name at open */
     TapQueue *queue;
     unsigned nqueues;
+    bool one_queue;             /* the interface was not made multi_queue */
     VhostDPLink link;
 
     /* The look's own, see tap-link.c */

@@ -12,10 +12,11 @@
  * until the object goes, so that the driver can be claimed again, and may as
  * well be that of a macvtap interface.
  *
- * An interface that exists is attached to, one that does not is created, and
- * goes away with its last descriptor.  No script is run: addresses and bridges
- * are the administrator's business.  With fd= and fds=, QEMU needs no
- * privileges.
+ * An interface that exists is attached to; one that was created without
+ * multi_queue has one queue, whatever the netdev asks for.  One that does not
+ * exist is created, and goes away with its last descriptor.  No script is run:
+ * addresses and bridges are the administrator's business.  With fd= and fds=,
+ * QEMU needs no privileges.
  *
  * One that somebody else uses is refused, see tap-share.c.
  *
@@ -184,9 +185,10 @@ static int tap_attach_by_name(VhostDPTap *tap, const char *name, unsigned i,
     if (!err && ioctl(fd, TUNSETIFF, &ifr) < 0) {
         err = errno;
     }
-    if (err == EINVAL && exists && queue_pairs == 1) {
-        /* A multi_queue interface can only be opened with the flag */
-        ifr.ifr_flags |= IFF_MULTI_QUEUE;
+    if (err == EINVAL && exists &&
+        (queue_pairs == 1 || (i == 0 && !tap->link.watch))) {
+        /* An interface has to be opened with the flag that it was made with */
+        ifr.ifr_flags ^= IFF_MULTI_QUEUE;
         err = ioctl(fd, TUNSETIFF, &ifr) < 0 ? errno : 0;
     }
     /* Somebody may have come between */
@@ -219,6 +221,12 @@ static bool tap_open_queues_by_name(VhostDPTap *tap, unsigned queue_pairs,
         /* The kernel may have put a number into the name */
         if (ioctl(fd, TUNGETIFF, &ifr) == 0) {
             pstrcpy(tap->real_ifname, sizeof(tap->real_ifname), ifr.ifr_name);
+            if (!(ifr.ifr_flags & IFF_MULTI_QUEUE)) {
+                /* All of the netdev's queue pairs share the one queue */
+                tap->one_queue = true;
+                tap->nqueues = 1;
+                break;
+            }
         }
     }
     return true;
@@ -430,6 +438,7 @@ static void tap_close_queues(VhostDPTap *tap)
     g_free(tap->queue);
     tap->queue = NULL;
     tap->nqueues = 0;
+    tap->one_queue = false;
     tap->real_ifname[0] = '\0';
 }
 
@@ -452,7 +461,7 @@ bool vhost_dp_tap_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
                                tap_open_by_name(tap, queue_pairs, errp);
     ok = ok && vhost_dp_tap_link_open(tap, errp) &&
          vhost_dp_tap_check_others(tap, errp);
-    for (i = 0; ok && i < queue_pairs; i++) {
+    for (i = 0; ok && i < tap->nqueues; i++) {
         ok = tap_configure(tap, tap->queue[i].fd, errp);
     }
     if (!ok) {
@@ -460,7 +469,7 @@ bool vhost_dp_tap_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
         return false;
     }
     tap_probe_offloads(tap, tap->queue[0].fd);
-    trace_vhost_dp_tap_open(drv->id, tap->real_ifname, queue_pairs,
+    trace_vhost_dp_tap_open(drv->id, tap->real_ifname, tap->nqueues,
                             tap->queue[0].fd, tap->offloads);
     return true;
 }

@@ -115,8 +115,8 @@ static const VhostDPOption tap_options[] = {
         "to getfd",
         .changed = tap_fds_changed),
     VHOST_DP_OPTION("fds", STR, VhostDPTap, fds,
-        "open descriptors of the queues of a tap interface, one for each "
-        "queue pair, separated by colons",
+        "open descriptors of the queues of a tap interface, separated by "
+        "colons: one for each queue pair, or fewer",
         .changed = tap_fds_changed),
     VHOST_DP_OPTION("sndbuf", SIZE, VhostDPTap, sndbuf,
         "limit of bytes sent and not yet taken by the host's network "
@@ -130,10 +130,16 @@ static const VhostDPOption tap_options[] = {
 static void tap_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
     VhostDPTap *tap = VHOST_DP_TAP(drv);
+    unsigned n = TAP_MAX_QUEUES;
 
+    if (tap->one_queue) {
+        n = 1;
+    } else if (tap->fd || tap->fds) {
+        n = vhost_dp_fds_count(vhost_dp_tap_fds_option(tap),
+                               tap->fd ?: tap->fds, NULL);
+    }
     *caps = (VhostDPCaps) {
-        /* How many fd= or fds= give is for open to say */
-        .max_queue_pairs = TAP_MAX_QUEUES,
+        .max_queue_pairs = MAX(n, 1),
         .max_frame = VHOST_DP_MAX_FRAME,
         .max_segments = TAP_MAX_SEGMENTS,
         .max_datagrams = VHOST_DP_LINUX_DATAGRAMS,

@@ -269,6 +269,7 @@ static bool vnet_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
     if (!vnet_parent()->open(drv, queue_pairs, errp)) {
         return false;
     }
+    queue_pairs = VHOST_DP_TAP(drv)->nqueues;
     vn->pair = g_new0(VnetPair, queue_pairs);
     vn->npairs = queue_pairs;
     for (i = 0; i < queue_pairs; i++) {
@@ -288,9 +289,19 @@ static bool vnet_open(VhostDPDriver *drv, unsigned queue_pairs, Error **errp)
 
 static void vnet_get_caps(VhostDPDriver *drv, VhostDPCaps *caps)
 {
+    VhostDPVhostNet *vn = VHOST_DP_VHOST_NET(drv);
     uint32_t offloads = VHOST_DP_TAP(drv)->offloads;
+    unsigned n = VHOST_DP_VQ_MAX_PAIRS;
+    VhostDPCaps tap_caps;
 
+    vnet_parent()->get_caps(drv, &tap_caps);
+    if (vn->vhostfd || vn->vhostfds) {
+        n = vhost_dp_fds_count(vnet_fds_option(vn),
+                               vn->vhostfd ?: vn->vhostfds, NULL);
+    }
     vhost_dp_vqpair_get_caps(caps);
+    caps->max_queue_pairs = MAX(1, MIN(tap_caps.max_queue_pairs,
+                                       MIN(n, VHOST_DP_VQ_MAX_PAIRS)));
     caps->max_datagrams = VHOST_DP_LINUX_DATAGRAMS;
     caps->tx_offloads = offloads;
     caps->rx_offloads = offloads;

@@ -84,6 +84,7 @@ struct VhostDPVhostUser {
     /* While open; what follows is under the BQL, but for the last group */
     unsigned npairs;
     VhostDPVqPair **pair;
+    unsigned peer_pairs;        /* those that the peer has, up to npairs */
     VhostDPVqSet *set;          /* the peer's, from VU_SET_CALL on */
     QEMUBH *bh;                 /* the only place where connections end */
 

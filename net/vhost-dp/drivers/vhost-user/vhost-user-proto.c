@@ -239,7 +239,7 @@ static bool vu_make_set(VhostDPVhostUser *vu)
     Error *err = NULL;
 
     vu->num = vu->queue_size;
-    vu->set = vhost_dp_vqset_new(vu->npairs, vu->num,
+    vu->set = vhost_dp_vqset_new(vu->peer_pairs, vu->num,
                                  VHOST_DP_VQ_SMALL_PAGES, &err);
     if (!vu->set || !vhost_dp_vqset_guard(vu->set, &err)) {
         vhost_dp_vu_fail(vu, "%s", error_get_pretty(err));
@@ -270,7 +270,7 @@ static void vu_set_features(VhostDPVhostUser *vu)
 /* Go on with the next virtqueue, or with what comes after them */
 static void vu_next_vring(VhostDPVhostUser *vu, VuStep again)
 {
-    if (++vu->vring < 2 * vu->npairs) {
+    if (++vu->vring < 2 * vu->peer_pairs) {
         vu->step = again;
     } else {
         vu->vring = 0;
@@ -350,12 +350,9 @@ static void vu_make_step_message(VhostDPVhostUser *vu)
         }
         break;
     case VU_GET_QUEUE_NUM:
+        vu->peer_pairs = 1;
         if (vu_has(vu->protocol_features, VHOST_USER_PROTOCOL_F_MQ)) {
             vu_get(vu, VHOST_USER_GET_QUEUE_NUM);
-        } else if (vu->npairs > 1) {
-            vhost_dp_vu_fail(vu, "the peer has one queue pair "
-                             "(VHOST_USER_PROTOCOL_F_MQ is missing), and "
-                             "queues=%u are needed", vu->npairs);
         }
         break;
     case VU_SET_OWNER:
@@ -385,7 +382,8 @@ static void vu_make_step_message(VhostDPVhostUser *vu)
 /* Follow the guest, which uses other queue pairs now: both rings of each */
 static void vu_make_active_message(VhostDPVhostUser *vu)
 {
-    uint64_t differs = qatomic_read(&vu->active) ^ vu->told_active;
+    uint64_t differs = (qatomic_read(&vu->active) ^ vu->told_active) &
+                       MAKE_64BIT_MASK(0, vu->peer_pairs);
 
     if (!vu_has(vu->peer_features, VHOST_USER_F_PROTOCOL_FEATURES)) {
         return;
@@ -415,9 +413,9 @@ static void vu_run(VhostDPVhostUser *vu)
     vu->running_since = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     vu->connects++;
     vu->failed = false;
-    vu->told_active = MAKE_64BIT_MASK(0, vu->npairs);
+    vu->told_active = MAKE_64BIT_MASK(0, vu->peer_pairs);
     /* A ring starts with a kick */
-    for (i = 0; i < 2 * vu->npairs; i++) {
+    for (i = 0; i < 2 * vu->peer_pairs; i++) {
         event_notifier_set(&vu->set->vq[i].kick);
     }
     vu_set_pairs(vu, vu->set, NULL);
@@ -495,9 +493,8 @@ static void vu_check_queue_num(VhostDPVhostUser *vu, uint64_t num)
     if (!num || num > UINT16_MAX) {
         vhost_dp_vu_violation(vu, VHOST_DP_PEER_VIOLATION_MESSAGE_VALUE,
                               "%" PRIu64 " queue pairs", num);
-    } else if (num < vu->npairs) {
-        vhost_dp_vu_fail(vu, "the peer has %" PRIu64 " queue pairs, and "
-                         "queues=%u are needed", num, vu->npairs);
+    } else {
+        vu->peer_pairs = MIN(num, vu->npairs);
     }
 }
 
@@ -528,7 +525,7 @@ static void vu_take_refusal(VhostDPVhostUser *vu)
     case VHOST_USER_SET_MEM_TABLE:
         vhost_dp_vu_fail(vu, "the peer refused the %zu KiB of memory that "
                          "queues=%u and queue-size=%u take (%s)",
-                         vu->set->size / KiB, vu->npairs, vu->queue_size,
+                         vu->set->size / KiB, vu->peer_pairs, vu->queue_size,
                          name);
         return;
     default:

@@ -256,6 +256,11 @@ static void pair_leave_set(VhostDPVqPair *pair)
     if (!set) {
         return;
     }
+    if (pair->index >= set->pairs) {
+        pair->set = NULL;
+        vhost_dp_vqset_unref(set);
+        return;
+    }
     vq = &set->vq[2 * pair->index];
     pair_listen(pair, false);
     pair_drop_unsent(pair, pair_count_unsent(&vq[1]));
@@ -269,9 +274,14 @@ static void pair_leave_set(VhostDPVqPair *pair)
     }
 }
 
+/* The peer may have fewer queue pairs than the netdev */
 static void pair_use_set(VhostDPVqPair *pair, VhostDPVqSet *set)
 {
     pair->set = set;
+    vhost_dp_port_set_queues(pair->port, set->pairs);
+    if (pair->index >= set->pairs) {
+        return;
+    }
     pair->rx = &set->vq[2 * pair->index];
     pair->tx = pair->rx + 1;
     pair_listen(pair, true);
