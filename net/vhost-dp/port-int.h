@@ -13,11 +13,12 @@
  *     port-settings.c what the netdev says to a port, and asks of it
  *     port-tx.c       bursts from the guest        port-rx.c   to the guest
  *     port-tx-share.c driver queues that are       port-rx-into.c  long frames
- *                     shared                       port-rx-steer.c  RSS
+ *                     shared                       port-rx-steer.c  other
+ *                                                                   pairs'
  *     port-soft.c     offloads in software         port-rx-frame.c  headers
  *     port-frame.c    what both directions need of a queue pair
- *     port-poll.c, port-coalesce.c, port-link.c, port-inbox.c, port-outbox.c
- *                     do not use a port
+ *     port-poll.c, port-coalesce.c, port-link.c, port-inbox.c, port-outbox.c,
+ *     port-flows.c    do not use a port
  *
  * Each state is written by one file only:
  *
@@ -51,6 +52,7 @@
 #include "net/vhost-dp-control.h"
 #include "system/iothread.h"
 #include "port-coalesce.h"
+#include "port-flows.h"
 #include "port-inbox.h"
 #include "port-link.h"
 #include "port-outbox.h"
@@ -157,6 +159,7 @@ struct VhostDPPortSet {
     void *opaque;
     unsigned nattached;         /* atomic: ports whose bottom half is alive */
     QemuEvent detached;         /* set when nattached is zero */
+    VhostDPFlows *flows;        /* NULL: one port only */
     unsigned nports;            /* number of ports made so far */
     VhostDPEnginePort *port[];
 };
@@ -197,6 +200,7 @@ struct VhostDPEnginePort {
                                 /* those of @caps */
     bool call;                  /* pair.call_pending may be set */
     bool delayed;               /* a PortCoalesce is open */
+    bool notes_flows;           /* who sends for a flow, in set->flows */
     bool changed;               /* atomic: port_reconcile() has to run */
     uint32_t fragment_id;       /* for the next IPv6 datagram */
     /* The pair.generation to which the states belong */

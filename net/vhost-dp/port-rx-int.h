@@ -81,6 +81,26 @@ QEMU_BUILD_BUG_ON(offsetof(PortRx, frames) != PORT_CACHE_LINE);
 /* Mean length from which rx_into is faster than rx_burst (measured) */
 #define PORT_RX_INTO_MIN 4096
 
+/*
+ * How many of the @n chains from @first on does a frame of @len bytes, header
+ * included, take?  Returns 0 if they are too few.
+ */
+static inline unsigned rx_count_chains(const VhostDPEnginePort *port,
+                                       unsigned first, unsigned n, size_t len)
+{
+    const VhostDPChain *chain = port->burst->chain;
+    uint64_t room = 0;
+    unsigned i;
+
+    for (i = first; i < n; i++) {
+        room += chain[i].len;
+        if (room >= len) {
+            return i - first + 1;
+        }
+    }
+    return 0;
+}
+
 /* Counts delivered frames, and notes whether they are long */
 static inline void rx_count_burst(VhostDPEnginePort *port, uint64_t packets,
                                   uint64_t bytes)

@@ -27,6 +27,11 @@
  * fence.  That takes microseconds, unless a target has no buffers; then its
  * inbox is emptied after STEER_FENCE_NS.
  *
+ * Without RSS, and with fewer driver queues than pairs, frames go to the pair
+ * that last sent for their flow (port-flows.c).  That changes all the time, so
+ * there is no fence for it: each bucket of flows has a path, and stays with the
+ * pair that it has until that is done with what it got from this port.
+ *
  * Inboxes of pairs that the guest has enabled are opened by control, before the
  * guest's command ends: which pair a frame goes to does not depend on when the
  * target's thread gets a CPU.
@@ -52,8 +57,17 @@ typedef struct SteerTarget {
     uint8_t last;
 } SteerTarget;
 
+/* Where the frames of a bucket of flows go */
+typedef struct SteerPath {
+    uint64_t position;          /* of the last one in the target's inbox */
+    uint32_t burst;             /* in which the last ones came */
+    uint16_t target;            /* 1 + its number; 0: none came yet */
+} SteerPath;
+
 struct PortSteer {
     VhostDPControl *control;    /* a reference, or NULL */
+    SteerPath *path;            /* VHOST_DP_FLOWS of them, or NULL: not used */
+    uint32_t burst;             /* counts bursts */
     bool keeps_others;          /* frames wait here that are for other pairs */
     int64_t fence_end;          /* ns, QEMU_CLOCK_REALTIME */
     VhostDPFrame *past;         /* see vhost_dp_port_rx_past_frames() */
@@ -61,6 +75,7 @@ struct PortSteer {
     unsigned ntouched;
     uint16_t touched[VHOST_DP_BURST_FRAMES];    /* targets with n > 0 */
     uint8_t next[VHOST_DP_BURST_FRAMES];
+    int16_t bucket[VHOST_DP_BURST_FRAMES];      /* of frames; -1: no flow */
     SteerTarget target[];       /* one for each port of the netdev */
 };
 
@@ -82,6 +97,7 @@ void vhost_dp_port_rx_steer_free(PortSteer *steer)
     if (steer) {
         vhost_dp_control_unref(steer->control);
         g_free(steer->past);
+        g_free(steer->path);
         g_free(steer);
     }
 }
@@ -130,16 +146,88 @@ static unsigned steer_filter(VhostDPEnginePort *port, VhostDPFrame *frames,
     return left;
 }
 
-/*
- * The pair of a frame that has its hash; @self: without RSS, or while earlier
- * frames of the same flow may wait here
- */
-static inline unsigned steer_choose(const PortSteer *steer,
-                                    const VhostDPFrame *frame, unsigned self)
+/* Were all frames of a bucket delivered that came in earlier bursts? */
+static bool steer_path_is_done(VhostDPEnginePort *port, const SteerPath *path)
 {
+    unsigned t = path->target - 1;
+
+    if (path->burst == port->rx->steer->burst) {
+        return false;
+    }
+    if (t == port->index) {
+        /* Those that found no buffers have got into the inbox later */
+        return !vhost_dp_port_rx_self_waits(port) && !port->rx->soft_left;
+    }
+    return vhost_dp_inbox_is_done(port->set->port[t]->inbox, path->position);
+}
+
+/* The pair of frame number @i of a burst, by who sent for its flow */
+static __attribute__((noinline)) unsigned
+steer_follow_flow(VhostDPEnginePort *port, const VhostDPFrame *frame,
+                  unsigned i, unsigned self)
+{
+    PortSteer *steer = port->rx->steer;
+    unsigned npairs = MIN(port->set->nports, steer->control->state.pairs);
+    int bucket = vhost_dp_flows_bucket(frame, false);
+    SteerPath *path;
+    unsigned t;
+
+    steer->bucket[i] = bucket;
+    if (bucket < 0) {
+        return self;
+    }
+    path = &steer->path[bucket];
+    t = vhost_dp_flows_find(port->set->flows, bucket, self);
+    if (t >= npairs) {
+        t = self;
+    }
+    if (path->target != t + 1 &&
+        (!path->target || steer_path_is_done(port, path))) {
+        path->target = t + 1;
+    }
+    path->burst = steer->burst;
+    return path->target - 1;
+}
+
+/*
+ * Frames @first to @end of a burst have been put into inboxes.  Those in
+ * @refused went to @self.
+ */
+static void steer_end_burst(VhostDPEnginePort *port, unsigned first,
+                            unsigned end, uint64_t refused, unsigned self)
+{
+    PortSteer *steer = port->rx->steer;
+    unsigned i;
+
+    for (i = first; steer->path && i < end; i++) {
+        SteerPath *path = &steer->path[MAX(steer->bucket[i], 0)];
+
+        if (steer->bucket[i] < 0) {
+            continue;
+        }
+        if (refused & (1ULL << i)) {
+            path->target = self + 1;
+        }
+        path->position = steer->target[path->target - 1].position;
+    }
+    steer->burst++;
+}
+
+/*
+ * The pair of a frame that has its hash; @self: if nothing says another one, or
+ * with RSS while earlier frames of the same flow may wait here
+ */
+static inline unsigned steer_choose(VhostDPEnginePort *port,
+                                    const VhostDPFrame *frame, unsigned i,
+                                    unsigned self)
+{
+    const PortSteer *steer = port->rx->steer;
     const VhostDPControl *control = steer->control;
     const VhostDPControlState *state = &control->state;
 
+    if (steer->path) {
+        return steer_follow_flow(port, frame, i, self);
+    }
     if (!control->steers || unlikely(steer->keeps_others)) {
         return self;
     }
@@ -241,8 +329,8 @@ void vhost_dp_port_rx_look(VhostDPEnginePort *port)
     PortSteer *steer = rx->steer;
     bool self_waits = vhost_dp_port_rx_self_waits(port);
     uint64_t own = 0;
-    uint64_t refused;
-    unsigned i, t;
+    uint64_t refused = 0;
+    unsigned i, n, t;
 
     rx->end = steer_filter(port, rx->frames, rx->end);
     if (!(rx->looks & (PORT_RX_HASHES | PORT_RX_STEERS))) {
@@ -253,13 +341,14 @@ void vhost_dp_port_rx_look(VhostDPEnginePort *port)
         VhostDPFrame *frame = &rx->frames[i];
 
         steer_hash(steer->control, frame, port_rx_head(rx, frame));
-        t = steer_choose(steer, frame, port->index);
+        t = steer_choose(port, frame, i, port->index);
         if (t == port->index && likely(!self_waits)) {
             own |= 1ULL << i;
         } else {
             steer_add(steer, t, i);
         }
     }
+    n = rx->end;
     if (steer->ntouched) {
         /* What a pair that does not run refuses comes here */
         refused = steer_put(port, rx->frames);
@@ -268,6 +357,7 @@ void vhost_dp_port_rx_look(VhostDPEnginePort *port)
                                                     rx->frames, refused) :
                                            refused));
     }
+    steer_end_burst(port, 0, n, refused, port->index);
 }
 
 void vhost_dp_port_rx_look_past(VhostDPEnginePort *port, VhostDPFrame *frames,
@@ -281,12 +371,13 @@ void vhost_dp_port_rx_look_past(VhostDPEnginePort *port, VhostDPFrame *frames,
     n = steer_filter(port, frames, n);
     for (i = 0; i < n; i++) {
         steer_hash(steer->control, &frames[i], port_rx_head(rx, &frames[i]));
-        steer_add(steer, steer_choose(steer, &frames[i], port->index), i);
+        steer_add(steer, steer_choose(port, &frames[i], i, port->index), i);
     }
     refused = steer_put(port, frames);
     steer->keeps_others |= refused != 0;
     port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_STOPPED,
               ctpop64(steer_to(port, port->index, frames, refused)));
+    steer_end_burst(port, 0, n, refused, port->index);
 }
 
 bool vhost_dp_port_rx_wait_in_inbox(VhostDPEnginePort *port)
@@ -318,7 +409,7 @@ unsigned vhost_dp_port_rx_hand_over(VhostDPEnginePort *port)
     PortRx *rx = port->rx;
     PortSteer *steer = steer_get(port);
     const VhostDPControl *control = steer->control;
-    uint64_t refused;
+    uint64_t refused, lost;
     unsigned i, t;
 
     steer->keeps_others = false;
@@ -332,14 +423,18 @@ unsigned vhost_dp_port_rx_hand_over(VhostDPEnginePort *port)
         t = 0;
         if (rx->looks & PORT_RX_LOOKS) {
             steer_hash(control, frame, port_rx_head(rx, frame));
-            t = steer_choose(steer, frame, 0);
+            t = steer_choose(port, frame, i, 0);
         } else {
             steer_no_hash(frame);
         }
         steer_add(steer, t == port->index ? 0 : t, i);
     }
     refused = steer_put(port, rx->frames);
-    return ctpop64(steer_to(port, 0, rx->frames, refused));
+    lost = steer_to(port, 0, rx->frames, refused);
+    if (rx->looks & PORT_RX_LOOKS) {
+        steer_end_burst(port, rx->next, rx->end, refused, 0);
+    }
+    return ctpop64(lost);
 }
 
 bool vhost_dp_port_rx_look_at(VhostDPEnginePort *port, VhostDPFrame *frame,
@@ -430,8 +525,6 @@ void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
     PortRx *rx = port->rx;
     PortSteer *steer = steer_get(port);
     VhostDPControl *old = steer->control;
-    bool steered = rx->looks & PORT_RX_STEERS;
-    bool steers;
     unsigned i;
 
     if (control == old) {
@@ -450,18 +543,39 @@ void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
         }
         vhost_dp_port_soft_rx_set_no_hash(rx->soft);
     }
-    rx->looks &= PORT_RX_FENCE;
+    rx->looks &= PORT_RX_FENCE | PORT_RX_STEERS;
     if (control && control->filters) {
         rx->looks |= PORT_RX_FILTERS;
     }
     if (control && control->hashes) {
         rx->looks |= PORT_RX_HASHES;
     }
-    steers = control && control->steers && port->set->nports > 1;
-    if (steers) {
+    vhost_dp_port_rx_update_steering(port);
+}
+
+void vhost_dp_port_rx_update_steering(VhostDPEnginePort *port)
+{
+    PortRx *rx = port->rx;
+    const VhostDPControl *control = rx->steer ? rx->steer->control : NULL;
+    bool several = control && port->set->nports > 1;
+    bool rss = several && control->steers;
+    bool flows = several && !rss && control->state.pairs > 1 &&
+                 port->nqueues < port->set->nports;
+    bool steered = rx->looks & PORT_RX_STEERS;
+    /* Others receive nothing */
+    bool paths = flows && port->index < port->nqueues;
+
+    port->notes_flows = flows;
+    if (several && paths != !!rx->steer->path) {
+        g_free(rx->steer->path);
+        rx->steer->path = paths ? g_new0(SteerPath, VHOST_DP_FLOWS) : NULL;
+        vhost_dp_port_rx_raise_fence(port);
+    }
+    rx->looks &= ~PORT_RX_STEERS;
+    if (rss || paths) {
         rx->looks |= PORT_RX_STEERS;
     }
-    if (steers != steered) {
-        steer_join(port, steers);
+    if (steered != (rss || paths)) {
+        steer_join(port, rss || paths);
     }
 }

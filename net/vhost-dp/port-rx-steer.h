@@ -16,7 +16,7 @@
 /* ---- PortRx.looks: what bursts have to do; bits ---- */
 
 #define PORT_RX_HASHES  (1u << 0)   /* the guest is told the frames' hashes */
-#define PORT_RX_STEERS  (1u << 1)   /* hashes choose the queue pair */
+#define PORT_RX_STEERS  (1u << 1)   /* the queue pair is to be chosen */
 #define PORT_RX_FENCE   (1u << 2)   /* nothing from the driver: see below */
 #define PORT_RX_FILTERS (1u << 3)   /* some frames are not for the guest */
 
@@ -29,6 +29,12 @@
  */
 void vhost_dp_port_rx_set_control(VhostDPEnginePort *port,
                                   VhostDPControl *control);
+
+/*
+ * The guest, or the driver's number of queues, decides anew whether frames go
+ * to the pairs that sent for their flows.
+ */
+void vhost_dp_port_rx_update_steering(VhostDPEnginePort *port);
 
 /*
  * From now on frames may go another way than earlier ones of the same flow,

@@ -195,16 +195,28 @@ static bool rx_wait_in_inbox(VhostDPEnginePort *port)
     return all;
 }
 
-void vhost_dp_port_rx_control(VhostDPEnginePort *port, VhostDPControl *control)
+/* Steering may be on now: what waits must not be in the way */
+static void rx_follow_steering(VhostDPEnginePort *port)
 {
     PortRx *rx = port->rx;
 
-    vhost_dp_port_rx_set_control(port, control);
     if ((rx->looks & PORT_RX_STEERS) && rx->lent &&
         rx->source != PORT_RX_FROM_INBOX && rx_wait_in_inbox(port) &&
         rx->state >= PORT_RX_DRIVER) {
         rx->state = PORT_RX_DRIVER;
     }
+}
+
+void vhost_dp_port_rx_control(VhostDPEnginePort *port, VhostDPControl *control)
+{
+    vhost_dp_port_rx_set_control(port, control);
+    rx_follow_steering(port);
+}
+
+void vhost_dp_port_rx_queues(VhostDPEnginePort *port)
+{
+    vhost_dp_port_rx_update_steering(port);
+    rx_follow_steering(port);
 }
 
 void vhost_dp_port_rx_expire(VhostDPEnginePort *port)
@@ -256,26 +268,6 @@ bool vhost_dp_port_rx_settle(VhostDPEnginePort *port)
 }
 
 /* ---- Into the guest's buffers ---- */
-
-/*
- * How many of the @n chains from @first on does a frame of @len bytes, header
- * included, take?  Returns 0 if they are too few.
- */
-static unsigned rx_count_chains(const VhostDPEnginePort *port, unsigned first,
-                                unsigned n, size_t len)
-{
-    const VhostDPChain *chain = port->burst->chain;
-    uint64_t room = 0;
-    unsigned i;
-
-    for (i = first; i < n; i++) {
-        room += chain[i].len;
-        if (room >= len) {
-            return i - first + 1;
-        }
-    }
-    return 0;
-}
 
 static inline void rx_copy_plain(VhostDPEnginePort *port, VhostDPVring *vq,
                                  const VhostDPFrame *frame,

@@ -63,6 +63,9 @@ void vhost_dp_port_rx_admit(VhostDPEnginePort *port);
  */
 void vhost_dp_port_rx_control(VhostDPEnginePort *port, VhostDPControl *control);
 
+/* port->nqueues may have changed */
+void vhost_dp_port_rx_queues(VhostDPEnginePort *port);
+
 /* vhost_dp_inbox_is_expired(): drops what came by the inbox and waits */
 void vhost_dp_port_rx_expire(VhostDPEnginePort *port);
 

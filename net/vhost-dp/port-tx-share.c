@@ -25,8 +25,8 @@
  * driver takes may change until the owner sends the frame, so the owner looks
  * at the metadata once more.
  *
- * Frames that a driver queue receives reach such ports by RSS: see
- * port-rx-steer.c.
+ * Frames that a driver queue receives reach such ports by RSS, or because they
+ * have sent for the flow: see port-rx-steer.c.
  */
 
 #include "qemu/osdep.h"

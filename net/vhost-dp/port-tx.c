@@ -313,6 +313,21 @@ static void tx_make_frames(VhostDPEnginePort *port, VhostDPVring *vq,
 
 /* ---- Bursts ---- */
 
+/* What is received for the burst's flows comes to this pair from now on */
+static __attribute__((noinline)) void tx_note_flows(VhostDPEnginePort *port)
+{
+    const PortTxBurst *burst = port->tx->burst;
+    unsigned i;
+
+    for (i = 0; i < burst->nframes; i++) {
+        int bucket = vhost_dp_flows_bucket(&burst->frames[i], true);
+
+        if (bucket >= 0) {
+            vhost_dp_flows_sent(port->set->flows, bucket, port->index);
+        }
+    }
+}
+
 /*
  * The driver took @taken frames.  What it left is made anew the next time, so
  * work on it does not count yet.
@@ -387,6 +402,9 @@ static bool tx_burst(VhostDPEnginePort *port, VhostDPVring *vq)
         vhost_dp_port_tx_update_caps(port);
     }
     tx_make_frames(port, vq, &looked_at);
+    if (unlikely(port->notes_flows)) {
+        tx_note_flows(port);
+    }
     if (burst->nframes) {
         taken = vhost_dp_port_tx_offer(port, burst->nframes);
     }

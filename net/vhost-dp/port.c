@@ -97,6 +97,7 @@ static void port_set_queues(VhostDPPort *p, unsigned n)
     n = MAX(1, MIN(n, port->caps.max_queue_pairs));
     if (port->nqueues != n) {
         port->nqueues = n;
+        vhost_dp_port_rx_queues(port);
         vhost_dp_port_tx_reroute(port);
     }
 }
@@ -377,6 +378,7 @@ static bool port_reconcile(VhostDPEnginePort *port)
     vhost_dp_port_rx_control(port, wanted.control);
     port_follow_driver(port, &wanted);
     port_attach(port);
+    vhost_dp_port_rx_queues(port);
     port_set_active(port, wanted.enabled);
     port_reconcile_tx(port, &wanted);
     port_reconcile_rx(port, &wanted);
@@ -415,6 +417,7 @@ static void portset_free_bh(void *opaque)
     }
     qemu_event_destroy(&set->detached);
     g_free(set->netdev);
+    g_free(set->flows);
     g_free(set);
 }
 
@@ -634,6 +637,7 @@ VhostDPPortSet *vhost_dp_portset_new(const char *netdev, unsigned nports,
     set->opaque = opaque;
     set->nattached = nports;
     qemu_event_init(&set->detached, false);
+    set->flows = nports > 1 ? g_new0(VhostDPFlows, 1) : NULL;
     for (i = 0; i < nports; i++) {
         set->port[i] = port_new(set, i, nports, drv, caps, iothreads[i],
                                 busy_poll_us, errp);

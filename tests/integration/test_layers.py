@@ -44,8 +44,8 @@ LAYERS = [
     ('port-int', [NET + 'port-int.h'],
      ['port-parts', 'pair', 'control', 'api']),
     ('port-parts', [NET + f'port-{part}.*'
-                    for part in ('coalesce', 'inbox', 'link', 'outbox',
-                                 'poll')],
+                    for part in ('coalesce', 'flows', 'inbox', 'link',
+                                 'outbox', 'poll')],
      ['api']),
     ('vhost-ops', [HW + 'vhost-ops.*'], ['pair']),
     # Its files from top to bottom: see pair-int.h

@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * All queue pairs send, each its own numbered frames, and what comes out has to
- * be in order for each of them, and complete.  What comes in reaches all pairs
- * by RSS.
+ * be in order for each of them, and complete.  What comes in reaches all pairs:
+ * by RSS, or else those that have sent for its flow.
  */
 
 #include "qemu/osdep.h"
@@ -408,6 +408,73 @@ static void test_rss(const void *opaque)
     dp_rig_free(r);
 }
 
+/* ---- Reception without RSS ---- */
+
+/* The answer to a frame of dp_make_ip_frame(): addresses and ports swapped */
+static void make_answer(uint8_t *frame, size_t len, unsigned flow, bool answer)
+{
+    static const unsigned swapped[][3] = { { 0, 6, 6 }, { 26, 30, 4 },
+                                           { 34, 36, 2 } };
+    uint8_t other[6];
+    unsigned i;
+
+    dp_make_ip_frame(frame, len, IPPROTO_UDP, flow);
+    stw_be_p(frame + 34, 1000 + flow);
+    for (i = 0; answer && i < ARRAY_SIZE(swapped); i++) {
+        uint8_t *a = frame + swapped[i][0], *b = frame + swapped[i][1];
+
+        memcpy(other, a, swapped[i][2]);
+        memcpy(a, b, swapped[i][2]);
+        memcpy(b, other, swapped[i][2]);
+    }
+}
+
+/* What comes for flow number @flow comes to @pair */
+static void check_answer(DpRig *r, unsigned flow, unsigned pair)
+{
+    size_t len;
+
+    make_answer(r->frame, 100, flow, true);
+    dp_sock_send(r->sock, NULL, r->frame, 100);
+    len = dp_receive_on(r->nic, pair, NULL, r->got, DP_MAX_FRAME);
+    dp_assert_frame(r->got, len, r->frame, 100);
+}
+
+#define FLOWS 40
+
+/* Section 5.1.6.5.6: to the pair that has last sent for the flow */
+static void test_flows(const void *opaque)
+{
+    unsigned sent_by[FLOWS];
+    unsigned round, i;
+    DpRig *r;
+
+    dp_tap_new("tap0", IFF_VNET_HDR);
+    r = dp_rig_start(&(DpSetup) { .pairs = 4, .options = THREADS,
+                                  .netdev = opaque }, false);
+    wait_shared(r->qts, 4, 1);
+    for (i = 0; i < 4; i++) {
+        dp_post_on(r->nic, i, DP_RING_SIZE, SLOT);
+    }
+    /* Nobody has sent for them */
+    for (i = 0; i < 8; i++) {
+        check_answer(r, i, 0);
+    }
+    for (round = 0; round < 2; round++) {
+        for (i = 0; i < FLOWS; i++) {
+            sent_by[i] = g_test_rand_int_range(0, 4);
+            make_answer(r->frame, 100, i, false);
+            dp_transmit_on(r->nic, sent_by[i], NULL, r->frame, 100);
+        }
+        for (i = 0; i < FLOWS; i++) {
+            check_answer(r, i, sent_by[i]);
+        }
+        /* A pair that has another one's frames has to say that it is done */
+        g_usleep(DP_QUIET_US);
+    }
+    dp_rig_free(r);
+}
+
 /* ---- Another driver, with more or fewer queues ---- */
 
 enum { AT_TAP0, AT_TAP1, AT_VETH, ENDS, NOWHERE = ENDS };
@@ -608,6 +675,9 @@ int main(int argc, char **argv)
     dp_add_ring_test("shared/stop", two, test_stop);
     dp_add_test("shared/rss/one-queue", "loopback=on,max-queues=1", test_rss);
     dp_add_test("shared/rss/two-queues", "loopback=on,max-queues=2", test_rss);
+    dp_add_ring_test("shared/flows/two-iothreads", two, test_flows);
+    dp_add_test("shared/flows/one-iothread", one, test_flows);
+    dp_add_test("shared/flows/polling", polling, test_flows);
     dp_add_ring_test("shared/move/two-iothreads", two, test_move);
     dp_add_test("shared/move/one-iothread", one, test_move);
     dp_add_test("shared/move/polling", polling, test_move);
