@@ -669,6 +669,75 @@ static void test_same_as_qemu(void)
     }
 }
 
+/* ---- A million flows ---- */
+
+#define FLOWS 1000000
+#define FLOWS_PER_KEY 10000
+#define TABLE 128
+
+/* What RSS sees as a rule: whole headers, and all hash types */
+static void make_flow(Frame *f, unsigned kind)
+{
+    static const uint8_t protocols[] = { TCP, UDP, ICMP };
+    unsigned i;
+    size_t at;
+
+    begin(f);
+    if (kind & 1) {
+        add_tag(f, 0x8100);
+    }
+    at = f->len + 2;
+    if (kind & 2) {
+        add_ip6(f, "2001:db8::1", "2001:db8::2");
+        at += 8;
+    } else {
+        add_ip4(f, "192.0.2.1", "192.0.2.2", 0);
+        at += 12;
+    }
+    for (i = 0; i < (kind & 2 ? 32 : 8); i += 4) {
+        stl_he_p(f->data + at + i, g_test_rand_int());
+    }
+    add_l4(f, protocols[kind / 4 % 3], g_test_rand_int() & 0xffff,
+           g_test_rand_int() & 0xffff);
+}
+
+/* Each has the hash that QEMU computes, whatever the key; they are spread */
+static void test_million_flows(void)
+{
+    g_autofree uint8_t *key = g_memdup2(default_key, sizeof(default_key));
+    unsigned entries[TABLE] = {};
+    struct NetRxPkt *pkt;
+    unsigned i, k;
+
+    net_rx_pkt_init(&pkt);
+    for (i = 0; i < FLOWS; i++) {
+        VhostDPHash ours, qemus;
+        Frame f;
+
+        if (i % FLOWS_PER_KEY == 0) {
+            for (k = 0; k < sizeof(default_key); k++) {
+                default_key[k] = g_test_rand_int();
+            }
+            vhost_dp_toeplitz_init(&toeplitz, default_key);
+        }
+        make_flow(&f, i);
+        ours = hash_of(&f, ALL_TYPES);
+        qemus = qemu_hash(pkt, ALL_TYPES, f.data, f.len);
+        g_assert_cmpuint(ours.report, !=, VIRTIO_NET_HASH_REPORT_NONE);
+        g_assert_cmpuint(ours.report, ==, qemus.report);
+        g_assert_cmphex(ours.value, ==, qemus.value);
+        entries[ours.value % TABLE]++;
+    }
+    net_rx_pkt_uninit(pkt);
+    for (i = 0; i < TABLE; i++) {
+        /* Nine times the standard deviation */
+        g_assert_cmpuint(entries[i], >, FLOWS / TABLE * 9 / 10);
+        g_assert_cmpuint(entries[i], <, FLOWS / TABLE * 11 / 10);
+    }
+    memcpy(default_key, key, sizeof(default_key));
+    vhost_dp_toeplitz_init(&toeplitz, default_key);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -687,5 +756,6 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost-dp/classify/cut", test_cut);
     g_test_add_func("/vhost-dp/classify/lengths", test_lengths);
     g_test_add_func("/vhost-dp/classify/same-as-qemu", test_same_as_qemu);
+    g_test_add_func("/vhost-dp/classify/million-flows", test_million_flows);
     return g_test_run();
 }
