@@ -68,7 +68,6 @@ struct PortSteer {
     VhostDPControl *control;    /* a reference, or NULL */
     SteerPath *path;            /* VHOST_DP_FLOWS of them, or NULL: not used */
     uint32_t burst;             /* counts bursts */
-    bool keeps_others;          /* frames wait here that are for other pairs */
     int64_t fence_end;          /* ns, QEMU_CLOCK_REALTIME */
     VhostDPFrame *past;         /* see vhost_dp_port_rx_past_frames() */
     /* Scratch space of a burst */
@@ -199,6 +198,10 @@ static void steer_end_burst(VhostDPEnginePort *port, unsigned first,
     PortSteer *steer = port->rx->steer;
     unsigned i;
 
+    if (unlikely(refused)) {
+        /* They may wait here when the pair runs again that they are for */
+        vhost_dp_port_rx_raise_fence(port);
+    }
     for (i = first; steer->path && i < end; i++) {
         SteerPath *path = &steer->path[MAX(steer->bucket[i], 0)];
 
@@ -213,10 +216,7 @@ static void steer_end_burst(VhostDPEnginePort *port, unsigned first,
     steer->burst++;
 }
 
-/*
- * The pair of a frame that has its hash; @self: if nothing says another one, or
- * with RSS while earlier frames of the same flow may wait here
- */
+/* The pair of a frame that has its hash; @self: if nothing says another one */
 static inline unsigned steer_choose(VhostDPEnginePort *port,
                                     const VhostDPFrame *frame, unsigned i,
                                     unsigned self)
@@ -228,7 +228,7 @@ static inline unsigned steer_choose(VhostDPEnginePort *port,
     if (steer->path) {
         return steer_follow_flow(port, frame, i, self);
     }
-    if (!control->steers || unlikely(steer->keeps_others)) {
+    if (!control->steers) {
         return self;
     }
     return frame->hash_report == VIRTIO_NET_HASH_REPORT_NONE ?
@@ -336,7 +336,6 @@ void vhost_dp_port_rx_look(VhostDPEnginePort *port)
     if (!(rx->looks & (PORT_RX_HASHES | PORT_RX_STEERS))) {
         return;
     }
-    steer->keeps_others &= self_waits;
     for (i = 0; i < rx->end; i++) {
         VhostDPFrame *frame = &rx->frames[i];
 
@@ -352,7 +351,6 @@ void vhost_dp_port_rx_look(VhostDPEnginePort *port)
     if (steer->ntouched) {
         /* What a pair that does not run refuses comes here */
         refused = steer_put(port, rx->frames);
-        steer->keeps_others |= refused != 0;
         steer_keep(rx, own | (self_waits ? steer_to(port, port->index,
                                                     rx->frames, refused) :
                                            refused));
@@ -374,7 +372,6 @@ void vhost_dp_port_rx_look_past(VhostDPEnginePort *port, VhostDPFrame *frames,
         steer_add(steer, steer_choose(port, &frames[i], i, port->index), i);
     }
     refused = steer_put(port, frames);
-    steer->keeps_others |= refused != 0;
     port_drop(port, VHOST_DP_RX, VHOST_DP_DROP_REASON_STOPPED,
               ctpop64(steer_to(port, port->index, frames, refused)));
     steer_end_burst(port, 0, n, refused, port->index);
@@ -412,7 +409,6 @@ unsigned vhost_dp_port_rx_hand_over(VhostDPEnginePort *port)
     uint64_t refused, lost;
     unsigned i, t;
 
-    steer->keeps_others = false;
     if (rx->looks & PORT_RX_LOOKS) {
         rx->end = rx->next + steer_filter(port, &rx->frames[rx->next],
                                           rx->end - rx->next);
