@@ -325,10 +325,12 @@ void vhost_dp_inbox_end_expiry(VhostDPInbox *inbox, bool lose)
 
 void vhost_dp_inbox_retire(VhostDPInbox *inbox)
 {
+    /* At once: who finds the inbox open schedules the bottom half */
     WITH_QEMU_LOCK_GUARD(&inbox->lock) {
         inbox->bh = NULL;
+        inbox->open = false;
+        inbox->stale = inbox->accepted;
     }
-    vhost_dp_inbox_close(inbox);
     vhost_dp_inbox_drop_stale(inbox);
 }
 

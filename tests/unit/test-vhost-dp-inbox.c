@@ -532,6 +532,44 @@ static void test_threads(void)
     inbox_free(inbox);
 }
 
+static void *put_until_closed(void *opaque)
+{
+    uint8_t data[50];
+    VhostDPFrame frame;
+
+    make_frame(&frame, data, sizeof(data), 1);
+    while (put_frames(opaque, &frame, 1)) {
+        continue;
+    }
+    return NULL;
+}
+
+/* The reader goes while others write: nobody schedules its bottom half then */
+static void test_retired_in_use(void)
+{
+    VhostDPFrame frames[64];
+    unsigned round;
+
+    for (round = 0; round < 2000; round++) {
+        VhostDPInbox *inbox = inbox_new();
+        QemuThread thread;
+
+        vhost_dp_inbox_open(inbox, false);
+        qemu_thread_create(&thread, "writer", put_until_closed, inbox,
+                           QEMU_THREAD_JOINABLE);
+        while (!vhost_dp_inbox_ready(inbox)) {
+            continue;
+        }
+        /* The next frame is one for which it has to be woken */
+        vhost_dp_inbox_get(inbox, frames, 64);
+        vhost_dp_inbox_release(inbox);
+        vhost_dp_inbox_retire(inbox);
+        qemu_bh_delete(bh);
+        qemu_thread_join(&thread);
+        vhost_dp_inbox_free(inbox);
+    }
+}
+
 static int64_t cpu_ns(void)
 {
     struct timespec ts;
@@ -583,6 +621,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vhost-dp/inbox/some", test_some);
     g_test_add_func("/vhost-dp/inbox/done", test_done);
     g_test_add_func("/vhost-dp/inbox/retired", test_retired);
+    g_test_add_func("/vhost-dp/inbox/retired-in-use", test_retired_in_use);
     g_test_add_func("/vhost-dp/inbox/threads", test_threads);
     if (g_test_perf()) {
         g_test_add_data_func("/vhost-dp/inbox/perf/64", &small, test_perf);
