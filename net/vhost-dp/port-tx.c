@@ -398,7 +398,8 @@ static bool tx_burst(VhostDPEnginePort *port, VhostDPVring *vq)
     }
 
     looked_at = popped;
-    if (unlikely(port_tx_is_shared(port))) {
+    /* For what is lost they do not matter, and may be the new driver's */
+    if (unlikely(port_tx_is_shared(port)) && tx->state != PORT_TX_LOST) {
         vhost_dp_port_tx_update_caps(port);
     }
     tx_make_frames(port, vq, &looked_at);
