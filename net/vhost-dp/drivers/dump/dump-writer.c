@@ -194,8 +194,9 @@ static void writer_written(VhostDPDumpWriter *w, size_t len)
     qatomic_set(&w->bytes, w->bytes + len);
     w->file_bytes += len;
     if (whole < len && w->is_regular) {
-        at = lseek(w->fd, 0, SEEK_CUR);
-        if (at < 0 || ftruncate(w->fd, at - (len - whole)) < 0) {
+        /* A recording that begins later in the same open file goes on there */
+        at = lseek(w->fd, -(off_t)(len - whole), SEEK_CUR);
+        if (at < 0 || ftruncate(w->fd, at) < 0) {
             trace_vhost_dp_dump_cut_failed(w->target.id, errno);
         }
     }
