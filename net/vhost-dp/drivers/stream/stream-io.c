@@ -71,6 +71,25 @@ static void stream_unwatch(VhostDPStream *s)
 
 /* ---- Begin and end of a connection ---- */
 
+/* Whole frames that were received and that nobody has seen */
+static unsigned stream_count_left(const StreamConn *conn)
+{
+    size_t at = conn->in_at;
+    unsigned n = 0;
+
+    while (conn->in_end - at >= STREAM_HEADER) {
+        uint32_t len = ldl_be_p(conn->in + at);
+
+        if (len > STREAM_MAX_LENGTH ||
+            len > conn->in_end - at - STREAM_HEADER) {
+            break;
+        }
+        at += STREAM_HEADER + len;
+        n++;
+    }
+    return n;
+}
+
 /*
  * The connection is of no use any more.  It is freed when no frames of it are
  * lent; the bottom half does so, and makes the engine drop what waits.
@@ -85,6 +104,8 @@ static void stream_end(VhostDPStream *s, const char *reason)
     if (conn->out_at < conn->out_end) {
         vhost_dp_port_drop_tx(s->port, VHOST_DP_DROP_REASON_LINK_DOWN, 1);
     }
+    vhost_dp_port_drop_rx(s->port, VHOST_DP_DROP_REASON_LINK_DOWN,
+                          stream_count_left(conn));
     /* Whoever else has the socket must see the end, too */
     shutdown(conn->fd, SHUT_RDWR);
     if (!conn->keep_fd) {
