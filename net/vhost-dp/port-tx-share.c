@@ -19,8 +19,8 @@
  * moves to another driver.  P sends nothing until the owner that it had has
  * sent all of the outbox, so frames of a flow do not overtake each other.  An
  * owner that has no driver queue any more sends by its own outbox.  That ends:
- * owners have lower numbers.  P does not know of such frames, nor of the rest of
- * one that its owner has begun to cut: it may overtake these.
+ * owners have lower numbers.  P does not know of such frames, nor of the rest
+ * of one that its owner has begun to cut: it may overtake these.
  *
  * P does in software what the driver does not do, as far as P knows.  What the
  * driver takes may change until the owner sends the frame, so the owner looks
