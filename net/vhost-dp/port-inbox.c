@@ -24,33 +24,17 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
-#include "qemu/iov.h"
 #include "qemu/lockable.h"
 #include "qemu/thread.h"
 #include "qemu/units.h"
 #include "port-inbox.h"
-
-/* What goes with a frame.  Both begin at multiples of this. */
-#define INBOX_ALIGN 16
-
-typedef struct InboxFrame {
-    uint32_t len;
-    uint8_t flags;
-    uint8_t gso_type;
-    uint16_t hdr_len;
-    uint16_t gso_size;
-    uint16_t csum_start;
-    uint16_t csum_offset;
-    uint32_t hash;
-    uint8_t hash_report;
-    QEMU_ALIGNED(INBOX_ALIGN) uint8_t data[];
-} InboxFrame;
+#include "port-stored.h"
 
 typedef struct InboxBuffer {
     size_t used;                /* bytes of data */
     unsigned frames;            /* in them that the reader has not had */
     size_t next;                /* the first of those */
-    QEMU_ALIGNED(INBOX_ALIGN) uint8_t data[VHOST_DP_INBOX_BYTES];
+    QEMU_ALIGNED(PORT_STORED_ALIGN) uint8_t data[VHOST_DP_INBOX_BYTES];
 } InboxBuffer;
 
 struct VhostDPInbox {
@@ -135,31 +119,15 @@ static InboxBuffer *inbox_buffer(VhostDPInbox *inbox)
     return inbox->in;
 }
 
-/* Bytes of a buffer that a frame of @len bytes takes */
-static inline size_t inbox_frame_size(uint32_t len)
-{
-    return ROUND_UP(sizeof(InboxFrame) + len, INBOX_ALIGN);
-}
-
 /* Returns false if there is no room */
 static bool inbox_write(InboxBuffer *buf, const VhostDPFrame *frame)
 {
-    InboxFrame *f = (void *)(buf->data + buf->used);
-    size_t size = inbox_frame_size(frame->len);
+    size_t size = port_stored_size(frame->len);
 
     if (size > VHOST_DP_INBOX_BYTES - buf->used) {
         return false;
     }
-    f->len = frame->len;
-    f->flags = frame->flags;
-    f->gso_type = frame->gso_type;
-    f->hdr_len = frame->hdr_len;
-    f->gso_size = frame->gso_size;
-    f->csum_start = frame->csum_start;
-    f->csum_offset = frame->csum_offset;
-    f->hash = frame->hash;
-    f->hash_report = frame->hash_report;
-    iov_to_buf(frame->iov, frame->iovcnt, 0, f->data, frame->len);
+    port_stored_write((void *)(buf->data + buf->used), frame);
     buf->used += size;
     buf->frames++;
     return true;
@@ -273,9 +241,9 @@ static uint64_t inbox_lose(VhostDPInbox *inbox, uint64_t last)
     InboxBuffer *buf;
 
     while (done + lost < last && (buf = inbox_take(inbox))) {
-        const InboxFrame *f = (void *)(buf->data + buf->next);
+        const PortStoredFrame *f = (void *)(buf->data + buf->next);
 
-        buf->next += inbox_frame_size(f->len);
+        buf->next += port_stored_size(f->len);
         buf->frames--;
         lost++;
         if (buf->next == buf->used) {
@@ -351,23 +319,10 @@ unsigned vhost_dp_inbox_get(VhostDPInbox *inbox, VhostDPFrame *frames,
     }
     for (i = 0; i < n && buf->next < buf->used &&
                 bytes < VHOST_DP_BURST_BYTES; i++) {
-        InboxFrame *f = (void *)(buf->data + buf->next);
-        VhostDPFrame *frame = &frames[i];
+        PortStoredFrame *f = (void *)(buf->data + buf->next);
 
-        frame->iov = frame->inl;
-        frame->inl[0].iov_base = f->data;
-        frame->inl[0].iov_len = f->len;
-        frame->iovcnt = 1;
-        frame->len = f->len;
-        frame->flags = f->flags;
-        frame->gso_type = f->gso_type;
-        frame->hdr_len = f->hdr_len;
-        frame->gso_size = f->gso_size;
-        frame->csum_start = f->csum_start;
-        frame->csum_offset = f->csum_offset;
-        frame->hash = f->hash;
-        frame->hash_report = f->hash_report;
-        buf->next += inbox_frame_size(f->len);
+        port_stored_lend(f, &frames[i]);
+        buf->next += port_stored_size(f->len);
         bytes += f->len;
     }
     buf->frames -= i;

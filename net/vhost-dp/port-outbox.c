@@ -18,32 +18,19 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
-#include "qemu/iov.h"
 #include "qemu/lockable.h"
 #include "qemu/thread.h"
 #include "qemu/units.h"
 #include "port-outbox.h"
+#include "port-stored.h"
 
-/* What goes with a frame.  Both begin at multiples of this. */
-#define OUTBOX_ALIGN 16
-
-typedef struct OutboxFrame {
-    uint32_t len;               /* OUTBOX_SKIP: go on at the ring's begin */
-    uint8_t flags;
-    uint8_t gso_type;
-    uint16_t hdr_len;
-    uint16_t gso_size;
-    uint16_t csum_start;
-    uint16_t csum_offset;
-    QEMU_ALIGNED(OUTBOX_ALIGN) uint8_t data[];
-} OutboxFrame;
-
+/* A length: go on at the ring's begin */
 #define OUTBOX_SKIP UINT32_MAX
 
 /* Where the end of the ring is in the way, a frame needs room twice */
 QEMU_BUILD_BUG_ON(VHOST_DP_OUTBOX_BYTES <
-                  2 * (sizeof(OutboxFrame) + VHOST_DP_MAX_FRAME +
-                       OUTBOX_ALIGN));
+                  2 * (sizeof(PortStoredFrame) + VHOST_DP_MAX_FRAME +
+                       PORT_STORED_ALIGN));
 
 /* What the writer waits for */
 typedef enum OutboxAwaited {
@@ -81,7 +68,8 @@ void vhost_dp_outbox_free(VhostDPOutbox *outbox)
     }
 }
 
-static inline OutboxFrame *outbox_at(VhostDPOutbox *outbox, uint64_t position)
+static inline PortStoredFrame *outbox_at(VhostDPOutbox *outbox,
+                                         uint64_t position)
 {
     return (void *)(outbox->data + position % VHOST_DP_OUTBOX_BYTES);
 }
@@ -90,12 +78,6 @@ static inline OutboxFrame *outbox_at(VhostDPOutbox *outbox, uint64_t position)
 static inline size_t outbox_before_end(uint64_t position)
 {
     return VHOST_DP_OUTBOX_BYTES - position % VHOST_DP_OUTBOX_BYTES;
-}
-
-/* Bytes that a frame of @len bytes takes */
-static inline size_t outbox_frame_size(uint32_t len)
-{
-    return ROUND_UP(sizeof(OutboxFrame) + len, OUTBOX_ALIGN);
 }
 
 /* ---- The writer ---- */
@@ -115,18 +97,6 @@ bool vhost_dp_outbox_route(VhostDPOutbox *outbox, unsigned reader)
     return true;
 }
 
-static void outbox_write(OutboxFrame *f, const VhostDPFrame *frame)
-{
-    f->len = frame->len;
-    f->flags = frame->flags;
-    f->gso_type = frame->gso_type;
-    f->hdr_len = frame->hdr_len;
-    f->gso_size = frame->gso_size;
-    f->csum_start = frame->csum_start;
-    f->csum_offset = frame->csum_offset;
-    iov_to_buf(frame->iov, frame->iovcnt, 0, f->data, frame->len);
-}
-
 /*
  * Copies frames to behind *@head, which is not to pass @end.  Returns how many
  * there was room for.
@@ -137,7 +107,7 @@ static unsigned outbox_fill(VhostDPOutbox *outbox, const VhostDPFrame *frames,
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        size_t size = outbox_frame_size(frames[i].len);
+        size_t size = port_stored_size(frames[i].len);
         size_t rest = outbox_before_end(*head);
         size_t skip = size > rest ? rest : 0;
 
@@ -148,7 +118,7 @@ static unsigned outbox_fill(VhostDPOutbox *outbox, const VhostDPFrame *frames,
             outbox_at(outbox, *head)->len = OUTBOX_SKIP;
             *head += skip;
         }
-        outbox_write(outbox_at(outbox, *head), &frames[i]);
+        port_stored_write(outbox_at(outbox, *head), &frames[i]);
         *head += size;
     }
     return i;
@@ -226,24 +196,12 @@ unsigned vhost_dp_outbox_get(VhostDPOutbox *outbox, unsigned reader,
         at = outbox->tail;
     }
     for (i = 0; i < n && at != head && bytes < VHOST_DP_BURST_BYTES; i++) {
-        OutboxFrame *f;
+        PortStoredFrame *f;
 
         at = outbox_find(outbox, at);
         f = outbox_at(outbox, at);
-        frames[i] = (VhostDPFrame) {
-            .len = f->len,
-            .iovcnt = 1,
-            .flags = f->flags,
-            .gso_type = f->gso_type,
-            .hdr_len = f->hdr_len,
-            .gso_size = f->gso_size,
-            .csum_start = f->csum_start,
-            .csum_offset = f->csum_offset,
-        };
-        frames[i].iov = frames[i].inl;
-        frames[i].inl[0].iov_base = f->data;
-        frames[i].inl[0].iov_len = f->len;
-        at += outbox_frame_size(f->len);
+        port_stored_lend(f, &frames[i]);
+        at += port_stored_size(f->len);
         bytes += f->len;
     }
     *more = at != head;
@@ -259,7 +217,7 @@ bool vhost_dp_outbox_release(VhostDPOutbox *outbox, unsigned n)
 
     for (; n; n--) {
         tail = outbox_find(outbox, tail);
-        tail += outbox_frame_size(outbox_at(outbox, tail)->len);
+        tail += port_stored_size(outbox_at(outbox, tail)->len);
     }
     QEMU_LOCK_GUARD(&outbox->lock);
     outbox->tail = tail;

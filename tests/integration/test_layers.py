@@ -46,7 +46,8 @@ LAYERS = [
     ('port-parts', [NET + f'port-{part}.*'
                     for part in ('coalesce', 'flows', 'inbox', 'link',
                                  'outbox', 'poll')],
-     ['api']),
+     ['port-stored', 'api']),
+    ('port-stored', [NET + 'port-stored.h'], ['api']),
     ('vhost-ops', [HW + 'vhost-ops.*'], ['pair']),
     # Its files from top to bottom: see pair-int.h
     ('pair', [HW + 'pair[.-]*', HW_API + 'pair.h'],
