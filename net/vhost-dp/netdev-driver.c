@@ -44,6 +44,12 @@
 #define MOVE_PEER_MS 5000
 #define MOVE_LOOK_MS 10
 
+/* What to do if the new driver's peer is not connected yet */
+typedef enum NetdevPeerPolicy {
+    NETDEV_PEER_AWAIT,
+    NETDEV_PEER_REQUIRE,        /* it cannot connect: the main loop waits */
+} NetdevPeerPolicy;
+
 typedef enum VhostDPNetdevMoveState {
     NETDEV_MOVE_WAITS,          /* for the peer; no port knows of the driver */
     NETDEV_MOVE_TO_NEW,         /* the ports follow */
@@ -57,7 +63,6 @@ typedef struct VhostDPNetdevMove {
     VhostDPDriver *drv;         /* the new one */
     VhostDPCaps caps;
     char *why;                  /* what did not work, or NULL */
-    bool may_wait;              /* for the peer: it connects in the main loop */
     QemuCoSleep sleep;          /* of the command */
 } VhostDPNetdevMove;
 
@@ -190,11 +195,12 @@ static bool netdev_peer_is_missing(const VhostDPNetdevMove *move)
 }
 
 /* Without a peer the guest would have no link.  Returns false if none comes. */
-static bool coroutine_fn netdev_wait_for_peer(VhostDPNetdevMove *move)
+static bool coroutine_fn netdev_wait_for_peer(VhostDPNetdevMove *move,
+                                              NetdevPeerPolicy policy)
 {
     int64_t end = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + MOVE_PEER_MS;
 
-    if (!move->may_wait && netdev_peer_is_missing(move)) {
+    if (policy == NETDEV_PEER_REQUIRE && netdev_peer_is_missing(move)) {
         move->why = g_strdup("its peer is not connected yet; the QMP command "
                              "vhost-dp-set-driver waits for it");
         return false;
@@ -213,12 +219,13 @@ static bool coroutine_fn netdev_wait_for_peer(VhostDPNetdevMove *move)
 
 /* The new driver is open.  Returns when the netdev uses it, or does not. */
 static void coroutine_fn netdev_move(VhostDPNetdev *netdev,
-                                     VhostDPNetdevMove *move)
+                                     VhostDPNetdevMove *move,
+                                     NetdevPeerPolicy policy)
 {
     netdev->move = move;
     netdev_tell_offloads(netdev, move->drv, &move->caps);
     netdev_tell_filter(netdev, move->drv);
-    if (!netdev_wait_for_peer(move)) {
+    if (!netdev_wait_for_peer(move, policy)) {
         /* No port knows of it */
         netdev_tell_offloads(netdev, netdev->drv, &netdev->caps);
         netdev_moved_back(netdev);
@@ -268,11 +275,12 @@ static VhostDPNetdev *netdev_find_to_move(const char *id, const char *driver,
 }
 
 static void coroutine_fn netdev_set_driver(const char *id, const char *driver,
-                                           bool announce, bool may_wait,
+                                           bool announce,
+                                           NetdevPeerPolicy policy,
                                            Error **errp)
 {
     VhostDPNetdev *netdev = netdev_find_to_move(id, driver, errp);
-    VhostDPNetdevMove move = { .may_wait = may_wait };
+    VhostDPNetdevMove move = {};
 
     if (!netdev) {
         return;
@@ -284,7 +292,7 @@ static void coroutine_fn netdev_set_driver(const char *id, const char *driver,
     }
     vhost_dp_driver_get_caps(move.drv, &move.caps);
     trace_vhost_dp_netdev_move(id, netdev->drv->id, driver);
-    netdev_move(netdev, &move);
+    netdev_move(netdev, &move, policy);
     /* From here on the netdev may be another one, or gone */
     if (move.why) {
         error_setg(errp, "vhost-dp netdev '%s': driver=%s: %s", id, driver,
@@ -302,7 +310,8 @@ void coroutine_fn qmp_vhost_dp_set_driver(const char *id, const char *driver,
                                           bool has_announce, bool announce,
                                           Error **errp)
 {
-    netdev_set_driver(id, driver, has_announce && announce, true, errp);
+    netdev_set_driver(id, driver, has_announce && announce, NETDEV_PEER_AWAIT,
+                      errp);
 }
 
 /*
@@ -315,7 +324,7 @@ void coroutine_fn hmp_vhost_dp_set_driver(Monitor *mon, const QDict *qdict)
 
     netdev_set_driver(qdict_get_str(qdict, "id"),
                       qdict_get_str(qdict, "driver"),
-                      qdict_get_try_bool(qdict, "announce", false), false,
-                      &err);
+                      qdict_get_try_bool(qdict, "announce", false),
+                      NETDEV_PEER_REQUIRE, &err);
     hmp_handle_error(mon, err);
 }
