@@ -68,6 +68,12 @@ typedef enum StreamState {
     STREAM_CONNECTED,
 } StreamState;
 
+typedef enum StreamTx {
+    STREAM_TX_OPEN,
+    STREAM_TX_FULL,             /* waits for room in the socket */
+    STREAM_TX_NO_MEMORY,        /* the kernel had none: waits for the timer */
+} StreamTx;
+
 /* What a thread does for a driver, see stream-conn.c */
 typedef struct StreamWork StreamWork;
 
@@ -106,8 +112,7 @@ struct VhostDPStream {
     AioContext *ctx;
     StreamConn *conn;           /* NULL: none */
     bool rx_enabled;
-    bool tx_blocked;            /* waits for room in the socket */
-    bool tx_by_timer;           /* ... or for memory of the kernel's */
+    StreamTx tx;
     QEMUTimer tx_timer;
     uint32_t header[VHOST_DP_BURST_FRAMES];
     struct iovec iov[STREAM_IOV];

@@ -51,11 +51,10 @@ static void stream_watch(VhostDPStream *s)
     StreamConn *conn = stream_live(s);
 
     if (conn) {
-        bool tx = s->tx_blocked && !s->tx_by_timer;
-
         aio_set_fd_handler(s->ctx, conn->fd,
                            s->rx_enabled ? stream_readable : NULL,
-                           tx ? stream_writable : NULL, NULL, NULL, s);
+                           s->tx == STREAM_TX_FULL ? stream_writable : NULL,
+                           NULL, NULL, s);
     }
 }
 
@@ -100,7 +99,7 @@ static void stream_end(VhostDPStream *s, const char *reason)
 
     trace_vhost_dp_stream_ended(s->parent_obj.id, conn, reason);
     stream_unwatch(s);
-    s->tx_blocked = false;
+    s->tx = STREAM_TX_OPEN;
     if (conn->out_at < conn->out_end) {
         vhost_dp_port_drop_tx(s->port, VHOST_DP_DROP_REASON_LINK_DOWN, 1);
     }
@@ -145,8 +144,8 @@ static void stream_follow(VhostDPStream *s)
     }
     trace_vhost_dp_stream_follow(s->parent_obj.id, s->conn, reason ?: "");
     if (s->conn) {
-        s->tx_blocked = s->conn->out_at < s->conn->out_end;
-        s->tx_by_timer = false;
+        s->tx = s->conn->out_at < s->conn->out_end ? STREAM_TX_FULL :
+                                                     STREAM_TX_OPEN;
         stream_watch(s);
     }
     vhost_dp_port_set_link(s->port, s->conn != NULL, reason);
@@ -174,7 +173,7 @@ static void stream_bh(void *opaque)
         vhost_dp_port_ready(s->port, VHOST_DP_READY_RX);
     }
     /* A new peer has room; without a peer the waiting frames are dropped */
-    if (!s->tx_blocked) {
+    if (s->tx == STREAM_TX_OPEN) {
         vhost_dp_port_ready(s->port, VHOST_DP_READY_TX);
     }
 }
@@ -188,8 +187,7 @@ bool vhost_dp_stream_attach(VhostDPDriver *drv, unsigned pair,
     s->ctx = ctx;
     s->conn = NULL;
     s->rx_enabled = false;
-    s->tx_blocked = false;
-    s->tx_by_timer = false;
+    s->tx = STREAM_TX_OPEN;
     aio_timer_init(ctx, &s->tx_timer, QEMU_CLOCK_REALTIME, SCALE_MS,
                    stream_writable, s);
     WITH_QEMU_LOCK_GUARD(&s->lock) {
@@ -220,10 +218,10 @@ void vhost_dp_stream_detach(VhostDPDriver *drv, unsigned pair)
 
 static void stream_block(VhostDPStream *s, int err)
 {
-    s->tx_blocked = true;
-    /* For memory there is no event to wait for */
-    s->tx_by_timer = err == ENOBUFS || err == ENOMEM;
-    if (s->tx_by_timer) {
+    s->tx = STREAM_TX_FULL;
+    if (err == ENOBUFS || err == ENOMEM) {
+        /* For memory there is no event to wait for */
+        s->tx = STREAM_TX_NO_MEMORY;
         timer_mod(&s->tx_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
                                 STREAM_TX_RETRY_MS);
     }
@@ -266,11 +264,10 @@ static void stream_writable(void *opaque)
     StreamConn *conn = stream_live(s);
     struct iovec rest;
 
-    if (!conn || !s->tx_blocked) {
+    if (!conn || s->tx == STREAM_TX_OPEN) {
         return;
     }
-    s->tx_blocked = false;
-    s->tx_by_timer = false;
+    s->tx = STREAM_TX_OPEN;
     rest = stream_rest(conn);
     if (rest.iov_len) {
         ssize_t r = stream_send(s, &rest, 1, rest.iov_len);
@@ -280,7 +277,7 @@ static void stream_writable(void *opaque)
         }
         conn->out_at += r;
     }
-    if (!s->tx_blocked) {
+    if (s->tx == STREAM_TX_OPEN) {
         stream_watch(s);
         vhost_dp_port_ready(s->port, VHOST_DP_READY_TX);
     }
@@ -362,7 +359,7 @@ unsigned vhost_dp_stream_tx_burst(VhostDPDriver *drv, unsigned pair,
     VhostDPStream *s = VHOST_DP_STREAM(drv);
     unsigned taken = 0;
 
-    while (stream_live(s) && !s->tx_blocked && taken < n) {
+    while (stream_live(s) && s->tx == STREAM_TX_OPEN && taken < n) {
         int r = stream_send_frames(s, frames + taken, n - taken);
 
         taken += MAX(r, 0);
