@@ -198,6 +198,16 @@ static void test_json(const void *opaque)
     dp_stream_free(s);
 }
 
+static bool is_connected(QTestState *qts)
+{
+    QDict *info = dp_query(qts, "vd0");
+    bool connected = qdict_get_bool(qdict_get_qdict(info, "peer"),
+                                    "connected");
+
+    qobject_unref(info);
+    return connected;
+}
+
 /* A name that was given to getfd; the socket stays when the netdev goes */
 static void test_getfd(const void *opaque)
 {
@@ -212,13 +222,8 @@ static void test_getfd(const void *opaque)
     dp_run_good(qts, ADD_STREAM("'addr': { 'type': 'fd', 'str': 'a' }"));
     before = dp_usage(qts);
     for (i = 0; i < 3; i++) {
-        QDict *info;
-
         dp_run_good(qts, NETDEV);
-        info = dp_query(qts, "vd0");
-        g_assert_true(qdict_get_bool(qdict_get_qdict(info, "peer"),
-                                     "connected"));
-        qobject_unref(info);
+        g_assert_true(is_connected(qts));
         dp_run_good(qts, DEL_NETDEV("vd0"));
         dp_check_usage(qts, before);
     }
@@ -226,6 +231,24 @@ static void test_getfd(const void *opaque)
     dp_check_usage(qts, after);
     qtest_quit(qts);
     close(fds[0]);
+}
+
+/* A socket whose connection has ended is not taken for a connected one */
+static void test_fd_ended(const void *opaque)
+{
+    DpStream *s = dp_stream_prepare();
+
+    fd_client(s);
+    dp_stream_check_traffic(s);
+    dp_post(s->r->nic, 1, 200);
+    dp_stream_disconnect(s);
+    dp_wait_until(dp_link_is(s->r, false, "closed the connection"));
+    dp_run_good(s->r->qts, ADD_DRIVER("null", "null0", ""));
+    dp_set_driver(s->r->qts, "null0");
+    dp_check_error(dp_try_set_driver(s->r->qts, "st0"),
+                   "vhost-dp-stream 'st0'", "its connection has ended", NULL);
+    dp_check_driver(s->r->qts, "null0");
+    dp_stream_free(s);
 }
 
 static void test_events(const void *opaque)
@@ -496,6 +519,7 @@ int main(int argc, char **argv)
     }
     dp_add_test("stream/to/json", NULL, test_json);
     dp_add_test("stream/getfd", NULL, test_getfd);
+    dp_add_test("stream/fd-ended", NULL, test_fd_ended);
     dp_add_test("stream/events", NULL, test_events);
     dp_add_test("stream/bad-options", NULL, test_bad_options);
     dp_add_test("stream/no-peer", NULL, test_no_peer);

@@ -19,6 +19,7 @@
 #include "qemu/osdep.h"
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <poll.h>
 #include <arpa/inet.h>
 #include "io/task.h"
 #include "qapi/error.h"
@@ -327,6 +328,7 @@ static bool stream_open_unix(VhostDPStream *s, Error **errp)
 static bool stream_check_fd(VhostDPStream *s, int fd, Error **errp)
 {
     const char *name = s->addr->u.fd.str;
+    struct pollfd state = { .fd = fd };
     struct sockaddr_storage peer;
     socklen_t peer_len = sizeof(peer);
     int type = 0, listens = 0;
@@ -354,6 +356,11 @@ static bool stream_check_fd(VhostDPStream *s, int fd, Error **errp)
         error_setg_errno(errp, errno, "addr.str=%s is not connected", name);
         return false;
     }
+    /* A UNIX socket keeps its peer after stream_end() */
+    if (!s->server && poll(&state, 1, 0) > 0 && (state.revents & POLLHUP)) {
+        error_setg(errp, "addr.str=%s: its connection has ended", name);
+        return false;
+    }
     return true;
 }
 
@@ -364,8 +371,10 @@ static bool stream_open_fd(VhostDPStream *s, Error **errp)
     if (!vhost_dp_fds_find(&s->fds, "addr.str", s->addr->u.fd.str, 1, errp)) {
         return false;
     }
-    if (!found && !stream_check_fd(s, s->fds.fd[0], errp)) {
-        vhost_dp_fds_reject(&s->fds);
+    if (!stream_check_fd(s, s->fds.fd[0], errp)) {
+        if (!found) {
+            vhost_dp_fds_reject(&s->fds);
+        }
         return false;
     }
     if (s->server) {
